@@ -20,6 +20,7 @@ from producer.billing import Account, Quote  # noqa: E402
 from producer.client import Producer  # noqa: E402
 from producer.jobs.job_counts import JobCount  # noqa: E402
 from producer.jobs.job_filter import JobFilter  # noqa: E402
+from producer.money.price_changes import PricePreview  # noqa: E402
 from producer.orders.order import Order  # noqa: E402
 from producer.pauses import Pause  # noqa: E402
 from shared.catalog import ImageRequest  # noqa: E402
@@ -29,7 +30,9 @@ from shared.domain.lifecycle import JobState, Reason  # noqa: E402
 from shared.errors import (  # noqa: E402
     AccountNotFound,
     AlreadyExists,
+    AlreadyRefunded,
     ConfigurationError,
+    ConfirmationNeeded,
     DarkroomError,
     DatabaseRefused,
     DependencyDown,
@@ -46,6 +49,8 @@ from shared.errors import (  # noqa: E402
     RedisDown,
     RequestRefused,
     RowBusy,
+    ScheduledPriceEnded,
+    ScheduledPriceNotFound,
     SchemaOutdated,
     StateConflict,
     TooLateToCancel,
@@ -59,7 +64,9 @@ __all__ = [
     "AccountNotFound",
     "Actor",
     "AlreadyExists",
+    "AlreadyRefunded",
     "ConfigurationError",
+    "ConfirmationNeeded",
     "DarkroomError",
     "DatabaseRefused",
     "DependencyDown",
@@ -81,12 +88,15 @@ __all__ = [
     "Pause",
     "PostgresDown",
     "PriceMissing",
+    "PricePreview",
     "Producer",
     "Quote",
     "Reason",
     "RedisDown",
     "RequestRefused",
     "RowBusy",
+    "ScheduledPriceEnded",
+    "ScheduledPriceNotFound",
     "SchemaOutdated",
     "Settings",
     "StateConflict",

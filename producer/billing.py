@@ -8,11 +8,21 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any, Unpack
+from uuid import UUID
 
 from producer.actor import Actor, actor_to_json
 from producer.audit_entries import AuditFilter, audit_page
 from producer.jobs.locked_rows import describe_accounts, name_locked_row
 from producer.list_pages import DEFAULT_LIST_LIMIT, PAGE_BYTES, RowPage, read_all_pages
+from producer.money.margins import MarginGroup, read_margin
+from producer.money.price_changes import PriceChanges
+from producer.money.refunds import refund_job
+from producer.money.statements import (
+    Statement,
+    read_statement,
+    read_statement_csv,
+    read_statement_lines,
+)
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
 from shared.catalog import ImageRequest
@@ -20,7 +30,6 @@ from shared.errors import (
     AccountNotFound,
     AlreadyExists,
     DatabaseRefused,
-    PriceMissing,
     WouldLeaveDebt,
 )
 
@@ -56,6 +65,8 @@ class Billing:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.price_changes = PriceChanges(database)
+        """Previews, changes and scheduled changes of prices."""
 
     async def account(self, account_id: str) -> Account:
         """Return the account, or raise `AccountNotFound`."""
@@ -63,6 +74,11 @@ class Billing:
         if row is None:
             raise AccountNotFound(account_id)
         return Account(**dict(row))
+
+    async def accounts(self, *, after: str | None, limit: int) -> list[Account]:
+        """Return accounts by id, those after the id `after`."""
+        rows = await self._database.fetch("list_accounts", after, limit)
+        return [Account(**dict(row)) for row in rows]
 
     async def create_account(
         self,
@@ -143,7 +159,7 @@ class Billing:
         """Return one row of `pricing`, or raise `PriceMissing`."""
         row = await self._database.fetch_row("get_price", model, task, quantity)
         if row is None:
-            raise PriceMissing(model, task, quantity)
+            raise await self.price_changes.missing((model, task, quantity))
         return dict(row)
 
     async def prices(self) -> list[dict[str, Any]]:
@@ -160,19 +176,44 @@ class Billing:
         credits: Decimal,
         *,
         reason: str,
+        confirmed: bool = False,
         actor: Actor | str | None = None,
     ) -> dict[str, Any]:
-        """Change one price and write an audit entry. Return the new row of `pricing`.
+        """Change what one price charges. See `PriceChanges.change`."""
+        return await self.price_changes.change(
+            key, credits, reason=reason, confirmed=confirmed, actor=actor
+        )
 
-        Raises `PriceMissing` and `DatabaseRefused`.
-        """
-        with name_locked_row("price {}/{}/{}".format(*key)):
-            row = await self._database.fetch_row(
-                "set_price", *key, credits, reason, actor_to_json(actor)
-            )
-        if row is None:
-            raise PriceMissing(*key)
-        return dict(row)
+    async def refund(
+        self,
+        job_id: UUID,
+        credits: Decimal | None = None,
+        *,
+        reason: str,
+        actor: Actor | str | None = None,
+    ) -> dict[str, Any]:
+        """Give back what a job was charged, once. See `producer.money.refunds.refund_job`."""
+        return await refund_job(self._database, job_id, credits, reason=reason, actor=actor)
+
+    async def statement(self, account_id: str, since: datetime, until: datetime) -> Statement:
+        """Return an account's statement. See `producer.money.statements.read_statement`."""
+        return await read_statement(self._database, account_id, since, until)
+
+    async def statement_lines(
+        self, statement: Statement, *, after: int = 0, limit: int = DEFAULT_LIST_LIMIT
+    ) -> list[dict[str, Any]]:
+        """Return lines of a statement, oldest first, with an id above `after`."""
+        return await read_statement_lines(self._database, statement, after=after, limit=limit)
+
+    async def statement_csv(self, statement: Statement) -> str:
+        """Return all lines of a statement as CSV. Raises `InvalidRequest` if there are too many."""
+        return await read_statement_csv(self._database, statement)
+
+    async def margin(
+        self, group: MarginGroup, since: datetime, until: datetime, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return the margin of a period. See `producer.money.margins.read_margin`."""
+        return await read_margin(self._database, group, since, until, limit)
 
     async def audit(
         self,

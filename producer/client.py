@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
+from producer.money.price_changes import PricePreview
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
 from producer.monitoring.overview import Overview, OverviewReader
 from producer.orders.order import Order, Priority
@@ -317,6 +319,22 @@ class Producer(OperatorMethods):
     async def quote(self, request: ImageRequest) -> Quote:
         """Return the current price of the request, or raise `PriceMissing`."""
         return await self.billing.quote(request)
+
+    async def preview_price(
+        self,
+        model: str,
+        task: str,
+        quantity: int,
+        credits: Decimal | None = None,
+        provider_credits: Decimal | None = None,
+    ) -> PricePreview:
+        """Return what a change of a price would do, and change nothing. Raises `PriceMissing`.
+
+        None leaves a number as it is.
+        """
+        return await self.billing.price_changes.preview(
+            (model, task, quantity), credits, provider_credits, charge_basis=self._charge_basis
+        )
 
     async def balance(self, account_id: str) -> Account:
         """Return the account's credits, or raise `AccountNotFound`."""

@@ -113,11 +113,26 @@ class PriceMissing(RequestRefused):
 
     code = "price_missing"
 
-    def __init__(self, model: str, task: str, quantity: int) -> None:
+    def __init__(self, model: str, task: str, quantity: int, *, priced: Sequence[str] = ()) -> None:
+        """`priced` are the rows that exist, for who may have mistyped one."""
         self.model, self.task, self.quantity = model, task, quantity
+        self.priced = tuple(priced)
+        exist = f"; priced are: {', '.join(priced)}" if priced else ""
         super().__init__(
             f"no price for model {model!r}, task {task!r}, quantity {quantity};"
-            " an admin must insert that row into pricing"
+            f" an admin must insert that row into pricing{exist}"
+        )
+
+
+class ConfirmationNeeded(RequestRefused):
+    """A change looks like a slip, such as a price of 1 where 7 was, and was not confirmed."""
+
+    code = "confirmation_needed"
+
+    def __init__(self, doubts: str) -> None:
+        self.doubts = doubts
+        super().__init__(
+            f"{doubts}; nothing was changed. If it is meant: --yes, or confirm over HTTP"
         )
 
 
@@ -224,6 +239,28 @@ class WouldLeaveDebt(RequestRefused):
     """An adjustment takes more credits than are available, and debt was not allowed."""
 
     code = "would_leave_debt"
+
+
+class AlreadyRefunded(RequestRefused):
+    """The charge of a job was given back before. A job is refunded once."""
+
+    code = "already_refunded"
+
+
+class ScheduledPriceNotFound(NotFound):
+    """No scheduled price has this id."""
+
+    code = "scheduled_price_not_found"
+
+    def __init__(self, scheduled_id: int) -> None:
+        self.scheduled_id = scheduled_id
+        super().__init__(f"no scheduled price has the id {scheduled_id}")
+
+
+class ScheduledPriceEnded(RequestRefused):
+    """The scheduled price was applied or given up, so it cannot be revoked any more."""
+
+    code = "scheduled_price_ended"
 
 
 class DatabaseRefused(DarkroomError):

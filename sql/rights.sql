@@ -47,7 +47,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job,
         darkroom_create_account, grant_credits, darkroom_refund_job, darkroom_set_price,
         darkroom_change_price, darkroom_schedule_price, darkroom_unschedule_price,
-        darkroom_price_doubts, darkroom_resolve_unknown,
+        darkroom_price_doubts, darkroom_first_entry_at, darkroom_resolve_unknown,
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
         darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
         darkroom_find_jobs, darkroom_count_jobs, darkroom_check_filter, darkroom_first_id_since,
@@ -139,7 +139,7 @@ BEGIN
     GRANT SELECT ON accounts, audit_entries, darkroom_definitions, darkroom_migrations, ledger_entries,
         pricing_history TO darkroom_billing;
     GRANT EXECUTE ON FUNCTION darkroom_create_account, grant_credits, darkroom_refund_job,
-        darkroom_create_key, darkroom_revoke_key TO darkroom_billing;
+        darkroom_first_entry_at, darkroom_create_key, darkroom_revoke_key TO darkroom_billing;
     -- Not the hash: it is what a key is known by.
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
        ON api_keys TO darkroom_billing;
@@ -157,6 +157,7 @@ BEGIN
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT ON active_pauses, pauses TO darkroom_readonly;
     GRANT SELECT ON history_samples TO darkroom_readonly;
+    GRANT EXECUTE ON FUNCTION darkroom_first_entry_at TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_readonly;
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)

@@ -29,7 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the settings of whoever runs it."""
+    """Hide the settings of the environment from tests."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
@@ -37,7 +37,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def fresh_failure_log() -> Iterator[None]:
-    """No test inherits the incidents of another."""
+    """Clear the incidents of other tests."""
     incidents.clear()
     yield
     incidents.clear()
@@ -45,7 +45,7 @@ def fresh_failure_log() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServers]:
-    """One Postgres and one Valkey for the tests of one process, on a disk that may forget."""
+    """One Postgres and one Valkey for the tests of one process, without fsync."""
     home: Path = tmp_path_factory.mktemp("home")
     with acquire_servers(home, linger_seconds=0, fsync=False) as servers:
         yield servers
@@ -67,7 +67,7 @@ async def database_url(databases: DatabasePool) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """A pool on this test's own database."""
+    """A pool on this test's database."""
     async with connect_database(database_url) as database:
         yield database
 

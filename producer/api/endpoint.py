@@ -31,6 +31,8 @@ ALL_ROLES = frozenset(Role)
 WRITE_ROLES = ALL_ROLES - {Role.VIEWER}
 """The roles that may change something that is theirs."""
 ADMIN_ONLY = frozenset({Role.ADMIN})
+READER_ROLES = ALL_ROLES - {Role.SERVICE}
+"""The roles that read every account."""
 OPERATOR_ROLES = frozenset({Role.OPERATOR, Role.ADMIN})
 """The roles that see every account."""
 ENQUEUE_ROLES = frozenset({Role.SERVICE, Role.ADMIN})

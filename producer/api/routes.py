@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from producer.actor import MAX_REASON_LENGTH
 from producer.api.endpoint import (
     ADMIN_ONLY,
@@ -16,22 +14,17 @@ from producer.api.endpoint import (
     Endpoint,
     Parameter,
 )
-from producer.api.handlers import audit_handlers, billing_handlers, event_handlers, job_handlers
+from producer.api.handlers import audit_handlers, event_handlers, job_handlers
+from producer.api.money_routes import ACCOUNT_ID, MONEY_ENDPOINTS
 from producer.api.monitoring_routes import MONITORING_ENDPOINTS
 from producer.api.operator_routes import JOB_ID, OPERATOR_ENDPOINTS, job_not_found
 from producer.api.pause_routes import PAUSE_ENDPOINTS
-from producer.api.responses.http_errors import PriceNotFound
 from producer.audit_entries import Act
 from producer.jobs.job_filter import FILTER_RULES
 from producer.list_pages import PAGE_BYTES
 from producer.live.positions import LAST_EVENT_ID
 from producer.orders.order import KEY_LENGTH
-from producer.orders.order_fields import ACCOUNT_LENGTH
-from shared.errors import DarkroomError
 from shared.job_json import JOB_FIELDS
-
-_ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}
-_PRICE = {"quantity": {"type": "integer", "minimum": 1, "maximum": billing_handlers.MAX_QUANTITY}}
 
 
 def _idempotency_key(longest: int) -> Parameter:
@@ -71,10 +64,6 @@ def _resume(pattern: str, example: str) -> Parameter:
         "go on after this event, as EventSource sends it",
         location="header",
     )
-
-
-def _price_not_found(parts: Mapping[str, str]) -> DarkroomError:
-    return PriceNotFound(parts["model"], parts["task"], parts["quantity"])
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -190,73 +179,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(404, 409),
     ),
     *OPERATOR_ENDPOINTS,
-    Endpoint(
-        method="GET",
-        path="/v1/prices",
-        handler=billing_handlers.list_prices,
-        name="listPrices",
-        summary="List the prices in force",
-        tag="prices",
-        roles=ALL_ROLES,
-        responses={200: "Prices"},
-        problems=(422,),
-    ),
-    Endpoint(
-        method="PUT",
-        path="/v1/prices/{model}/{task}/{quantity}",
-        handler=billing_handlers.change_price,
-        name="changePrice",
-        summary="Change a price, from the next settlement",
-        tag="prices",
-        roles=ADMIN_ONLY,
-        path_schemas=_PRICE,
-        not_found=_price_not_found,
-        body="PriceChange",
-        responses={200: "Price"},
-        problems=(404, 422),
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/accounts/{id}",
-        handler=billing_handlers.show_account,
-        name="getAccount",
-        summary="Show an account's credits",
-        tag="accounts",
-        roles=ALL_ROLES,
-        path_schemas=_ACCOUNT_ID,
-        responses={200: "Account"},
-        problems=(404, 422),
-    ),
-    Endpoint(
-        method="GET",
-        path="/v1/accounts/{id}/ledger",
-        handler=billing_handlers.list_ledger,
-        name="listLedger",
-        summary="List an account's ledger, newest first",
-        tag="accounts",
-        roles=ALL_ROLES,
-        path_schemas=_ACCOUNT_ID,
-        parameters=(
-            LIMIT,
-            ROW_CURSOR,
-        ),
-        responses={200: "LedgerPage"},
-        max_response_bytes=PAGE_BYTES,
-        problems=(404, 422),
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/accounts/{id}/grants",
-        handler=billing_handlers.grant,
-        name="grantCredits",
-        summary="Grant credits to an account, or take them where negative",
-        tag="accounts",
-        roles=ADMIN_ONLY,
-        path_schemas=_ACCOUNT_ID,
-        body="Grant",
-        responses={200: "Account"},
-        problems=(404, 409, 422),
-    ),
+    *MONEY_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/v1/accounts/{id}/events",
@@ -265,7 +188,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Follow all of an account's jobs as Server-Sent Events, from now or Last-Event-ID",
         tag="events",
         roles=ALL_ROLES,
-        path_schemas=_ACCOUNT_ID,
+        path_schemas=ACCOUNT_ID,
         parameters=(_resume(r"^([0-9]{1,20}\.[0-9]{1,19})?$", "760.12"),),
         responses={200: "Event"},
         problems=(404, 422),
@@ -286,8 +209,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Parameter(
                 "act", {"type": "string", "enum": [act.value for act in Act]}, "only such acts"
             ),
-            Parameter("account_id", _ACCOUNT_ID["id"], "only what concerns this account"),
-            Parameter("job_id", JOB_ID["id"], "only what concerns this job"),
             Parameter(
                 "actor",
                 {"type": "string", "minLength": 1, "maxLength": MAX_REASON_LENGTH},

@@ -13,6 +13,7 @@ from producer.cli.commands.audit import audit
 from producer.cli.commands.doctor import doctor
 from producer.cli.commands.enqueue import enqueue
 from producer.cli.commands.health import health
+from producer.cli.commands.margin import margin
 from producer.cli.commands.migrate_env import env, migrate
 from producer.cli.demo import demo
 from producer.cli.display.console import print_data, print_json
@@ -49,6 +50,7 @@ def build_app() -> typer.Typer:
         simulate_kie
     )
     app.command(rich_help_panel=_JOBS)(enqueue)
+    app.command(rich_help_panel=_JOBS)(margin)
     for name, group in (("jobs", jobs), ("accounts", accounts), ("prices", prices)):
         app.add_typer(group.app, name=name, rich_help_panel=_JOBS)
     app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -72,6 +72,24 @@ Reason = Annotated[
     typer.Option(
         "--reason", metavar="TEXT", callback=parse_reason, help="Why; recorded with the change."
     ),
+]
+
+
+def parse_day(text: str) -> datetime:
+    """Return the start of a day in UTC, or the time of an ISO text, or raise a usage error."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except ValueError:
+        return parse_time(text)
+
+
+Since = Annotated[
+    datetime | None,
+    typer.Option("--from", metavar="DAY", parser=parse_day, help="The first day (UTC), or a time."),
+]
+Until = Annotated[
+    datetime | None,
+    typer.Option("--to", metavar="DAY", parser=parse_day, help="The day after the last one (UTC)."),
 ]
 Timeout = Annotated[
     float, typer.Option("--timeout", metavar="SECONDS", min=0, help="How long to wait.")

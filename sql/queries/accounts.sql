@@ -9,6 +9,52 @@ SELECT id, balance, held, available, created_at
 -- $1 id.
 SELECT id, balance, held, available, created_at FROM accounts WHERE id = $1;
 
+-- name: list_accounts
+-- A page, by id. $1 only ids after this or null, $2 how many at most.
+SELECT id, balance, held, available, created_at FROM accounts
+ WHERE $1::text IS NULL OR id > $1
+ ORDER BY id LIMIT $2;
+
+-- name: refund_job
+-- $1 job id, $2 why, $3 credits (null: all), $4 who (JSON text).
+SELECT id, account_id, job_id, kind, credits, balance_after, held_after, price_id, reason, created_at
+  FROM darkroom_refund_job($1, $2, $3, $4::text::jsonb);
+
+-- name: statement_bounds
+-- The entries of a period, and the balance before and after them. $1 account id, $2 from, $3 to
+-- (exclusive). No row: there is no such account.
+SELECT first_entry, end_entry,
+       coalesce((SELECT balance_after FROM ledger_entries
+                  WHERE account_id = $1 AND id < first_entry ORDER BY id DESC LIMIT 1), 0)
+           AS opening_balance,
+       coalesce((SELECT balance_after FROM ledger_entries
+                  WHERE account_id = $1 AND id < end_entry ORDER BY id DESC LIMIT 1), 0)
+           AS closing_balance
+  FROM accounts, LATERAL (
+       SELECT darkroom_first_entry_at($1, $2) AS first_entry,
+              darkroom_first_entry_at($1, $3) AS end_entry) AS bounds
+ WHERE accounts.id = $1;
+
+-- name: statement_totals
+-- What each kind changed the balance by, by month (UTC). $1 account id, $2 first entry, $3 end entry.
+SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
+       CASE WHEN kind = 'adjustment' AND job_id IS NOT NULL THEN 'refund' ELSE kind END AS kind,
+       sum(balance_change) AS credits, count(*) AS lines
+  FROM ledger_entries
+ WHERE account_id = $1 AND id >= $2 AND id < $3 AND kind IN ('grant', 'adjustment', 'capture')
+ GROUP BY 1, 2 ORDER BY 1, 2;
+
+-- name: statement_lines
+-- Oldest first. $1 account id, $2 first entry, $3 end entry, $4 limit.
+SELECT entry.id, entry.created_at, entry.job_id, entry.balance_change AS credits, entry.balance_after,
+       CASE WHEN entry.kind = 'adjustment' AND entry.job_id IS NOT NULL THEN 'refund'
+            ELSE entry.kind END AS kind,
+       version.model, version.task, version.quantity, entry.reason
+  FROM ledger_entries AS entry LEFT JOIN pricing_history AS version ON version.id = entry.price_id
+ WHERE entry.account_id = $1 AND entry.id >= $2 AND entry.id < $3
+   AND entry.kind IN ('grant', 'adjustment', 'capture')
+ ORDER BY entry.id LIMIT $4;
+
 -- name: grant_to_account
 -- $1 id, $2 credits, $3 reason, $4 whether a debt is wanted, $5 who (JSON text).
 SELECT id, balance, held, available, created_at
@@ -41,11 +87,6 @@ SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by,
 -- $1 model, $2 task, $3 quantity.
 SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
   FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3;
-
--- name: set_price
--- $1 model, $2 task, $3 quantity, $4 credits, $5 why, $6 who (JSON text).
-SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
-  FROM darkroom_set_price($1, $2, $3, $4, $5, $6::text::jsonb);
 
 -- name: list_price_history
 -- Newest first. $1 limit.

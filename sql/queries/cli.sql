@@ -18,10 +18,3 @@ SELECT EXISTS (
     SELECT FROM processes
      WHERE kind = 'worker' AND stopped_at IS NULL AND seen_at > now() - make_interval(secs => $1)
 ) AS is_alive;
-
--- name: open_jobs_at_price
--- The open jobs that a price may touch. $1 model, $2 task, $3 quantity, $4 new credits.
-SELECT count(*) AS open_jobs, count(*) FILTER (WHERE credits_quoted > $4) AS quoted_above
-  FROM jobs
- WHERE model = $1 AND task = $2 AND quantity = $3
-   AND state IN ('queued', 'submitting', 'unknown', 'generating');

@@ -38,7 +38,7 @@ IN_A_PATH = (
     *("\u0663".encode(), "\U0001fbf1".encode(), "\uff11".encode(), "\u00b2".encode(), b"%D9%A3"),
     # Marks that turn or hide text.
     *(b"%E2%80%AE", b"%E2%80%8F", b"%EF%BB%BF", b"%E2%80%8B", b"a%CC%80", b"%F3%A0%84%80"),
-    # Moments out of range, and another case of what exists.
+    # Times out of range, and existing names in another case.
     *(b"0000-01-01T00:00:00Z", b"10000-01-01T00:00:00Z", b"ACME", b"GPT-4O-IMAGE"),
     # Ways out of where it stands.
     *(b"%2e%2e%2f", b"..%2f..%2f", b"%0d%0aX-Evil:%201", b"\x27;DROP%20TABLE%20jobs--", b"{}"),

@@ -53,7 +53,7 @@ async def test_a_callback_settles_the_job_long_before_its_next_poll(deployment: 
         ended = await deployment.ended(job)
     assert ended.submitted_at is not None
     assert ended.finished_at is not None
-    # The first look is due two seconds after the submit.
+    # The first poll is due two seconds after the submit.
     assert (ended.finished_at - ended.submitted_at).total_seconds() < 1.5
     assert [row["verdict"] for row in await _inbox(deployment)] == ["hastened"]
     await deployment.check_books()

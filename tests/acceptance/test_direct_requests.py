@@ -65,7 +65,7 @@ async def test_any_sign_of_a_proxy_or_of_another_page_needs_a_key(deployment: De
 
 @pytest.mark.promise("HTTP/1.0, a `Host` that is not this machine")
 async def test_another_name_than_localhost_and_http_1_0_need_a_key(deployment: Deployment) -> None:
-    """nginx says HTTP/1.0 and the upstream's own name unless it is told otherwise."""
+    """nginx sends HTTP/1.0 and the upstream's own name unless it is configured otherwise."""
     async with unmoved(deployment) as api:
         for host in (
             "evil.example",

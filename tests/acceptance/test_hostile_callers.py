@@ -108,7 +108,7 @@ async def test_one_account_never_meets_another(deployment: Deployment) -> None:
                 answer = await ask(api, endpoint, path)
                 unknown = await ask(api, endpoint, path_of(endpoint))
                 problem = check_refused(answer, 404)
-                # Nothing tells a job of others from one that never was.
+                # A job of another account and a job that does not exist get the same response.
                 assert problem["type"] == check_refused(unknown, 404)["type"]
             elif "/accounts/{id}" in endpoint.path:
                 check_refused(await ask(api, endpoint, path_of(endpoint, "other")), 403)
@@ -193,7 +193,7 @@ async def test_a_client_that_disconnects_within_a_wait_is_not_waited_for(
                 )
         (await api.get("/v1/jobs")).expect(200)
         stopping = asyncio.get_running_loop().time()
-    # The API waits up to 20 s for requests under way: there were none any more.
+    # The API waits up to 20 s for requests in progress. There were none.
     assert asyncio.get_running_loop().time() - stopping < 5
     assert await rows(deployment) == before
 
@@ -229,7 +229,7 @@ async def leave_after(api: ApiClient, sent: bytes) -> None:
 
 
 class ApiProcess:
-    """The API in a process of its own, whose memory can be looked at."""
+    """The API in a separate process, whose memory can be measured."""
 
     def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
         self.process, self.url = process, url

@@ -76,13 +76,27 @@ async def test_a_debt_over_http_is_asked_for(deployment: Deployment) -> None:
         account = (await api.post(GRANTS, {**body, "allow_debt": True})).expect(200)
     assert account["balance"] == -1
     entry = (await deployment.producer.billing.audit(limit=1))[0]
-    # Without keys nobody has said who he is.
+    # Without keys the caller is not known.
     assert (entry["actor"], entry["key_prefix"], entry["via"]) == ("api:loopback", None, "api")
 
 
 PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "changePrice": ("PUT", PRICE, {"credits": 9, "reason": "why"}),
     "grantCredits": ("POST", GRANTS, {"credits": 5, "reason": "why"}),
+    "schedulePrice": (
+        "POST",
+        "/v1/scheduled-prices",
+        {
+            "model": "gpt-4o-image",
+            "task": "text-to-image",
+            "quantity": 4,
+            "credits": 9,
+            "takes_effect_at": f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}",
+            "reason": "why",
+        },
+    ),
+    "revokeScheduledPrice": ("POST", "/v1/scheduled-prices/1/revoke", {}),
+    "refundJob": ("POST", "/v1/jobs/{charged}/refund", {"reason": "why"}),
     "cancelJob": ("POST", "/v1/jobs/{id}/cancel", {}),
     "startPause": ("POST", "/v1/pauses", {"scope": "everything", "reason": "why"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
@@ -99,11 +113,13 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
     assert changing == set(PLAYS) | OF_CUSTOMERS
     made, key = await KeyStore(deployment.database).create(Role.ADMIN)
     job = await deployment.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
+    async with deployment.worker():
+        charged = await deployment.ended(await deployment.enqueue())
     async with deployment.api() as nobody:
         api = nobody.with_key(key)
         for name, (method, path, body) in PLAYS.items():
             send = api.put if method == "PUT" else api.post
-            (await send(path.format(id=job.id), body or None)).expect(200)
+            (await send(path.format(id=job.id, charged=charged.id), body or None)).expect(200)
             entry = (await deployment.producer.billing.audit(limit=1))[0]
             assert (entry["actor"], entry["via"]) == (f"api:{made.prefix}", "api"), name
             assert (entry["key_prefix"], entry["key_role"]) == (made.prefix, "admin"), name

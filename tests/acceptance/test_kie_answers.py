@@ -16,7 +16,7 @@ FORMS = ("body", "status")
 
 
 async def _run(deployment: Deployment, *directives: str) -> dict[str, tuple[str, str | None]]:
-    """Run a job for each directive, by which its prompt tells the simulator how to behave.
+    """Run a job for each directive. The directive in the prompt sets the simulator's behaviour.
 
     Returns state and reason of each at its end. All run at once, because most of the time is spent
     in waiting for the next poll.

@@ -1,4 +1,4 @@
-"""Images that come after their job has ended: kept, shown and told, whoever found them."""
+"""Images that come after the end of their job are stored, shown and reported."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_images_that_come_after_the_deadline_are_kept_shown_and_told(
         async def are_told() -> bool:
             return len(receiver.requests) == 2
 
-        await eventually(are_told, "the end and the late images are told")
+        await eventually(are_told, "the end and the late images are reported")
     end, told = [one.object for one in receiver.requests]
     assert (end["type"], end["data"]["late_result_urls"]) == ("job.failed", None)
     assert (told["type"], told["data"]) == ("job.delivered_late", shown)
@@ -79,7 +79,7 @@ async def test_a_task_is_found_when_kie_answers_again_after_it_was_given_up(
     async with deployment.worker():
         job = await deployment.enqueue(text_to_image("[[sim: duration=2]]"))
         job = await deployment.in_state(job, "generating")
-    # Later than any last look, with Kie at 500 throughout.
+    # Later than any last poll. Kie answers 500 throughout.
     await deployment.run_sql("UPDATE jobs SET deadline_at = now() - interval '6 min'")
     async with deployment.worker():
         ended = await deployment.ended(job)
@@ -113,7 +113,7 @@ async def test_a_worker_killed_while_it_checks_leaves_the_images_to_another(
                 await deployment.run_sql("SELECT FROM late_tasks WHERE next_check_at > now()")
             )
 
-        await eventually(is_claimed, "the check is under way")
+        await eventually(is_claimed, "the check is in progress")
         await doomed.kill()
     deployment.simulator.set_faults(poll_hang=0.0)
     rows = await deployment.run_sql("SELECT outcome, checks FROM late_tasks")

@@ -162,7 +162,7 @@ async def test_a_long_callback_for_nobody_is_refused_before_it_is_read(
     async with deployment.worker_with_callbacks() as resources:
         port = resources.deps.settings.worker_http_port
         head = request("POST", "/callbacks/kie/nobody", len(body))
-        # The body never comes: whoever waited for it would not answer.
+        # The body never comes, so a server that waited for it would not answer.
         status, answer = await ask(port, head)
         assert (status, b"no attempt has this token" in answer) == (404, True)
         chunked = head.replace(

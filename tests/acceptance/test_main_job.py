@@ -55,8 +55,8 @@ async def test_enqueue_is_one_postgres_transaction_and_one_redis_round_trip(
     after = await _commands_of(redis)
     spent = {name: after[name] - before.get(name, 0) for name in after}
     asked = {name: calls for name, calls in spent.items() if calls > 0 and name != "info"}
-    # One script. It tells whoever follows the account; it calls no worker, for the first job waits
-    # already, and whoever looks for that finds both.
+    # One script. It notifies listeners of the account. It wakes no worker, because the first job
+    # waits already, and a claim for it finds both.
     inside = {"time": 1, "zcount": 1, "set": 1, "zadd": 1, "publish": 1}
     assert asked == {"evalsha": 1, **inside}
 

@@ -1,4 +1,4 @@
-"""The mission's rows that no other acceptance test names, and what bad input gets."""
+"""Requirements m1 to m11 that no other acceptance test names, and responses to bad input."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ async def test_to_an_admin_the_api_is_as_its_document_says(
     config = tmp_path / "schemathesis.toml"
     config.write_text(f"{CONFIG.read_text('utf-8')}\n[auth.openapi.key]\nbearer = '{key}'\n")
     async with api_in_use(deployment) as (url, known):
-        # Whoever has no account of his own must name one.
+        # A caller without an account must name one.
         known["must_name_account"] = True
         await inspect(url, config, known, "--phases", phases)
 

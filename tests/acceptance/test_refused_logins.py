@@ -45,7 +45,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @dataclass(frozen=True)
 class Server:
-    """Whoever changes who may log in where; is in another database, and is never refused."""
+    """A session in another database, which changes the permitted logins and is never refused."""
 
     operator: Connection
     role: str
@@ -56,7 +56,7 @@ class Server:
             await self.operator.execute(statement)
 
     async def end_sessions(self, which: str) -> None:
-        """End those sessions, so that whoever had them has to log in anew."""
+        """End the sessions, so that their clients have to log in again."""
         await self.operator.execute(
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {which}"
         )
@@ -111,7 +111,7 @@ Change = Callable[[Server], Awaitable[None]]
 
 @asynccontextmanager
 async def passwords_checked(operator: Connection, role: str) -> AsyncIterator[None]:
-    """Let the server ask this role for its password; everybody else is trusted as before."""
+    """Make the server ask this role for its password. Other roles are trusted as before."""
     file = Path(await operator.fetchval("SHOW hba_file"))
     before = file.read_text(encoding="utf-8")
     file.write_text(f"local all {role} scram-sha-256\n{before}", encoding="utf-8")

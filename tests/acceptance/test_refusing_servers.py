@@ -1,4 +1,4 @@
-"""A Postgres that refuses for a while, at the worst moment: Kie was paid, nothing is stored."""
+"""A Postgres that refuses writes for a while, after Kie was paid and before this is stored."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 async def operator(database_url: str) -> AsyncIterator[Connection]:
-    """Whoever changes what the server does; is never refused himself."""
+    """A session that changes the server's behaviour, and is never refused."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET default_transaction_read_only = off")
     yield connection
@@ -54,7 +54,7 @@ async def operator(database_url: str) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def read_only(operator: Connection) -> AsyncIterator[None]:
-    """What a failover to a demoted server looks like to those that are connected to it."""
+    """Make the server read-only, as clients see it after a failover."""
     await operator.execute("ALTER SYSTEM SET default_transaction_read_only = on")
     await operator.execute("SELECT pg_reload_conf()")
     try:

@@ -57,7 +57,7 @@ async def test_streams_and_waits_end_with_their_key_and_no_others(deployment: De
             took_seconds = monotonic() - revoked_at
             assert "revoked" in check_refused(refused, 401)["detail"]
             assert took_seconds < SECONDS_MAX
-            # What another key has open goes on, and still tells.
+            # The streams of another key stay open and still receive events.
             assert not theirs.done()
             await deployment.producer.cancel(job.id)
             assert (await theirs).expect(200)["state"] == "cancelled"
@@ -81,7 +81,7 @@ async def test_what_was_opened_without_a_key_ends_with_the_first_key(
 
 
 async def test_an_outage_of_postgres_ends_nothing(deployment: Deployment) -> None:
-    """Nothing says that a key was revoked while nobody can ask."""
+    """An outage is no proof that a key was revoked, so its streams stay open."""
     key = await key_of(deployment, Role.ADMIN)
     job = await deployment.enqueue()
     async with deployment.api() as nobody:

@@ -133,7 +133,7 @@ async def test_another_database_number_of_the_same_redis_is_another_redis(
         job = await deployment.ended(await deployment.enqueue())
         assert job.state is JobState.SUCCEEDED
         assert await first.stop() == 0
-    # Who has stopped is in nobody's way.
+    # A stopped worker does not block others.
     async with deployment.worker_process(REDIS_URL=other_number(servers.redis_url)):
         pass
 

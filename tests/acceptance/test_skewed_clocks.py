@@ -1,4 +1,4 @@
-"""Workers whose clocks are wrong, as processes: no task fails, and nobody waits.
+"""Worker processes with wrong clocks: no task fails, and no job waits.
 
 The judge is the simulator's record, on the machine's own clock.
 """

@@ -1,4 +1,4 @@
-"""Webhooks out of a whole Darkroom: every end is told, whatever dies on the way."""
+"""Webhooks of a whole deployment: every end is sent, whichever process dies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
 
 
 async def told(deployment: Deployment, receiver: FakeWebhookReceiver, jobs: list[Job]) -> None:
-    """Wait until every end is told and recorded; fail unless each is one verified message."""
+    """Wait until every end is sent and recorded. Fails unless each is one verified message."""
 
     async def is_recorded() -> bool:
         rows = await deployment.run_sql(

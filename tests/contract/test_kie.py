@@ -159,7 +159,7 @@ async def scripted_server() -> AsyncIterator[Scripted]:
         yield ScriptedServer(client, server)
 
 
-Verdict = SubmitOutcome | PollOutcome
+Outcome = SubmitOutcome | PollOutcome
 Opener = Callable[[], AbstractAsyncContextManager[Scripted]]
 
 
@@ -170,8 +170,8 @@ async def scripted(request: pytest.FixtureRequest) -> AsyncIterator[Scripted]:
         yield opened
 
 
-def same(found: Verdict, expected: Verdict) -> bool:
-    """Compare all but the length of the message: Kie's words are in it, whoever speaks."""
+def same(found: Outcome, expected: Outcome) -> bool:
+    """Compare two outcomes. Of the messages, only Kie's words must agree."""
     facts, wanted = asdict(found), asdict(expected)
     words, wanted_words = facts.pop("message", ""), wanted.pop("message", "")
     return facts == wanted and wanted_words in words

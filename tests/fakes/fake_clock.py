@@ -17,7 +17,7 @@ class FakeClock:
         self._waited_seconds = 0.0
 
     def now(self) -> datetime:
-        """Return the machine's moment, moved by all that was advanced; in UTC."""
+        """Return the machine's time plus all advances, in UTC."""
         return datetime.now(UTC) + self._ahead
 
     def monotonic(self) -> float:
@@ -30,5 +30,5 @@ class FakeClock:
         self._waited_seconds += max(seconds, 0.0)
 
     def set_wrong(self, seconds: float) -> None:
-        """Make the moment wrong by that many seconds more; no time passes."""
+        """Make the time wrong by that many more seconds. No time passes."""
         self._ahead += timedelta(seconds=seconds)

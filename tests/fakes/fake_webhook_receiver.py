@@ -1,4 +1,4 @@
-"""A receiver of webhooks on a real socket of this machine, which notes all and answers as told."""
+"""A receiver of webhooks on a local socket, which records all and gives configured answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ReceivedWebhook:
 
     @property
     def job_id(self) -> UUID:
-        """The job that it tells of."""
+        """The job of the message."""
         return UUID(self.object["data"]["id"])
 
 

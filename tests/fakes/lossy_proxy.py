@@ -22,7 +22,7 @@ class LossyProxy:
     refusals: int = 0
     """So many requests are answered with 503 and not passed on."""
     lost_answers: int = 0
-    """So many answers to POSTs are lost: the API has done its work, its caller hears nothing."""
+    """The number of POSTs whose answers are lost: the API handles each, its caller gets none."""
     cut_streams: int = 0
     """So many streams break off in the middle of their second event."""
     requests: list[web.BaseRequest] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Compares the database with the reference, row by row, and sees that what ended stays."""
+"""Compares the database with the reference row by row, and checks that ended jobs stay."""
 
 from __future__ import annotations
 

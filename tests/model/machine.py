@@ -1,4 +1,4 @@
-"""The rules of the model test: everything that callers, workers, Kie and operators may do."""
+"""The rules of the model test: every action of callers, workers, Kie and operators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The setup: the real steps, stores and SQL on a real Postgres, over a Kie that answers when told.
+"""The real steps, stores and SQL on a real Postgres, with a Kie that answers on command.
 
 Redis, the throttle and the brake are stand-ins that do nothing: they deliver and delay, and the
 model decides what is delivered when. A POST hangs until the model answers it, so workers can
@@ -77,7 +77,7 @@ class Post:
 
 
 class SlowKie:
-    """A Kie that answers POSTs when told, and polls with what was set."""
+    """A Kie that answers POSTs on command, and polls with a set outcome."""
 
     def __init__(self) -> None:
         self.arrivals: asyncio.Queue[Post] = asyncio.Queue()
@@ -170,7 +170,7 @@ class LaterClock:
     ahead_seconds: float = 0.0
 
     def now(self) -> datetime:
-        """Return the moment."""
+        """Return the time."""
         return datetime.now(UTC) + timedelta(seconds=self.ahead_seconds)
 
     def monotonic(self) -> float:
@@ -205,7 +205,7 @@ class ModelSetup:
             return self.runner.run(within_time())
 
     def hanging(self) -> list[Post]:
-        """Return the POSTs that nobody has answered, and whose worker lives."""
+        """Return the unanswered POSTs whose worker is running."""
         return [post for post in self.posts if not post.worker.done()]
 
     # --- the worker's side --------------------------------------------------------------------
@@ -234,7 +234,7 @@ class ModelSetup:
         return begun
 
     def _check_paid_once(self, job_id: UUID, begun: Sequence[Post]) -> None:
-        """Kie's own record is the judge: no POST while an earlier one may have made a task."""
+        """Check by Kie's record that no POST is sent while an earlier one may have made a task."""
         earlier = [post for post in self.posts if post.job_id == job_id]
         assert len(begun) <= 1, f"job {job_id} was sent to Kie {len(begun)} times at once"
         assert not begun or all(post.made_nothing for post in earlier), (
@@ -323,7 +323,7 @@ class ModelSetup:
         return [f"{one.name}: {one.detail}" for one in findings if not one.ok]
 
     async def clear(self) -> None:
-        """Begin anew: end every worker and forget every job, account and old price."""
+        """Reset: end every worker, and delete every job, account and old price."""
         for post in self.hanging():
             await self.crash(post)
         self.posts.clear()

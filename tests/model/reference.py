@@ -77,7 +77,7 @@ class RefJob:
     notes: Counter[str] = field(default_factory=Counter)
     """The rows of its history that no state shows, by their event."""
     snapshots: list[Job] = field(default_factory=list)
-    """How it looked before: what a worker that sleeps may still believe."""
+    """Its earlier states, which a suspended worker may still assume."""
 
     @property
     def newest(self) -> RefAttempt:
@@ -228,7 +228,7 @@ class Reference:
     # --- callbacks and late tasks -------------------------------------------------------------
 
     def judged(self, callback: RefCallback, makers: Mapping[str, str] | None, says: str) -> None:
-        """Judge a callback; `makers` says whose token made a task, None where Kie is silent."""
+        """Handle a callback. `makers` has the token of each task, and is None if Kie is silent."""
         job, attempt = callback.job, callback.attempt
         is_newest = attempt is job.newest
         if job.state == "unknown" and is_newest:

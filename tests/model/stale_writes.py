@@ -42,4 +42,4 @@ WRITES: Mapping[type[Event], Write] = {
         polled(job), job_events.DeadlineExceeded("too late")
     ),
 }
-"""How each event is told to the database by a worker that remembers the job so."""
+"""How a worker with this state of the job writes each event."""

@@ -137,7 +137,7 @@ class Life:
         self.random.choice((*happen, self.cancel))()
 
     def check(self) -> None:
-        """Fail unless money and POSTs are right at this moment."""
+        """Fail unless money and POSTs are right now."""
         assert self.charges == (self.state is JobState.SUCCEEDED), self.path
         assert self.releases == (self.state in TERMINAL - {JobState.SUCCEEDED}), self.path
         assert not self.paid_twice, f"paid twice: {self.path}"

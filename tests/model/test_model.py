@@ -1,4 +1,4 @@
-"""Many short stories over the real SQL, held equal to a reference after each step.
+"""Many short examples over the real SQL, compared with a reference after each step.
 
 A short run, always the same, belongs to the suite. A long one:
 `MODEL_EXAMPLES=5000 MODEL_SEED=7`, or `make model`; its seed is printed and repeats it.
@@ -21,7 +21,7 @@ from tests.model.model_setup import ModelSetup
 def run_model(
     setup: ModelSetup, seen: Counter[str], *, examples: int, steps: int, seed: int
 ) -> None:
-    """Run so many examples; raises with the shortest failing story."""
+    """Run so many examples. Raises with the shortest failing example."""
 
     class Machine(LifeOfJobs):
         def __init__(self) -> None:
@@ -35,7 +35,7 @@ def run_model(
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
-            # Shrinking takes minutes: the suite shows the story as it was found.
+            # Shrinking takes minutes, so the suite shows the example as found.
             phases=[Phase.generate, Phase.shrink] if IS_LONG else [Phase.generate],
         ),
     )

@@ -13,10 +13,10 @@ from typing import get_args
 from shared.domain.lifecycle import JobState, Reason
 from shared.settings import ChargeBasis
 from tests.model.answers import ANSWER_NAMES
-from tests.model.dice import walk
 from tests.model.length import EXAMPLES, SEED, SUITE_SEED, report
 from tests.model.machine import LifeOfJobs
 from tests.model.model_setup import ModelSetup
+from tests.model.random_walk import walk
 
 # Other words of Kie for what `rate_limited` stands for here.
 NEVER_HERE = {Reason.MAINTENANCE, Reason.PROVIDER_FULL, Reason.UNREACHABLE}

@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: takes each guard away in a copy, and tells which test noticed."""
+"""`python -m tests.mutants`: removes each guard in a copy, and reports which test fails."""
 
 from __future__ import annotations
 

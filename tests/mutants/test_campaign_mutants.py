@@ -1,4 +1,4 @@
-"""The list of campaign mutants does not rot, and what became of one is told rightly."""
+"""The list of campaign mutants still applies, and the outcome of each is reported correctly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.campaign.campaign_options import read_command_line
 from tests.mutants.campaign_mutants import CampaignTrial, Fate, judge, read_campaigns
 from tests.mutants.tree_copy import ROOT
 from tests.mutants.under_campaign import write_section
-from tests.unit.campaign.books import all_zeros
+from tests.unit.campaign.sample_evidence import all_zeros
 
 _TABLE = "| jobs charged twice | **2**: order-1 (a), order-2 (b) |\n| orders lost | 0 |\n"
 

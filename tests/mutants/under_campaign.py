@@ -1,4 +1,4 @@
-"""`python -m tests.mutants.under_campaign`: tells whether campaigns notice a missing guard."""
+"""`python -m tests.mutants.under_campaign`: reports whether campaigns detect a missing guard."""
 
 from __future__ import annotations
 

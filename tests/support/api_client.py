@@ -18,6 +18,7 @@ class ApiResponse:
     headers: Mapping[str, str]
     body: Any
     """The JSON of the body, or None where there is none."""
+    text: str = ""
 
     def expect(self, status: int) -> Any:
         """Return the body. Fails if the status differs."""
@@ -71,4 +72,6 @@ class ApiClient:
         async with self.session.request(method, path, headers=given, **options) as response:
             raw = await response.read()
             body = orjson.loads(raw) if raw and "json" in response.content_type else None
-            return ApiResponse(response.status, response.headers, body)
+            return ApiResponse(
+                response.status, response.headers, body, raw.decode(errors="replace")
+            )

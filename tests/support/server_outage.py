@@ -59,7 +59,7 @@ class Outage:
         with suppress(OSError):
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         if writer in self._forgotten:
-            # Whoever gave up a forgotten connection is gone; the other side has not heard of it.
+            # One side has closed a dead connection, and the other side does not know.
             far_writer.transport.abort()
             writer.transport.abort()
         self._links -= {writer, far_writer}

@@ -17,7 +17,7 @@ class LinkFault(StrEnum):
     """The faults of the links of an open relay."""
 
     SLOW = "slow"
-    """Everything arrives, in small pieces, each a moment late."""
+    """Everything arrives, in small pieces with a short delay each."""
     REQUESTS_LOST = "requests lost"
     """What is asked is never heard; the link stays open and says nothing more."""
     REPLIES_LOST = "replies lost"

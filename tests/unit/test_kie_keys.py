@@ -1,4 +1,4 @@
-"""KIE_API_KEYS: several accounts at Kie, every fault told at once, and never a key shown."""
+"""KIE_API_KEYS: several accounts at Kie, all faults reported at once, and no key shown."""
 
 from __future__ import annotations
 

@@ -1,51 +1,40 @@
-"""Prices, accounts and the ledger over HTTP."""
+"""Accounts, the ledger, statements, refunds and the margin over HTTP."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from aiohttp import web
 
-from producer.api.authentication import caller_actor, require_account
+from producer.api.authentication import caller_account, caller_actor, require_account
 from producer.api.endpoint import JOB_BODY_BYTES, Call
-from producer.api.requests.admin_bodies import Grant, PriceChange, parse_admin_body
+from producer.api.requests.admin_bodies import Grant, Refund, parse_admin_body
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.query_parameters import QueryParameters
-from producer.api.responses.http_errors import PriceNotFound
 from producer.api.responses.json_response import json_response, list_response
+from producer.jobs.operator_methods import parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
+from producer.money.margins import MarginGroup
+from producer.money.statements import statement_to_json, this_month
+from producer.orders.order_fields import ACCOUNT_LENGTH
 from producer.row_json import account_to_json, row_to_json
-from shared.errors import PriceMissing
+from shared.adapters.http.slow_readers import PacedResponse
+from shared.job_json import timestamp_to_json
 
-MAX_QUANTITY = 999_999_999
-
-
-async def list_prices(call: Call) -> web.StreamResponse:
-    """Return every row of `pricing`."""
-    QueryParameters(call.request, ()).raise_faults()
-    return json_response(
-        {"prices": [row_to_json(row) for row in await call.context.billing.prices()]}
-    )
+STATEMENT_PARAMETERS = ("from", "to")
+MARGIN_DAYS_DEFAULT = 30
 
 
-async def change_price(call: Call) -> web.StreamResponse:
-    """Change a price and return it. Responds 404 if `pricing` has no such row."""
-    body = await read_json_object(call.request, JOB_BODY_BYTES)
-    change = parse_admin_body(PriceChange, body)
-    model, task, number = (call.request.match_info[part] for part in ("model", "task", "quantity"))
-    quantity = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
-    if not 1 <= quantity <= MAX_QUANTITY:
-        raise PriceNotFound(model, task, number)
-    try:
-        row = await call.context.billing.set_price(
-            (model, task, quantity),
-            Decimal(str(change.credits)),
-            reason=change.reason.strip(),
-            actor=caller_actor(call),
-        )
-    except PriceMissing:
-        raise PriceNotFound(model, task, number) from None
-    return json_response(row_to_json(row))
+async def list_accounts(call: Call) -> web.StreamResponse:
+    """Return one page of accounts, by id."""
+    query = QueryParameters(call.request, ("limit", "cursor"))
+    limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
+    after = query.text("cursor", ACCOUNT_LENGTH)
+    query.raise_faults()
+    accounts = await call.context.billing.accounts(after=after, limit=limit + 1)
+    next_id = accounts[limit - 1].id if len(accounts) > limit else None
+    return list_response("accounts", [account_to_json(one) for one in accounts[:limit]], next_id)
 
 
 async def show_account(call: Call) -> web.StreamResponse:
@@ -61,8 +50,12 @@ async def list_ledger(call: Call) -> web.StreamResponse:
     limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
     below = query.number("cursor", MAX_ROW_ID, 1, MAX_ROW_ID)
     query.raise_faults()
-    page = await call.context.billing.ledger_page(_account_id(call), below, limit)
-    entries = [row_to_json(row) for row in page.entries]
+    account_id, billing = _account_id(call), call.context.billing
+    page = await billing.ledger_page(account_id, below, limit)
+    actors = await billing.read_entry_actors(account_id, [row["id"] for row in page.entries])
+    # A service is not told which people act for us.
+    shown = actors if caller_account(call.caller) is None else {}
+    entries = [{**row_to_json(row), "granted_by": shown.get(row["id"])} for row in page.entries]
     return list_response("entries", entries, page.next_below)
 
 
@@ -79,6 +72,80 @@ async def grant(call: Call) -> web.StreamResponse:
         actor=caller_actor(call),
     )
     return json_response(account_to_json(account))
+
+
+async def refund_job(call: Call) -> web.StreamResponse:
+    """Give back what a job was charged, or a part of it, and return the entry of the ledger."""
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
+    given = parse_admin_body(Refund, body)
+    billing = call.context.billing
+    entry = await billing.refund(
+        parse_job_id(call.request.match_info["id"]),
+        None if given.credits is None else Decimal(str(given.credits)),
+        reason=given.reason.strip(),
+        actor=caller_actor(call),
+    )
+    actors = await billing.read_entry_actors(entry["account_id"], [entry["id"]])
+    return json_response({**row_to_json(entry), "granted_by": actors.get(entry["id"])})
+
+
+async def show_statement(call: Call) -> web.StreamResponse:
+    """Return an account's statement with one page of its lines, oldest first."""
+    account_id = _account_id(call)
+    query = QueryParameters(call.request, (*STATEMENT_PARAMETERS, "limit", "cursor"))
+    limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
+    after = query.number("cursor", 0, 1, MAX_ROW_ID)
+    since, until = _period(query, this_month())
+    billing = call.context.billing
+    statement = await billing.statement(account_id, since, until)
+    lines = await billing.statement_lines(statement, after=after, limit=limit + 1)
+    next_id = str(lines[limit - 1]["id"]) if len(lines) > limit else None
+    entries = [row_to_json(line) for line in lines[:limit]]
+    return json_response(
+        {**statement_to_json(statement), "entries": entries, "next_cursor": next_id}
+    )
+
+
+async def download_statement(call: Call) -> web.StreamResponse:
+    """Return all lines of an account's statement as CSV."""
+    account_id = _account_id(call)
+    query = QueryParameters(call.request, STATEMENT_PARAMETERS)
+    since, until = _period(query, this_month())
+    billing = call.context.billing
+    text = await billing.statement_csv(await billing.statement(account_id, since, until))
+    return PacedResponse(
+        text=text,
+        content_type="text/csv",
+        charset="utf-8",
+        headers={"Content-Disposition": 'attachment; filename="statement.csv"'},
+    )
+
+
+async def show_margin(call: Call) -> web.StreamResponse:
+    """Return the margin by day, model or account."""
+    query = QueryParameters(call.request, ("by", *STATEMENT_PARAMETERS, "limit"))
+    group = MarginGroup(query.one_of("by", list(MarginGroup)) or MarginGroup.DAY)
+    limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
+    now = datetime.now(UTC)
+    since, until = _period(query, (now - timedelta(days=MARGIN_DAYS_DEFAULT), now))
+    rows = await call.context.billing.margin(group, since, until, limit)
+    return json_response(
+        {
+            "by": group.value,
+            "from": timestamp_to_json(since),
+            "to": timestamp_to_json(until),
+            "margin": [row_to_json(row) for row in rows],
+        }
+    )
+
+
+def _period(
+    query: QueryParameters, default: tuple[datetime, datetime]
+) -> tuple[datetime, datetime]:
+    """Return the period of `from` and `to`, and raise the faults of the query."""
+    since, until = query.time("from"), query.time("to")
+    query.raise_faults()
+    return since or default[0], until or default[1]
 
 
 def _account_id(call: Call) -> str:

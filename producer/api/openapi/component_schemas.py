@@ -12,9 +12,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
-from producer.api.requests.admin_bodies import Grant, PriceChange
+from producer.api.requests.admin_bodies import Grant, PriceChange, Refund, ScheduledPriceOrder
 from producer.api.requests.operator_bodies import Resolution, Retry
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import PauseStart
@@ -41,13 +42,16 @@ _NOTES: dict[str, dict[str, Any]] = {
     },
 }
 
-_BODIES: tuple[type[BaseModel], ...] = (PriceChange, Grant, PauseStart, Retry, Resolution)
+_BODIES: tuple[type[BaseModel], ...] = (
+    *(PriceChange, ScheduledPriceOrder, Grant, Refund),
+    *(PauseStart, Retry, Resolution),
+)
 
 
 def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
-    responses = _model_schemas((*RESPONSE_MODELS, *MONITORING_MODELS))
+    responses = _model_schemas((*RESPONSE_MODELS, *MONEY_MODELS, *MONITORING_MODELS))
     names = [{"$ref": REF + name} for name in orders]
     return {
         "JobOrder": {

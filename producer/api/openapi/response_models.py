@@ -139,6 +139,10 @@ class LedgerEntry(BaseModel):
     price_id: int | None = Field(examples=[2])
     reason: str | None = Field(examples=[None])
     created_at: AwareDatetime = Field(examples=[_AT])
+    granted_by: str | None = Field(
+        description="who granted, adjusted or refunded; null for jobs, and for a service",
+        examples=[None],
+    )
 
 
 class LedgerPage(BaseModel):

@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
+    AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
+    StrictInt,
     ValidationError,
 )
 
 from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.order_body import require_few_fields
+from producer.orders.order_fields import DEFAULT_MODEL
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
-from shared.request_fields import NON_BLANK_TEXT_SCHEMA
+from shared.request_fields import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate
 
 CREDITS_MAX = 1_000_000
 
@@ -50,11 +54,54 @@ def _check_reason(value: object) -> object:
     )
 
 
+def _check_storable(value: str) -> str:
+    if "\0" in value or has_lone_surrogate(value):
+        raise ValueError(f"{format_value(value)} has a character that cannot be stored")
+    return value
+
+
 Reason = Annotated[
     str,
     BeforeValidator(_check_reason),
     Field(max_length=MAX_REASON_LENGTH, json_schema_extra=NON_BLANK_TEXT_SCHEMA),
 ]
+
+
+_Name = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": r"^[^\x00]*$"}),
+    AfterValidator(_check_storable),
+]
+
+
+def _check_price(value: object) -> object:
+    """Credits of a price: 2 decimals at most, and nothing is rounded."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 <= value <= CREDITS_MAX and round(value, 2) == value:  # type: ignore[operator, call-overload]
+        return value
+    raise ValueError(
+        f"{format_value(value)} must be a number from 0 to {CREDITS_MAX:,} with at most 2 decimals"
+    )
+
+
+def _check_optional_price(value: object) -> object:
+    return None if value is None else _check_price(value)
+
+
+_PRICE_SCHEMA: dict[str, Any] = {"minimum": 0, "maximum": CREDITS_MAX, "multipleOf": 0.01}
+_Price = Annotated[float, BeforeValidator(_check_price)]
+_OptionalPrice = Annotated[float | None, BeforeValidator(_check_optional_price)]
+_PROVIDER_CREDITS = Field(
+    default=None,
+    description="what Kie charges for it; absent or null: as before",
+    json_schema_extra={
+        "anyOf": [{"type": "number", **_PRICE_SCHEMA}, {"type": "null"}],
+    },
+)
+_CONFIRM = Field(
+    default=False,
+    description="whether a change that looks like a slip, by more than 5 times, is meant",
+)
 
 
 class PriceChange(BaseModel):
@@ -64,11 +111,60 @@ class PriceChange(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"credits": 9, "reason": "Kie raised it"}]}
     )
 
-    credits: Annotated[float, _check_credits(0, may_be_none=True)] = Field(
+    credits: _Price = Field(
         description="what the account is charged for the whole job, from the next settlement",
-        json_schema_extra={"minimum": 0, "maximum": CREDITS_MAX},
+        json_schema_extra=_PRICE_SCHEMA,
     )
+    provider_credits: _OptionalPrice = _PROVIDER_CREDITS
     reason: Reason = Field(description="why, for the history")
+    confirm: StrictBool = _CONFIRM
+
+
+class ScheduledPriceOrder(BaseModel):
+    """What a price becomes at a time, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "model": DEFAULT_MODEL,
+                    "task": "text-to-image",
+                    "quantity": 2,
+                    "credits": 9,
+                    "takes_effect_at": "2030-01-31T00:00:00Z",
+                    "reason": "Kie raises it",
+                }
+            ]
+        },
+    )
+
+    model: _Name = Field(description="as in the list of prices")
+    task: _Name = Field(description="as in the list of prices")
+    quantity: StrictInt = Field(description="as in the list of prices", ge=1, le=999_999_999)
+    credits: _Price = Field(
+        description="what the account is charged for the whole job from then on",
+        json_schema_extra=_PRICE_SCHEMA,
+    )
+    provider_credits: _OptionalPrice = _PROVIDER_CREDITS
+    takes_effect_at: AwareDatetime = Field(description="a time of the next two years")
+    reason: Reason = Field(description="why, for the history")
+    confirm: StrictBool = _CONFIRM
+
+
+class Refund(BaseModel):
+    """Why the charge of a job is given back, and how much of it."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "blurred images"}]}
+    )
+
+    credits: _OptionalPrice = Field(
+        default=None,
+        description="at most the charge; absent or null: all of it",
+        json_schema_extra={"anyOf": [{"type": "number", **_PRICE_SCHEMA}, {"type": "null"}]},
+    )
+    reason: Reason = Field(description="why, for the ledger")
 
 
 class Grant(BaseModel):

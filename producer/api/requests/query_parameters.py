@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 from aiohttp import web
@@ -14,6 +17,8 @@ from shared.field_faults import format_field_name, format_value
 from shared.request_fields import has_lone_surrogate
 
 _MAX_DIGITS = 19
+_CREDITS = re.compile(r"[0-9]{1,7}(\.[0-9]{1,2})?", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
 def is_storable_text(text: str) -> bool:
@@ -109,6 +114,32 @@ class QueryParameters:
         if 0 <= seconds <= highest:
             return seconds
         self._refuse_number(name, value, f"seconds from 0 to {highest:g}")
+        return None
+
+    def credits(self, name: str, highest: int) -> Decimal | None:
+        """Return the parameter as credits with at most 2 decimals, or None if it is missing."""
+        value = self._given.get(name)
+        if value is None:
+            return None
+        if _CREDITS.fullmatch(value) and Decimal(value) <= highest:
+            return Decimal(value)
+        self._refuse_number(name, value, f"a number from 0 to {highest:,}, with at most 2 decimals")
+        return None
+
+    def time(self, name: str) -> datetime | None:
+        """Return the parameter as a time, or None if it is missing. A date is its start in UTC."""
+        value = self._given.get(name)
+        if value is None:
+            return None
+        try:
+            time = datetime.fromisoformat(value)
+            if _DATE.fullmatch(value):
+                return time.replace(tzinfo=UTC)
+            if time.tzinfo is not None and time.year > 1:
+                return time.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        self._refuse_number(name, value, "a date such as 2030-01-31, or a time with its timezone")
         return None
 
     def job_id(self, name: str, wanted: str = "the cursor of a page before") -> UUID | None:

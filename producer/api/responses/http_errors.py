@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -89,8 +90,9 @@ class PriceNotFound(HttpRefusal):
     code = "price_not_found"
     status = HTTPStatus.NOT_FOUND
 
-    def __init__(self, model: str, task: str, quantity: str) -> None:
+    def __init__(self, model: str, task: str, quantity: str, priced: Sequence[str] = ()) -> None:
+        exist = f"; priced are: {', '.join(priced)}" if priced else ""
         super().__init__(
             f"there is no price for model {model!r:.60}, task {task!r:.60}, quantity"
-            f" {quantity!r:.20}; an admin inserts that row into pricing first"
+            f" {quantity!r:.20}; an admin inserts that row into pricing first{exist}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -16,19 +17,33 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.text_format import NO_VALUE, credits_text, printable, time_text
+from producer.cli.display.text_format import (
+    NO_VALUE,
+    command_text,
+    credits_text,
+    printable,
+    time_text,
+)
 from producer.cli.options import (
     AccountId,
     AsJson,
     BelowEntry,
     Credits,
+    JobId,
     Limit,
     Reason,
+    Since,
+    Until,
     parse_credits,
 )
+from producer.jobs.operator_methods import parse_job_id
+from producer.money.statements import KINDS, Statement, statement_to_json, this_month
 from producer.row_json import account_to_json, row_to_json
 
-app = typer.Typer(no_args_is_help=True, help="Create accounts, grant credits, read the ledger.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Create and list accounts, grant and refund credits, read the ledger.",
+)
 
 
 @app.command()
@@ -104,6 +119,116 @@ def ledger(
             print_message(f"older ones: --below {entries[-1]['id']}", "dim")
 
     run_with_database(step)
+
+
+@app.command("list")
+def list_accounts(
+    limit: Limit = 50,
+    after: Annotated[
+        str | None, typer.Option(metavar="A", help="Only after this account: the next page.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List accounts with their credits, by id."""
+
+    async def step(context: DatabaseContext) -> None:
+        accounts = await context.billing.accounts(after=after, limit=limit)
+        if as_json:
+            print_json(*(account_to_json(account) for account in accounts))
+            return
+        table = build_table(
+            *("account", "balance", "held", "available", "created"),
+            right=("balance", "held", "available"),
+        )
+        for account in accounts:
+            table.add_row(
+                printable(account.id),
+                credits_text(account.balance),
+                credits_text(account.held),
+                credits_text(account.available),
+                time_text(account.created_at),
+            )
+        stdout_console().print(table)
+        if len(accounts) == limit:
+            more = command_text("accounts", "list", "--after", accounts[-1].id)
+            print_message(f"more: {more}", "dim")
+
+    run_with_database(step)
+
+
+@app.command()
+def refund(
+    job_id: JobId,
+    reason: Reason,
+    credits: Annotated[
+        Decimal | None,
+        typer.Option(metavar="N", parser=parse_credits, help="Only so many; default: the charge."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give back what a job was charged, or a part of it, once."""
+    wanted = parse_job_id(job_id)
+
+    async def step(context: DatabaseContext) -> None:
+        entry = await context.billing.refund(wanted, credits, reason=reason, actor=command_actor())
+        if as_json:
+            print_json(row_to_json(entry))
+            return
+        print_data(
+            f"{credits_text(entry['credits'])} credits of job {entry['job_id']} are given back to"
+            f" {printable(entry['account_id'])} (balance {credits_text(entry['balance_after'])})"
+        )
+
+    run_with_database(step)
+
+
+@app.command()
+def statement(
+    account_id: AccountId,
+    since: Since = None,
+    until: Until = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="All lines as CSV on stdout.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show an account's statement by month, or its lines as CSV; by default of this month."""
+    start, end = this_month()
+
+    async def step(context: DatabaseContext) -> None:
+        billing = context.billing
+        found = await billing.statement(account_id, since or start, until or end)
+        if as_csv:
+            sys.stdout.write(await billing.statement_csv(found))
+        elif as_json:
+            print_json(statement_to_json(found))
+        else:
+            _print_statement(found)
+
+    run_with_database(step)
+
+
+def _print_statement(statement: Statement) -> None:
+    print_data(
+        f"{printable(statement.account_id)} from {time_text(statement.since)} to"
+        f" {time_text(statement.until)}"
+    )
+    columns = ("opening", *KINDS, "closing", "lines")
+    table = build_table("month", *columns, right=columns)
+    for month in statement.months:
+        table.add_row(
+            month.month,
+            credits_text(month.opening_balance),
+            *(credits_text(month.totals[kind]) for kind in KINDS),
+            credits_text(month.closing_balance),
+            f"{month.lines:,}",
+        )
+    table.add_row(
+        "all",
+        credits_text(statement.opening_balance),
+        *(credits_text(statement.totals[kind]) for kind in KINDS),
+        credits_text(statement.closing_balance),
+        f"{statement.lines:,}",
+    )
+    stdout_console().print(table)
 
 
 def _print_account(account: Account, *, as_json: bool) -> None:

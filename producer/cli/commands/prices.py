@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
 from producer.cli.command_runner import DatabaseContext, command_actor, run_with_database
+from producer.cli.confirmation import confirm_doubts
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -15,22 +18,34 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
+from producer.cli.display.price_tables import margin_text, print_price_preview, print_scheduled
 from producer.cli.display.text_format import (
     NO_VALUE,
+    command_text,
     count_text,
     credits_text,
     printable,
     task_quantity_text,
     time_text,
 )
-from producer.cli.options import AsJson, Credits, Limit, Reason
+from producer.cli.options import AsJson, Credits, Limit, Reason, parse_credits, parse_time
+from producer.list_pages import MAX_ROW_ID
+from producer.money.price_changes import PricePreview, preview_to_json
 from producer.row_json import row_to_json
+from shared.errors import ConfirmationNeeded
 from shared.job_json import credits_to_json
-from shared.settings import ChargeBasis
 
 app = typer.Typer(no_args_is_help=True, help="Read and change prices.")
 
 Row = Mapping[str, Any]
+Model = Annotated[str, typer.Argument(metavar="MODEL")]
+Task = Annotated[str, typer.Argument(metavar="TASK")]
+Quantity = Annotated[int, typer.Argument(metavar="QUANTITY")]
+ProviderCredits = Annotated[
+    Decimal | None,
+    typer.Option(metavar="CREDITS", parser=parse_credits, help="What Kie charges for the same."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="A change of more than 5 times is meant.")]
 
 
 @app.command("list")
@@ -46,6 +61,7 @@ def list_prices(as_json: AsJson = False) -> None:
             *("model", "task", "quantity", "credits", "Kie's", "margin", "since", "set by"),
             right=("quantity", "credits", "Kie's", "margin"),
         )
+        waiting = await context.billing.price_changes.list_scheduled(limit=20, with_settled=False)
         for price in prices:
             table.add_row(
                 printable(price["model"]),
@@ -58,42 +74,163 @@ def list_prices(as_json: AsJson = False) -> None:
                 printable(price["updated_by"]),
             )
         stdout_console().print(table)
+        if waiting:
+            print_scheduled(waiting)
 
     run_with_database(step)
 
 
 @app.command("set")
 def set_price(
-    model: Annotated[str, typer.Argument(metavar="MODEL")],
-    task: Annotated[str, typer.Argument(metavar="TASK")],
-    quantity: Annotated[int, typer.Argument(metavar="QUANTITY")],
+    model: Model,
+    task: Task,
+    quantity: Quantity,
     credits: Credits,
     reason: Reason,
+    provider_credits: ProviderCredits = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change one price; it holds from the next settlement."""
+    """Change one price; it holds from the next settlement. A change that looks like a slip asks."""
     key = (model, task, quantity)
 
     async def step(context: DatabaseContext) -> None:
-        billing = context.billing
-        old = await billing.price(*key)
-        new = await billing.set_price(key, credits, reason=reason, actor=command_actor())
-        touched = await context.database.fetch_row("open_jobs_at_price", *key, credits)
-        basis = context.settings.charge_basis
-        open_jobs = count_repriced_jobs(basis, dict(touched or {}))
-        if as_json:
-            changes = {"credits_before": credits_to_json(old["credits"])}
-            print_json({**row_to_json(new), **changes, "open_jobs_touched": open_jobs})
-            return
-        print_data(
-            f"{printable(model)} {printable(task_quantity_text(task, quantity))}:"
-            f" {credits_text(old['credits'])}"
-            f" → {credits_text(new['credits'])} credits"
+        changes, basis = context.billing.price_changes, context.settings.charge_basis
+        preview = await changes.preview(key, credits, provider_credits, charge_basis=basis)
+        confirmed = confirm_doubts(preview.doubts, yes=yes)
+        old = await context.billing.price(*key)
+        new = await changes.change(
+            key,
+            credits,
+            provider_credits=provider_credits,
+            reason=reason,
+            confirmed=confirmed,
+            actor=command_actor(),
         )
+        if as_json:
+            print_json(
+                {
+                    **row_to_json(new),
+                    "credits_before": credits_to_json(old["credits"]),
+                    "open_jobs_touched": preview.open_jobs_repriced,
+                    "warnings": list(preview.warnings),
+                }
+            )
+            return
+        print_data(f"{_price_text(key)}: {_change_text(old, new)}")
         if old["price_id"] == new["price_id"]:
             print_message("that was the price already: nothing changed")
             return
-        _print_effect(new, basis, open_jobs)
+        _print_effect(new, preview)
+
+    run_with_database(step)
+
+
+@app.command("preview")
+def preview_price(
+    model: Model,
+    task: Task,
+    quantity: Quantity,
+    credits: Credits,
+    provider_credits: ProviderCredits = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a change of one price would do, and change nothing."""
+    key = (model, task, quantity)
+
+    async def step(context: DatabaseContext) -> None:
+        preview = await context.billing.price_changes.preview(
+            key, credits, provider_credits, charge_basis=context.settings.charge_basis
+        )
+        if as_json:
+            print_json(preview_to_json(preview))
+            return
+        print_price_preview(preview)
+
+    run_with_database(step)
+
+
+@app.command("schedule")
+def schedule_price(
+    model: Model,
+    task: Task,
+    quantity: Quantity,
+    credits: Credits,
+    at: Annotated[
+        datetime,
+        typer.Option(parser=parse_time, metavar="TIME", help="When it takes hold, by itself."),
+    ],
+    reason: Reason,
+    provider_credits: ProviderCredits = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change one price at a time, by itself. A change that looks like a slip asks."""
+    key = (model, task, quantity)
+
+    async def step(context: DatabaseContext) -> None:
+        async def schedule(*, confirmed: bool) -> dict[str, Any]:
+            return await context.billing.price_changes.schedule(
+                key,
+                credits,
+                provider_credits=provider_credits,
+                at=at,
+                reason=reason,
+                confirmed=confirmed,
+                actor=command_actor(),
+            )
+
+        try:
+            made = await schedule(confirmed=yes)
+        except ConfirmationNeeded as needed:
+            made = await schedule(confirmed=confirm_doubts([needed.doubts], yes=yes))
+        if as_json:
+            print_json(row_to_json(made))
+            return
+        print_data(
+            f"{_price_text(key)}: {credits_text(made['credits'])} credits from"
+            f" {time_text(made['takes_effect_at'])}"
+        )
+        print_message(f"until then: {command_text('prices', 'unschedule', str(made['id']))}")
+
+    run_with_database(step)
+
+
+@app.command()
+def unschedule(
+    scheduled_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ROW_ID)],
+    reason: Annotated[
+        str | None, typer.Option("--reason", metavar="TEXT", help="Why; recorded.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a scheduled change before its time."""
+
+    async def step(context: DatabaseContext) -> None:
+        gone = await context.billing.price_changes.unschedule(
+            scheduled_id, reason=reason, actor=command_actor()
+        )
+        if as_json:
+            print_json(row_to_json(gone))
+            return
+        print_data(f"scheduled price {gone['id']} is revoked")
+
+    run_with_database(step)
+
+
+@app.command()
+def scheduled(limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List scheduled changes: those that wait, and then applied and revoked ones."""
+
+    async def step(context: DatabaseContext) -> None:
+        rows = await context.billing.price_changes.list_scheduled(limit=limit, with_settled=True)
+        if as_json:
+            print_json(*(row_to_json(row) for row in rows))
+            return
+        if not rows:
+            print_message("no price change is scheduled")
+            return
+        print_scheduled(rows)
 
     run_with_database(step)
 
@@ -128,28 +265,29 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
     run_with_database(step)
 
 
-def margin_text(price: Row) -> str:
-    """Return the price minus Kie's price, and its share of the price, such as `+2 (25 %)`."""
-    margin = price["credits"] - price["provider_credits"]
-    sign = "+" if margin > 0 else ""
-    share = f" ({margin / price['credits']:.0%})".replace("%", " %") if price["credits"] else ""
-    return f"{sign}{credits_text(margin)}{share}"
+def _price_text(key: tuple[str, str, int]) -> str:
+    model, task, quantity = key
+    return f"{printable(model)} {printable(task_quantity_text(task, quantity))}"
 
 
-def count_repriced_jobs(basis: ChargeBasis, counts: Row) -> int:
-    """Return the number of open jobs that will be charged the new price instead of their quote."""
-    if basis == "quoted":
-        return 0
-    return int(counts["open_jobs"] if basis == "current" else counts["quoted_above"])
+def _change_text(old: Row, new: Row) -> str:
+    text = f"{credits_text(old['credits'])} → {credits_text(new['credits'])} credits"
+    if old["provider_credits"] != new["provider_credits"]:
+        costs = (credits_text(price["provider_credits"]) for price in (old, new))
+        text += f", Kie's charge {' → '.join(costs)}"
+    return text
 
 
-def _print_effect(price: Row, basis: ChargeBasis, open_jobs: int) -> None:
+def _print_effect(price: Row, preview: PricePreview) -> None:
     below_cost = price["credits"] < price["provider_credits"]
     print_message(
         f"Kie charges {credits_text(price['provider_credits'])}: margin {margin_text(price)}",
         "bold red" if below_cost else "",
     )
     print_message(
-        f"it holds from the next settlement: {count_text(open_jobs, 'open job')} will be charged by"
-        f" it (CHARGE_BASIS is {basis})"
+        "it holds from the next settlement:"
+        f" {count_text(preview.open_jobs_repriced, 'open job')} will be charged by"
+        f" it (CHARGE_BASIS is {preview.charge_basis})"
     )
+    for warning in preview.warnings:
+        print_message(f"warning: {warning}", "bold red")

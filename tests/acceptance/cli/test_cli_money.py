@@ -55,6 +55,76 @@ async def test_a_price_is_changed_with_its_consequences(
     assert "in force" in (await darkroom.run("prices", "history", "--limit", "1")).out
 
 
+async def test_a_slip_is_refused_off_a_terminal_without_yes(darkroom: Darkroom) -> None:
+    for credits in ("1", "0", "70"):
+        said = await darkroom.run("prices", "set", *TWO_IMAGES, credits, "--reason", "x")
+        assert said.code == 1
+        assert f"credits from 7 to {credits} is a change of more than 5 times" in said.err
+        assert "--yes" in said.err
+    assert (await darkroom.run("prices", "set", *TWO_IMAGES, "6.123456", "--reason", "x")).code == 1
+    typo = await darkroom.run("prices", "set", "gpt4o", *TWO_IMAGES[1:], "9", "--reason", "x")
+    assert (typo.code, "gpt-4o-image text-to-image 2" in typo.err) == (1, True)
+    done = await darkroom.run(
+        *("prices", "set", *TWO_IMAGES, "1", "--provider-credits", "0.5"),
+        *("--reason", "x", "--yes", "--json"),
+    )
+    assert (done.code, done.object["credits"], done.object["provider_credits"]) == (0, 1, 0.5)
+
+
+async def test_a_change_is_previewed_scheduled_and_revoked(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    await deployment.enqueue(text_to_image(quantity=2))
+    preview = await darkroom.run("prices", "preview", *TWO_IMAGES, "5", "--json")
+    assert preview.object["open_jobs_effect"] == -2
+    assert preview.object["warnings"] == ["the price of 5 is below the 7 that Kie charges"]
+    shown = await darkroom.run("prices", "preview", *TWO_IMAGES, "50")
+    assert "1 open job hold 7" in shown.out
+    assert "it is refused without --yes" in shown.err
+    schedule = ("prices", "schedule", *TWO_IMAGES, "9", "--reason", "new year")
+    made = await darkroom.run(*schedule, "--at", "2027-12-31T00:00:00Z", "--json")
+    assert (made.object["credits"], made.object["reason"]) == (9, "new year")
+    assert (await darkroom.run(*schedule, "--at", "2001-01-01T00:00:00Z")).code == 1
+    assert (await darkroom.run(*schedule, "--at", "soon")).code == 2
+    listed = await darkroom.run("prices", "list")
+    assert "new year" in listed.out
+    unscheduled = await darkroom.run("prices", "unschedule", str(made.object["id"]))
+    assert unscheduled.lines == [f"scheduled price {made.object['id']} is revoked"]
+    assert (await darkroom.run("prices", "unschedule", "4711")).code == 3
+    outcomes = (await darkroom.run("prices", "scheduled", "--json")).objects
+    assert [one["is_revoked"] for one in outcomes] == [True]
+
+
+async def test_a_charge_is_refunded_and_the_statement_and_the_margin_say_so(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    async with deployment.worker():
+        job = await deployment.ended(await deployment.enqueue())
+    refund = ("accounts", "refund", str(job.id), "--reason", "blurred")
+    assert (await darkroom.run(*refund, "--credits", "7")).code == 1
+    given = await darkroom.run(*refund, "--credits", "2.5", "--json")
+    assert (given.object["kind"], given.object["credits"]) == ("adjustment", 2.5)
+    again = await darkroom.run(*refund)
+    assert (again.code, "was refunded already" in again.err) == (1, True)
+    shown, as_json, as_csv, margin, accounts = await darkroom.run_all(
+        ("accounts", "statement", "acme"),
+        ("accounts", "statement", "acme", "--json"),
+        ("accounts", "statement", "acme", "--csv"),
+        ("margin", "--by", "account", "--json"),
+        ("accounts", "list", "--json"),
+    )
+    assert "opening" in shown.out
+    assert as_json.object["totals"] == {
+        "grant": 10_000,
+        "refund": 2.5,
+        "adjustment": 0,
+        "capture": -6,
+    }
+    assert [line.split(",")[2] for line in as_csv.lines] == ["kind", "grant", "capture", "refund"]
+    assert (margin.object["name"], margin.object["margin"]) == ("acme", -2.5)
+    assert [one["id"] for one in accounts.objects] == ["acme"]
+
+
 async def test_the_prices_in_force_are_listed_with_their_margin(darkroom: Darkroom) -> None:
     listed, shown = await darkroom.run_all(("prices", "list", "--json"), ("prices", "list"))
     prices = listed.objects

@@ -17,7 +17,7 @@ async def test_the_queue_is_watched_live_until_ctrl_c(
         await terminal.until_it_shows("idle")
         await deployment.enqueue()
         await terminal.until_it_shows("1 waiting, 0 in flight")
-        # The database refuses everybody for a while: the watch says so and carries on.
+        # The database refuses all logins for a while: the watch shows the error and continues.
         database = (await deployment.run_sql("SELECT current_database() AS name"))[0]["name"]
         await deployment.run_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"

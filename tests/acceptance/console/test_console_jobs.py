@@ -29,7 +29,7 @@ BAD_URL = "javascript:alert(document.domain)"
 
 
 @dataclass
-class Desk:
+class OperatorBrowser:
     """An operator's browser beside a database with jobs in any state."""
 
     deployment: Deployment
@@ -43,14 +43,14 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(deployment: Deployment) -> AsyncIterator[Desk]:
+async def operator(deployment: Deployment) -> AsyncIterator[OperatorBrowser]:
     key = await key_of(deployment, Role.OPERATOR)
     async with deployment.api() as api, browsing(api, key) as browser:
-        yield Desk(deployment, api, browser, DatabaseSetup(deployment.database))
+        yield OperatorBrowser(deployment, api, browser, DatabaseSetup(deployment.database))
 
 
-async def jobs_in_every_state(desk: Desk, **options: object) -> dict[JobState, Job]:
-    return {state: await desk.setup.job_in(state, **options) for state in JobState}  # type: ignore[arg-type]
+async def jobs_in_every_state(operator: OperatorBrowser, **options: object) -> dict[JobState, Job]:
+    return {state: await operator.setup.job_in(state, **options) for state in JobState}  # type: ignore[arg-type]
 
 
 def page_of(job: Job) -> str:
@@ -60,23 +60,25 @@ def page_of(job: Job) -> str:
 # --- the list ---------------------------------------------------------------------------------
 
 
-async def test_the_list_filters_pages_and_says_what_is_wrong_with_a_filter(desk: Desk) -> None:
-    assert "No job yet" in await desk.text_of("/console/jobs")
-    jobs = await jobs_in_every_state(desk, metadata={"order": "1042"})
-    text = await desk.text_of("/console/jobs")
+async def test_the_list_filters_pages_and_says_what_is_wrong_with_a_filter(
+    operator: OperatorBrowser,
+) -> None:
+    assert "No job yet" in await operator.text_of("/console/jobs")
+    jobs = await jobs_in_every_state(operator, metadata={"order": "1042"})
+    text = await operator.text_of("/console/jobs")
     rows = re.findall(r'<tr id="job-([0-9a-f-]+)"', text)
     assert rows == sorted((str(job.id) for job in jobs.values()), reverse=True)
     for state in JobState:
         word = f"</svg>{state}</span>"
         assert word in text, state
-        listed = await desk.text_of(f"/console/jobs?state={state}")
+        listed = await operator.text_of(f"/console/jobs?state={state}")
         assert re.findall(r'<tr id="job-([0-9a-f-]+)"', listed) == [str(jobs[state].id)], state
     for query in (
         "account_id=nobody",
         "metadata=order=1",
         "id=019f0000-0000-7000-8000-000000000000",
     ):
-        assert "No job matches" in await desk.text_of(f"/console/jobs?{query}")
+        assert "No job matches" in await operator.text_of(f"/console/jobs?{query}")
     for query, sentence in (
         ("state=lost", "must be one of queued"),
         ("metadata=order", "must be a key, = and its value"),
@@ -84,21 +86,23 @@ async def test_the_list_filters_pages_and_says_what_is_wrong_with_a_filter(desk:
         ("cursor=x", "is not the place of a page"),
         ("stat=failed", "is no filter of this list"),
     ):
-        assert sentence in html.unescape(await desk.text_of(f"/console/jobs?{query}", 422)), query
+        assert sentence in html.unescape(await operator.text_of(f"/console/jobs?{query}", 422)), (
+            query
+        )
 
 
-async def test_pages_follow_each_other_and_tell_of_newer_jobs(desk: Desk) -> None:
-    jobs = [await desk.setup.enqueue() for _ in range(51)]
-    first = await desk.text_of("/console/jobs?account_id=acme")
+async def test_pages_follow_each_other_and_tell_of_newer_jobs(operator: OperatorBrowser) -> None:
+    jobs = [await operator.setup.enqueue() for _ in range(51)]
+    first = await operator.text_of("/console/jobs?account_id=acme")
     assert len(re.findall(r'<tr id="job-', first)) == 50
     older = html.unescape(re.findall(r'rel="next" href="([^"]+)"', first)[0])
-    second = await desk.text_of(older)
+    second = await operator.text_of(older)
     assert re.findall(r'<tr id="job-([0-9a-f-]+)"', second) == [str(jobs[0].id)]
     assert "account_id=acme" in older
     refresh = html.unescape(re.findall(r'hx-get="([^"]+)"', first)[0])
-    assert "Newer jobs have arrived" not in await desk.text_of(refresh)
-    newest = await desk.setup.enqueue()
-    again = await desk.text_of(refresh)
+    assert "Newer jobs have arrived" not in await operator.text_of(refresh)
+    newest = await operator.setup.enqueue()
+    again = await operator.text_of(refresh)
     assert "Newer jobs have arrived" in again
     assert str(newest.id) not in again
     assert re.findall(r'<tr id="job-[^"]+"', again) == re.findall(r'<tr id="job-[^"]+"', first)
@@ -107,10 +111,10 @@ async def test_pages_follow_each_other_and_tell_of_newer_jobs(desk: Desk) -> Non
 # --- one job ----------------------------------------------------------------------------------
 
 
-async def test_the_page_of_a_job_shows_its_life_in_every_state(desk: Desk) -> None:
-    jobs = await jobs_in_every_state(desk, webhook_url=URL)
+async def test_the_page_of_a_job_shows_its_life_in_every_state(operator: OperatorBrowser) -> None:
+    jobs = await jobs_in_every_state(operator, webhook_url=URL)
     for state, job in jobs.items():
-        text = await desk.text_of(page_of(job))
+        text = await operator.text_of(page_of(job))
         drawn = re.findall(r'<g class="node([^"]*)">', text)
         assert len(drawn) == len(JobState)
         assert len([one for one in drawn if "current" in one]) == 1, state
@@ -121,7 +125,7 @@ async def test_the_page_of_a_job_shows_its_life_in_every_state(desk: Desk) -> No
         assert len(re.findall(r'class="edge taken"', text)) == len(steps[1].split(", ")) - 1
         edges = {(s, one.target) for one in TRANSITIONS for s in one.sources if s != one.target}
         assert len(re.findall(r'class="edge', text)) == len(edges)
-    succeeded = await desk.text_of(page_of(jobs[JobState.SUCCEEDED]))
+    succeeded = await operator.text_of(page_of(jobs[JobState.SUCCEEDED]))
     for sentence in (
         "hold",
         "capture",
@@ -131,32 +135,34 @@ async def test_the_page_of_a_job_shows_its_life_in_every_state(desk: Desk) -> No
         assert sentence in succeeded
 
 
-async def test_a_job_that_came_back_to_the_queue_shows_each_stay(desk: Desk) -> None:
-    job = await desk.setup.job_in(JobState.GENERATING, attempt=3)
-    text = await desk.text_of(page_of(job))
+async def test_a_job_that_came_back_to_the_queue_shows_each_stay(operator: OperatorBrowser) -> None:
+    job = await operator.setup.job_in(JobState.GENERATING, attempt=3)
+    text = await operator.text_of(page_of(job))
     assert "went: queued, submitting, queued, submitting, queued, submitting, generating" in text
     assert "Queued \u00d7 3" in text
     assert text.count("rate_limited") == 2
 
 
-async def test_images_are_loaded_from_the_configured_hosts_alone(desk: Desk) -> None:
-    job = await desk.setup.job_in(JobState.GENERATING)
+async def test_images_are_loaded_from_the_configured_hosts_alone(operator: OperatorBrowser) -> None:
+    job = await operator.setup.job_in(JobState.GENERATING)
     delivered = job_events.Completed((IMAGE, BAD_URL))
-    await desk.setup.store.settle(polled(job), delivered, "current")
+    await operator.setup.store.settle(polled(job), delivered, "current")
     for path in (page_of(job), "/console/jobs"):
-        answer = await desk.browser.get(path)
+        answer = await operator.browser.get(path)
         shown = re.findall(r'<img data-thumb src="([^"]+)"', answer.expect(200))
         assert shown == [IMAGE], path
         assert "https://tempfile.aiquickdraw.com" in answer.headers["Content-Security-Policy"]
-    assert f'href="{BAD_URL}"' not in await desk.text_of(page_of(job))
-    assert 'referrerpolicy="no-referrer"' in await desk.text_of(page_of(job))
+    assert f'href="{BAD_URL}"' not in await operator.text_of(page_of(job))
+    assert 'referrerpolicy="no-referrer"' in await operator.text_of(page_of(job))
 
 
-async def test_the_curl_command_places_the_same_order_without_a_key(desk: Desk) -> None:
-    job = await desk.setup.enqueue(
+async def test_the_curl_command_places_the_same_order_without_a_key(
+    operator: OperatorBrowser,
+) -> None:
+    job = await operator.setup.enqueue(
         metadata={"note": "it's $HOME `id`"}, webhook_url=URL, priority="high"
     )
-    text = html.unescape(await desk.text_of(page_of(job)))
+    text = html.unescape(await operator.text_of(page_of(job)))
     command = re.search(r'<pre tabindex="0" id="curl"><code>(.*?)</code>', text, re.DOTALL)
     assert command is not None
     words = shlex.split(command[1])
@@ -165,9 +171,9 @@ async def test_the_curl_command_places_the_same_order_without_a_key(desk: Desk) 
     assert "dk_" not in command[1]
     body = orjson.loads(words[words.index("-d") + 1])
     assert body["metadata"] == {"note": "it's $HOME `id`"}
-    admin = await key_of(desk.deployment, Role.ADMIN)
-    again = (await desk.api.with_key(admin).post("/v1/jobs", body)).expect(202)
-    first = (await desk.api.with_key(admin).get(f"/v1/jobs/{job.id}")).expect(200)
+    admin = await key_of(operator.deployment, Role.ADMIN)
+    again = (await operator.api.with_key(admin).post("/v1/jobs", body)).expect(202)
+    first = (await operator.api.with_key(admin).get(f"/v1/jobs/{job.id}")).expect(200)
     for name in ("account_id", "model", "task", "request", "metadata", "priority"):
         assert again[name] == first[name], name
 
@@ -175,104 +181,108 @@ async def test_the_curl_command_places_the_same_order_without_a_key(desk: Desk) 
 # --- actions ----------------------------------------------------------------------------------
 
 
-async def test_a_queued_job_is_cancelled_after_a_question(desk: Desk) -> None:
-    job = await desk.setup.enqueue()
-    assert "Cancel this job?" in await desk.text_of(f"{page_of(job)}/cancel")
-    done = await desk.browser.post(f"{page_of(job)}/cancel")
+async def test_a_queued_job_is_cancelled_after_a_question(operator: OperatorBrowser) -> None:
+    job = await operator.setup.enqueue()
+    assert "Cancel this job?" in await operator.text_of(f"{page_of(job)}/cancel")
+    done = await operator.browser.post(f"{page_of(job)}/cancel")
     assert done.location == page_of(job)
-    assert "The job was cancelled. 6 credits were released." in await desk.text_of(page_of(job))
-    cancelled = await desk.deployment.producer.get(job.id)
+    assert "The job was cancelled. 6 credits were released." in await operator.text_of(page_of(job))
+    cancelled = await operator.deployment.producer.get(job.id)
     assert (cancelled.state, cancelled.reason) == ("cancelled", "cancelled_by_operator")
-    again = await desk.browser.post(f"{page_of(job)}/cancel")
+    again = await operator.browser.post(f"{page_of(job)}/cancel")
     assert "only a queued job can be cancelled" in html.unescape(again.expect(409))
 
 
-async def test_from_the_failed_jobs_to_the_retried_one_are_two_clicks(desk: Desk) -> None:
-    job = await desk.setup.job_in(JobState.FAILED)
-    listed = await desk.text_of("/console/jobs?state=failed")
+async def test_from_the_failed_jobs_to_the_retried_one_are_two_clicks(
+    operator: OperatorBrowser,
+) -> None:
+    job = await operator.setup.job_in(JobState.FAILED)
+    listed = await operator.text_of("/console/jobs?state=failed")
     [ask] = re.findall(r'href="(/console/jobs/[^"]+/retry)"', listed)
-    question = await desk.text_of(ask)
+    question = await operator.text_of(ask)
     assert "the retry holds" in question
-    done = await desk.browser.post(ask)
-    retried = await desk.deployment.producer.get(done.location.rpartition("/")[2])
+    done = await operator.browser.post(ask)
+    retried = await operator.deployment.producer.get(done.location.rpartition("/")[2])
     assert (retried.retry_of, retried.state) == (job.id, "queued")
-    shown = await desk.text_of(done.location)
+    shown = await operator.text_of(done.location)
     assert "Retried as this job. 6 credits are held." in shown
-    again = await desk.browser.post(ask)
+    again = await operator.browser.post(ask)
     assert again.location == done.location, "a job is retried once"
-    assert "It was retried already" in await desk.text_of(ask)
-    assert str(retried.id) in await desk.text_of(page_of(job))
+    assert "It was retried already" in await operator.text_of(ask)
+    assert str(retried.id) in await operator.text_of(page_of(job))
 
 
-async def test_a_success_is_charged_again_only_if_that_is_checked(desk: Desk) -> None:
-    job = await desk.setup.job_in(JobState.SUCCEEDED)
+async def test_a_success_is_charged_again_only_if_checked(operator: OperatorBrowser) -> None:
+    job = await operator.setup.job_in(JobState.SUCCEEDED)
     ask = f"{page_of(job)}/retry"
-    assert "a second time" in await desk.text_of(ask)
-    assert "a retry is charged as well" in (await desk.browser.post(ask)).expect(409)
-    (await desk.browser.post(ask, {"again": "yes"})).expect(303)
-    waiting = await desk.setup.job_in(JobState.QUEUED)
-    refused = await desk.browser.post(f"{page_of(waiting)}/retry")
+    assert "a second time" in await operator.text_of(ask)
+    assert "a retry is charged as well" in (await operator.browser.post(ask)).expect(409)
+    (await operator.browser.post(ask, {"again": "yes"})).expect(303)
+    waiting = await operator.setup.job_in(JobState.QUEUED)
+    refused = await operator.browser.post(f"{page_of(waiting)}/retry")
     assert "only an ended job is retried" in refused.expect(409)
 
 
-async def test_a_webhook_is_sent_again_from_the_page_of_its_job(desk: Desk) -> None:
-    job = await desk.setup.job_in(JobState.SUCCEEDED, webhook_url=URL)
-    other = await desk.setup.job_in(JobState.SUCCEEDED, webhook_url=URL)
-    await desk.deployment.run_sql("UPDATE webhook_messages SET state = 'dead'")
-    text = await desk.text_of(page_of(job))
+async def test_a_webhook_is_sent_again_from_the_page_of_its_job(operator: OperatorBrowser) -> None:
+    job = await operator.setup.job_in(JobState.SUCCEEDED, webhook_url=URL)
+    other = await operator.setup.job_in(JobState.SUCCEEDED, webhook_url=URL)
+    await operator.deployment.run_sql("UPDATE webhook_messages SET state = 'dead'")
+    text = await operator.text_of(page_of(job))
     assert "job.succeeded" in text
     [replay] = re.findall(r'action="(/console/jobs/[^"]+/replay)"', text)
-    (await desk.browser.post(replay.replace(str(job.id), str(other.id)))).expect(422)
-    (await desk.browser.post(f"{page_of(job)}/webhooks/msg_0/replay")).expect(422)
-    assert (await desk.browser.post(replay)).location == f"{page_of(job)}#webhooks"
-    rows = await desk.deployment.run_sql("SELECT job_id, state FROM webhook_messages")
+    (await operator.browser.post(replay.replace(str(job.id), str(other.id)))).expect(422)
+    (await operator.browser.post(f"{page_of(job)}/webhooks/msg_0/replay")).expect(422)
+    assert (await operator.browser.post(replay)).location == f"{page_of(job)}#webhooks"
+    rows = await operator.deployment.run_sql("SELECT job_id, state FROM webhook_messages")
     assert {row["job_id"]: row["state"] for row in rows} == {job.id: "pending", other.id: "dead"}
 
 
-async def test_an_unknown_submission_is_resolved_with_a_reason(desk: Desk) -> None:
-    lost = await desk.setup.job_in(JobState.UNKNOWN)
-    found = await desk.setup.job_in(JobState.UNKNOWN)
-    assert "Kie made no task" in await desk.text_of(f"{page_of(lost)}/resolve")
+async def test_an_unknown_submission_is_resolved_with_a_reason(operator: OperatorBrowser) -> None:
+    lost = await operator.setup.job_in(JobState.UNKNOWN)
+    found = await operator.setup.job_in(JobState.UNKNOWN)
+    assert "Kie made no task" in await operator.text_of(f"{page_of(lost)}/resolve")
     for fields, fault in (
         ({}, "choose one"),
         ({"verdict": "lost"}, "say why"),
         ({"verdict": "submitted"}, "name the task"),
         ({"verdict": "lost", "reason": "x" * 501}, "at most 500"),
     ):
-        refused = await desk.browser.post(f"{page_of(lost)}/resolve", fields)
+        refused = await operator.browser.post(f"{page_of(lost)}/resolve", fields)
         assert fault in refused.expect(422)
-    done = await desk.browser.post(
+    done = await operator.browser.post(
         f"{page_of(lost)}/resolve", {"verdict": "lost", "reason": "not in Kie's log"}
     )
     assert done.location == page_of(lost)
-    assert (await desk.deployment.producer.get(lost.id)).state == "failed"
+    assert (await operator.deployment.producer.get(lost.id)).state == "failed"
     fields = {"verdict": "submitted", "task_id": "task-77", "reason": ""}
-    await desk.browser.post(f"{page_of(found)}/resolve", fields)
-    assert (await desk.deployment.producer.get(found.id)).provider_task_id == "task-77"
-    [entry] = await desk.deployment.run_sql(
+    await operator.browser.post(f"{page_of(found)}/resolve", fields)
+    assert (await operator.deployment.producer.get(found.id)).provider_task_id == "task-77"
+    [entry] = await operator.deployment.run_sql(
         "SELECT actor, via, reason FROM audit_entries WHERE job_id = $1", lost.id
     )
     assert entry["actor"].startswith("console:dk_")
     assert (entry["via"], entry["reason"]) == ("console", "not in Kie's log")
 
 
-async def test_a_success_that_cannot_be_read_is_resolved_with_its_images(desk: Desk) -> None:
-    held = await desk.setup.job_in(JobState.GENERATING)
-    await desk.setup.move(held, job_events.HeldForReview)
+async def test_a_success_that_cannot_be_read_is_resolved_with_its_images(
+    operator: OperatorBrowser,
+) -> None:
+    held = await operator.setup.job_in(JobState.GENERATING)
+    await operator.setup.move(held, job_events.HeldForReview)
     fields = {"verdict": "delivered", "result_urls": "", "reason": "seen at Kie"}
-    refused = await desk.browser.post(f"{page_of(held)}/resolve", fields)
+    refused = await operator.browser.post(f"{page_of(held)}/resolve", fields)
     text = refused.expect(422)
     assert "name each image" in text
     assert "seen at Kie" in text, "what was typed is kept"
     fields["result_urls"] = f"{IMAGE}\r\n"
-    (await desk.browser.post(f"{page_of(held)}/resolve", fields)).expect(303)
-    done = await desk.deployment.producer.get(held.id)
+    (await operator.browser.post(f"{page_of(held)}/resolve", fields)).expect(303)
+    done = await operator.deployment.producer.get(held.id)
     assert (done.state, done.result_urls, done.credits_charged) == ("succeeded", (IMAGE,), 6)
 
 
-async def test_a_job_that_does_not_exist_has_a_page_that_says_so(desk: Desk) -> None:
+async def test_a_job_that_does_not_exist_has_a_page_that_says_so(operator: OperatorBrowser) -> None:
     for path in ("/console/jobs/nonsense", f"/console/jobs/{NO_JOB}"):
-        assert "no job has the id" in await desk.text_of(path, 404)
+        assert "no job has the id" in await operator.text_of(path, 404)
         for act in ("cancel", "retry", "resolve"):
-            (await desk.browser.get(f"{path}/{act}")).expect(404)
-            (await desk.browser.post(f"{path}/{act}")).expect(404)
+            (await operator.browser.get(f"{path}/{act}")).expect(404)
+            (await operator.browser.post(f"{path}/{act}")).expect(404)

@@ -1,8 +1,8 @@
-"""Plays a fault against a running system, and hears what every output says about it.
+"""Causes a fault in a running system, and checks what every output reports.
 
-A fault is a row: how it is caused, which alert it must raise, and which words the alert must carry.
-Within 15 seconds `/readyz`, `/metrics`, the log, `darkroom doctor` and `darkroom queue` must tell
-it, and once it is over all of them must be content again.
+A fault is a row: how it is caused, which alert it must raise, and words of the alert's text.
+Within 15 seconds `/readyz`, `/metrics`, the log, `darkroom doctor` and `darkroom queue` must report
+it. Once the fault is over, none of them may report it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from tests.acceptance.cli.cli_program import CommandOutput, Darkroom
 from tests.support.deployment import Deployment, eventually
 from tests.support.server_outage import Outage, outage_of
 
-TOLD_WITHIN_SECONDS = 15.0
-CONTENT_WITHIN_SECONDS = 25.0
+REPORTED_WITHIN_SECONDS = 15.0
+CLEARED_WITHIN_SECONDS = 25.0
 LINES_AT_MOST = 6
-"""Lines of one incident: its begin, a few other words of it, its end."""
+"""Lines of one incident: its begin, a few changes of its text, its end."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class FaultSetup:
         raise AssertionError(f"{process} has no {name} with {labels}")
 
     async def alerts(self, process: str) -> list[dict[str, Any]] | None:
-        """Return the alerts that a process tells; None where it does not know."""
+        """Return the alerts of a process, or None if it does not know them."""
         told: list[dict[str, Any]] | None = (await self.readyz(process))[1]["alerts"]
         return told
 
@@ -85,24 +85,24 @@ Cause = Callable[[FaultSetup], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True)
 class Fault:
-    """One row: how a fault is caused, and what must be told about it."""
+    """One row: how a fault is caused, and what must be reported."""
 
     name: str
     alert: str
     """The name of the alert in every output."""
     cause: Cause
-    """Causes the fault, and mends it at the end of the block."""
+    """Causes the fault, and ends it at the end of the block."""
     detail: str
-    """Words of the sentence that says what is wrong."""
+    """Words of the alert's description."""
     fix: str
-    """Words of the sentence that says what to do."""
+    """Words of the alert's fix."""
     status: int = 200
-    """What `/readyz` answers meanwhile."""
+    """The status of `/readyz` during the fault."""
     code: int = 1
-    """With what the doctor ends."""
+    """The exit code of the doctor."""
     processes: tuple[str, ...] = ("worker", "api")
     finding: str | None = None
-    """How the doctor's finding begins, where it is not named after the alert."""
+    """The begin of the doctor's finding, if it is not named after the alert."""
     has_worker: bool = True
     """Whether a worker runs before it is caused."""
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -110,20 +110,20 @@ class Fault:
 
 
 async def play(setup: FaultSetup, fault: Fault) -> None:
-    """Cause the fault, hear every output, mend it, and hear that all are content."""
+    """Cause the fault, check every output, end it, and check that no output reports it."""
     setup.lines.clear()
     async with fault.cause(setup):
         began = monotonic()
         for process in fault.processes:
-            await _is_told(setup, process, fault, began)
+            await _is_reported(setup, process, fault, began)
         doctor, queue = await setup.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
         _check_doctor(doctor, fault)
         _check_queue(queue, fault)
         _check_log(setup, fault)
-    await _is_content(setup, fault)
+    await _is_cleared(setup, fault)
 
 
-async def _is_told(setup: FaultSetup, process: str, fault: Fault, began: float) -> None:
+async def _is_reported(setup: FaultSetup, process: str, fault: Fault, began: float) -> None:
     async def is_told() -> bool:
         status, body = await setup.readyz(process)
         if status != fault.status:
@@ -131,8 +131,8 @@ async def _is_told(setup: FaultSetup, process: str, fault: Fault, began: float) 
         found = [one for one in body["alerts"] or [] if one["name"] == fault.alert]
         return any(fault.detail in one["detail"] and one["since"] for one in found)
 
-    left_seconds = TOLD_WITHIN_SECONDS - (monotonic() - began)
-    await eventually(is_told, f"{process} tells {fault.alert}", left_seconds)
+    left_seconds = REPORTED_WITHIN_SECONDS - (monotonic() - began)
+    await eventually(is_told, f"{process} reports {fault.alert}", left_seconds)
     (one, *_) = [one for one in await setup.alerts(process) or [] if one["name"] == fault.alert]
     assert fault.fix in one["fix"]
     assert await setup.metric(process, "darkroom_alert", alert=fault.alert) == 1
@@ -141,7 +141,7 @@ async def _is_told(setup: FaultSetup, process: str, fault: Fault, began: float) 
 def _check_doctor(said: CommandOutput, fault: Fault) -> None:
     name = fault.finding or fault.alert.replace("_", " ")
     found = [one for one in said.objects if one["name"].startswith(name)]
-    assert found, f"the doctor says nothing of {name}: {said.out}"
+    assert found, f"the doctor does not report {name}: {said.out}"
     assert not found[0]["ok"]
     assert fault.detail in found[0]["detail"]
     assert fault.fix in found[0]["fix"]
@@ -157,22 +157,22 @@ def _check_queue(said: CommandOutput, fault: Fault) -> None:
 def _check_log(setup: FaultSetup, fault: Fault) -> None:
     lines = [one for one in setup.lines if one.get("subject", "").startswith(fault.alert)]
     began = [one for one in lines if one["change"] == "began"]
-    assert began, f"the log says nothing of {fault.alert}"
+    assert began, f"the log does not report {fault.alert}"
     assert fault.detail in began[0]["error"]
     assert fault.fix in began[0]["fix"]
     assert began[0]["since"]
     assert len(lines) <= LINES_AT_MOST * len(fault.processes), lines
 
 
-async def _is_content(setup: FaultSetup, fault: Fault) -> None:
+async def _is_cleared(setup: FaultSetup, fault: Fault) -> None:
     for process in fault.processes:
 
-        async def is_content(process: str = process) -> bool:
+        async def is_cleared(process: str = process) -> bool:
             status, body = await setup.readyz(process)
             told = [one["name"] for one in body["alerts"] or [{"name": None}]]
             return status == 200 and (not body["alerts"] and told == [None])
 
-        await eventually(is_content, f"{process} is content again", CONTENT_WITHIN_SECONDS)
+        await eventually(is_cleared, f"{process} reports no alert", CLEARED_WITHIN_SECONDS)
         assert await setup.metric(process, "darkroom_alert", alert=fault.alert) == 0
     doctor, queue = await setup.darkroom.run_all(("doctor", "--json"), ("queue", "--json"))
     assert [one for one in doctor.objects if not one["ok"]] == []
@@ -234,16 +234,16 @@ def workers_alive(setup: FaultSetup, count: int) -> Callable[[], Awaitable[bool]
 
 
 def is_unknown(value: float) -> bool:
-    """Return whether a sample says that nobody knows."""
+    """Return whether a sample is not a number, which means unknown."""
     return math.isnan(value)
 
 
 def servers_of(setup: FaultSetup) -> Servers:
-    """Return the servers as those see them who go through the relays."""
+    """Return the servers, reached through the relays."""
     environ = setup.darkroom.environ
     return Servers(environ["DATABASE_URL"], environ["REDIS_URL"], None, has_given_database=True)
 
 
 def producer_of(setup: FaultSetup) -> AbstractAsyncContextManager[Producer]:
-    """Return a producer that goes through the relays."""
+    """Return a producer that connects through the relays."""
     return Producer.connect_to(servers_of(setup))

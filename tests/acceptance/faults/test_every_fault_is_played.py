@@ -65,7 +65,7 @@ RUNBOOK = {
         "::test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_doctor_names"
     ),
     "A function was opened to everybody": (
-        "tests/integration/database/test_books.py::test_every_corruption_is_found_and_its_row_is_named"
+        "tests/integration/database/test_invariant_findings.py::test_every_corruption_is_found_and_its_row_is_named"
     ),
     "A flood of connections": (
         "tests/acceptance/test_listeners.py"

@@ -46,7 +46,7 @@ async def _tasks_do_not_end(setup: FaultSetup) -> AsyncIterator[None]:
         "INSERT INTO completion_times (model, task, quantity, seconds)"
         " SELECT 'gpt-4o-image', 'text-to-image', 1, 0.5 FROM generate_series(1, 20)"
     )
-    # Long enough to be told, and not for ever, so that the end of it can be heard.
+    # Long enough to be reported, and short enough that its end is reported as well.
     async with kie(5, duration=20.0)(setup):
         yield
 

@@ -148,7 +148,7 @@ async def _save(setup: FaultSetup, status: str) -> None:
 
 @asynccontextmanager
 async def _redis_wiped(setup: FaultSetup) -> AsyncIterator[None]:
-    """Wipe Valkey while tasks run and jobs wait for their moment; all of them end all the same."""
+    """Wipe Valkey while tasks run and jobs wait for their run_at. All of them end nevertheless."""
 
     async def is_marked() -> bool:
         return bool(await setup.redis.exists(EPOCH_KEY))

@@ -1,4 +1,4 @@
-"""A server that is away: told at once, unknown is not a number, and an outage is a few lines."""
+"""A server that is down is reported at once, unknown gauges are NaN, and the log has few lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from tests.acceptance.faults.fault_setup import TOLD_WITHIN_SECONDS, FaultSetup, is_unknown
+from tests.acceptance.faults.fault_setup import REPORTED_WITHIN_SECONDS, FaultSetup, is_unknown
 from tests.support.deployment import eventually
 from tests.support.server_outage import Outage
 
@@ -80,7 +80,7 @@ async def _is_told(setup: FaultSetup, server: str) -> None:
             down = [one for one in body["alerts"] if one["name"] == f"{server}_down"]
             return status == 503 and len(down) == 1 and bool(down[0]["since"] and down[0]["fix"])
 
-        left_seconds = TOLD_WITHIN_SECONDS - (monotonic() - began)
+        left_seconds = REPORTED_WITHIN_SECONDS - (monotonic() - began)
         await eventually(is_told, f"{process} tells that {server} is down", left_seconds)
         assert await setup.metric(process, "darkroom_dependency_up", dependency=server) == 0
         for name, labels in _OF_POSTGRES if server == "postgres" else _OF_REDIS:
@@ -110,4 +110,4 @@ async def _is_over(setup: FaultSetup, server: str) -> None:
         lines = [line for line in setup.lines if line["event"] == "dependency_down"]
         return bool(lines) and lines[-1]["change"] == "over"
 
-    await eventually(is_said, "the log says that it is over", TOLD_WITHIN_SECONDS)
+    await eventually(is_said, "the log says that it is over", REPORTED_WITHIN_SECONDS)

@@ -1,4 +1,4 @@
-"""A setup on a fresh database, an account with credits, and a database with nothing in it."""
+"""Fixtures: a setup on a migrated database, and a database without migrations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.database_pool import DatabasePool, with_database
 
 @pytest.fixture
 async def setup(database: Database) -> DatabaseSetup:
-    """A setup where the account `acme` has 1,000 credits."""
+    """A setup whose account `acme` has 1,000 credits."""
     setup = DatabaseSetup(database)
     await setup.open_account()
     return setup
@@ -23,7 +23,7 @@ async def setup(database: Database) -> DatabaseSetup:
 
 @pytest.fixture
 async def empty_database_url(databases: DatabasePool) -> AsyncIterator[str]:
-    """The URL of a database that has had no migration."""
+    """The URL of a database without migrations."""
     name = f"e{uuid4().hex}"
     connection = await asyncpg.connect(databases.server_url)
     await connection.execute(f"CREATE DATABASE {name}")

@@ -1,4 +1,4 @@
-"""One setup over one database: accounts, jobs in any state, any SQL, and pictures of all tables."""
+"""Sets up one database: accounts, jobs in any state, any SQL, and snapshots of all tables."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ MOVES: Mapping[type[Event], Move] = {
     ),
     job_events.DeadlineExceeded: lambda setup, job: setup.exceed_deadline(job),
 }
-"""How each event of the lifecycle table is told to the database."""
+"""How to make each event of the lifecycle table happen in the database."""
 
 _WAYS: Mapping[JobState, tuple[type[Event], ...]] = {
     JobState.QUEUED: (),
@@ -87,7 +87,7 @@ _WAYS: Mapping[JobState, tuple[type[Event], ...]] = {
 
 
 class DatabaseSetup:
-    """What producer, worker and admin do to one database, without Redis."""
+    """The calls of producer, worker and admin to one database, without Redis."""
 
     billing: Billing
     book: JobRepository
@@ -108,19 +108,19 @@ class DatabaseSetup:
     async def enqueue(
         self, request: ImageRequest | None = None, *, account_id: str = "acme", **options: Any
     ) -> Job:
-        """Enter one job; by default one image of text for `acme`."""
+        """Insert one job, by default a text-to-image job of `acme`."""
         asked = request or text_to_image()
         order = Order(request=asked, account_id=account_id, **options)
         return (await self.book.insert([order]))[0].job
 
     async def move(self, job: Job, *happened: type[Event]) -> Job:
-        """Let these events happen to the job, and return it as it is then."""
+        """Make these events happen to the job, and return the job after them."""
         for event in happened:
             await MOVES[event](self, await self.store.load(job.id))
         return await self.store.load(job.id)
 
     async def job_in(self, state: JobState, *, attempt: int | None = None, **options: Any) -> Job:
-        """Return a new job that has come to that state, on that attempt if one is given."""
+        """Return a new job in this state, on this attempt if one is given."""
         job = await self.enqueue(**options)
         way = _WAYS[state]
         spent = (attempt or 0) - way.count(job_events.Claimed)
@@ -129,7 +129,7 @@ class DatabaseSetup:
         return await self.move(job, *way)
 
     async def exceed_deadline(self, job: Job) -> Job:
-        """Let the deadline of this attempt pass, if it has one, and end the job by it."""
+        """Move the deadline of this attempt into the past, if it has one, and end the job by it."""
         await self.sql(
             "UPDATE jobs SET deadline_at = now()"
             " WHERE id = $1 AND attempt = $2 AND state = 'generating'",
@@ -146,12 +146,12 @@ class DatabaseSetup:
         return await self.store.load(job.id)
 
     async def money(self, name: str = "acme") -> tuple[Decimal, Decimal]:
-        """Return balance and held."""
+        """Return balance and held credits."""
         account = await self.billing.account(name)
         return account.balance, account.held
 
     async def sql(self, statement: str, *args: Any) -> list[asyncpg.Record]:
-        """Run any statement, as an admin in psql would."""
+        """Run any statement, as an admin in psql."""
         with translated_postgres_errors():
             return await self.database.pool.fetch(statement, *args)
 
@@ -161,7 +161,7 @@ class DatabaseSetup:
         return rows[0][0] if rows else None
 
     async def refuses(self, statement: str, *args: Any, sqlstate: str = "DR001") -> DatabaseRefused:
-        """Run a statement that must be refused and change nothing; return the refusal."""
+        """Run a statement that must be refused and change nothing. Return the error."""
         before = await self.picture()
         with pytest.raises(DatabaseRefused) as caught:
             await self.sql(statement, *args)
@@ -195,7 +195,7 @@ class DatabaseSetup:
         }
 
     async def broken_books(self) -> dict[str, str]:
-        """Return what is wrong with the books, by the invariant's name."""
+        """Return the broken invariants, by name."""
         return {
             finding.name: finding.detail
             async for finding in check_invariants(self.database)
@@ -204,5 +204,5 @@ class DatabaseSetup:
 
 
 def on_attempt(job: Job, number: int) -> Job:
-    """Return the job as a worker remembers it who claimed that attempt."""
+    """Return the job as a worker with that attempt has it."""
     return replace(job, attempt=number)

@@ -1,4 +1,4 @@
-"""After an outage of Postgres no process is taken for lost before it could write again."""
+"""After an outage of Postgres no process counts as lost before it could write again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.errors import PostgresDown
 
 
 class QueriesWithAnOutage:
-    """Named queries that fail for as long as the server is said to be away."""
+    """Named queries that fail while the server is set to be down."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Seconds:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Return the moment in seconds."""
+        """Return the time in seconds."""
         return self.now
 
 

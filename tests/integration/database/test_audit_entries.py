@@ -1,4 +1,4 @@
-"""What operators do leaves an entry, written by the statement that does it, whoever sends that."""
+"""Each act of an operator has an audit entry, written by the statement that performs the act."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from producer.audit_entries import Act
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login
+from tests.integration.database.plain_logins import login
 from tests.integration.database.test_schema import words_of
 from tests.support.database_logins import connected, with_user
 
@@ -59,7 +59,7 @@ PLAIN_SQL: Mapping[Act, str] = {
     ),
     Act.WEBHOOK_REPLAYED: "UPDATE webhook_messages SET replayed_at = now()",
 }
-"""Statements that people may type, and what each is noted as."""
+"""Statements that people may type, and the act of the audit entry of each."""
 NOT_PLAIN = {
     Act.JOB_REFUNDED,
     Act.JOB_RETRIED,
@@ -71,7 +71,7 @@ NOT_PLAIN = {
     Act.SESSION_OPENED,
     Act.SESSION_ENDED,
 }
-"""Acts that go through a function or an INSERT of a whole job alone."""
+"""Acts that are possible only through a function or an INSERT of a whole job."""
 
 
 async def newest(setup: DatabaseSetup) -> dict[str, Any]:
@@ -121,7 +121,7 @@ async def test_an_act_that_is_rolled_back_leaves_no_entry_and_no_entry_no_act(
             "SELECT id FROM darkroom_cancel_job($1, $2::text::jsonb)", job.id, CLAIM
         )
     assert (await setup.store.load(job.id)).state is JobState.QUEUED
-    # What is no operator's act needs no entry.
+    # A change that is not an operator's act needs no entry.
     await setup.book.cancel(job.id)
 
 
@@ -167,10 +167,10 @@ async def test_who_acts_is_believed_of_our_services_and_of_no_other_login(
             assert entry["via"] == ("api" if is_believed else "sql")
             assert entry["key_prefix"] == ("dk_AAAAAAAAAAAA" if is_believed else None)
             assert entry["key_role"] == ("admin" if is_believed else None)
-            # The login itself cannot be stated; the rest is kept as it was stated.
+            # The login cannot be set by the caller. The other values are stored as given.
             assert entry["database_role"] == name
             assert (entry["os_user"], entry["origin"]) == ("root", "192.0.2.1")
-            # The same said for a whole session, as anybody may.
+            # The same for a whole session, which every login may set.
             await connection.execute("SELECT set_config('darkroom.context', $1, false)", CLAIM)
             await connection.execute("SELECT set_config('darkroom.actor', 'the boss', false)")
             await connection.execute("SELECT grant_credits('acme', 1, 'why')")
@@ -228,7 +228,7 @@ async def test_before_and_after_say_what_changed(setup: DatabaseSetup) -> None:
     revoked = await newest(setup)
     assert (revoked["act"], revoked["before"]["revoked_at"]) == (Act.KEY_REVOKED, None)
     assert revoked["after"]["revoked_at"] is not None
-    # Revoking again changes nothing, and nothing is noted.
+    # Revoking again changes nothing, and writes no entry.
     await KeyStore(setup.database).revoke(key.prefix, actor=MARIA)
     assert (await newest(setup))["id"] == revoked["id"]
     assert "secret" not in str(await setup.billing.audit())

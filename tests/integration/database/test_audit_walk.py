@@ -1,4 +1,4 @@
-"""Nothing that operators do goes unnoted: every guarded act, every table that roles may write."""
+"""Every guarded act and every write to a table that roles may write has an audit entry."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_resume": ("(SELECT max(id) FROM pauses)", "queue_resumed"),
     "darkroom_resume_scope": ("'account', 'acme'", "queue_resumed"),
 }
-"""What each guarded act is given and noted as, in an order in which all can be done."""
+"""The arguments and the audit entry of each guarded act, in an order in which all are possible."""
 NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
-"""Take who acts, for the functions above alone, and move nothing themselves."""
+"""Functions that only pass the actor on to the functions above. They change nothing."""
 
 
 async def newest(setup: DatabaseSetup) -> dict[str, Any]:

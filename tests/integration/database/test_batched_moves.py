@@ -1,4 +1,4 @@
-"""Moves of many jobs at once: one statement, one commit, and nobody pays for his company."""
+"""Moves of many jobs in one statement: one commit, and no job is affected by another."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Counted:
 
 
 async def generating(setup: DatabaseSetup, count: int, *, account_id: str = "acme") -> list[Job]:
-    """Return that many generating jobs, of one, two and four images in turn."""
+    """Return that many generating jobs, with one, two and four images alternately."""
     return [
         await setup.job_in(
             JobState.GENERATING,
@@ -67,7 +67,7 @@ async def test_jobs_that_move_together_are_one_statement_for_each_step(
     ended = await asyncio.gather(
         *(store.settle(polled(job), completed(), "current") for job in running)
     )
-    # All that is asked in one turn of the event loop goes together.
+    # All calls of one turn of the event loop are sent together.
     assert queries.calls == {
         "jobs_to_run": 1, "claim_jobs": 1, "record_submitted": 1, "record_progress": 1,
         "settle_jobs": 1,

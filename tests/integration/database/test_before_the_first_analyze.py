@@ -1,4 +1,4 @@
-"""Right after many jobs came at once Postgres has no statistics of them, and plans for a few."""
+"""Directly after a large insert Postgres has no statistics, and plans for a few jobs."""
 
 from __future__ import annotations
 

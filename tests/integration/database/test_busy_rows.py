@@ -1,4 +1,4 @@
-"""Rows that another session holds: who needs them is told so, and everybody else goes on."""
+"""Rows that another session locks: calls that need them get an error, and all others continue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from worker.store.job_store import JobStore, SettledJob
 
 @asynccontextmanager
 async def held(setup: DatabaseSetup, statement: str, *args: object) -> AsyncIterator[None]:
-    """Run a statement in a transaction of another session that stays open for the block."""
+    """Run a statement in a transaction of another session, which stays open during the block."""
     async with setup.database.pool.acquire() as admin, admin.transaction():
         await admin.execute(statement, *args)
         yield
@@ -33,7 +33,7 @@ async def held(setup: DatabaseSetup, statement: str, *args: object) -> AsyncIter
 
 @pytest.fixture
 async def worker_database(database_url: str) -> AsyncIterator[Database]:
-    """A pool as a worker has it."""
+    """A pool like the pool of a worker."""
     async with connect_database(database_url, lock_timeout_seconds=0.3) as database:
         yield database
 
@@ -82,7 +82,7 @@ async def test_what_is_held_is_busy_and_what_is_settled_with_it_is_settled(
 
 
 async def settled_in_the_end(store: JobStore, job: Job) -> None:
-    """Settle as a delivery does: again after as long as it is told to wait."""
+    """Settle as a delivery does: repeat after the delay of the error."""
     async with asyncio.timeout(30):
         while True:
             try:
@@ -124,7 +124,7 @@ async def test_what_is_known_to_be_held_is_asked_for_by_one_statement_at_a_time(
         await outcomes_of([store.settle(polled(job), completed(), "current") for job in jobs])
         assert queries.calls["settle_jobs"] == 1
     now[0] += 10
-    # The first to try finds it free; from then on all go together again.
+    # The first try finds the row free. From then on all are one statement again.
     await store.settle(polled(jobs[0]), completed(), "current")
     queries.calls.clear()
     outcomes = await outcomes_of(
@@ -146,7 +146,7 @@ async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
     async with held(setup, "SELECT FROM accounts WHERE id = 'held' FOR UPDATE"):
         moves = [asyncio.ensure_future(store.fail(polled(job), failed)) for job in needing]
         await asyncio.sleep(0)
-        # Of ten connections seven are left, so nobody waits for one.
+        # Seven of ten connections are free, so no call waits for one.
         async with asyncio.timeout(5):
             assert (await store.fail(polled(other), failed)).state is JobState.FAILED
         assert not all(move.done() for move in moves)
@@ -159,7 +159,7 @@ async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
 async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(
     setup: DatabaseSetup,
 ) -> None:
-    """Its row is written all the time, and rightly: it is hot, not held."""
+    """Its row is written all the time, by normal work. It is busy, but not locked."""
     queries = Counted(setup.database)
     store = JobStore(queries)
     await setup.billing.grant("acme", Decimal(1_000_000), "enough, however long it takes")

@@ -11,7 +11,7 @@ from tests.support.database_pool import DatabasePool
 
 @pytest.fixture
 def pool(databases: DatabasePool) -> DatabasePool:
-    """A pool of its own, whose databases no other test has borrowed."""
+    """A separate pool, whose databases no other test has used."""
     return DatabasePool(databases.server_url, databases.fresh)
 
 

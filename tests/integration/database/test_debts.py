@@ -1,4 +1,4 @@
-"""An adjustment takes no more than there is, unless a debt is asked for."""
+"""An adjustment takes at most the available credits, unless a debt is allowed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_credits_come_to_an_account_in_debt_whatever_is_left_of_it(
     assert (await setup.billing.grant("acme", Decimal(4), "a part")).balance == -6
     with pytest.raises(WouldLeaveDebt, match="has -6 credits available"):
         await setup.billing.grant("acme", Decimal(-1), "more")
-    # A price that rises between enqueue and success still charges what it says.
+    # A price that rises between enqueue and success is charged in full.
     await setup.billing.grant("acme", Decimal(12), "the rest")
     job = await setup.job_in(JobState.GENERATING)
     await setup.set_price(20)

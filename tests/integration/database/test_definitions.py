@@ -1,4 +1,4 @@
-"""Functions and rights: applied again whenever their text changes, all of them or none."""
+"""Functions and rights are applied again when their text changes, all of them or none."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _MAY_CALL = "SELECT has_function_privilege('public', 'darkroom_answer()', 'EXECU
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the folder `sql`, to be changed."""
+    """A copy of the folder `sql` that the test may change."""
     return Path(shutil.copytree(sql_folder(), tmp_path / "sql"))
 
 
 @pytest.fixture
 async def connection(empty_database_url: str) -> AsyncIterator[Connection]:
-    """A connection of somebody else's to the same database."""
+    """Another connection to the same database."""
     async with connected(empty_database_url) as connection:
         yield connection
 
 
 async def applied_by(url: str, folder: Path | None = None) -> list[str]:
-    """Migrate, and return which definitions that applied."""
+    """Migrate, and return the definitions that were applied."""
     applied: list[SqlDefinition] = []
     await migrate(url, folder, on_definition=applied.append)
     return [one.name for one in applied]
@@ -56,7 +56,7 @@ async def test_what_changed_is_applied_again_and_nothing_else(
     new = folder / "functions/answer.sql"
     new.write_text(_ANSWER.format(42))
     assert await applied_by(empty_database_url, folder) == ["functions/answer", "rights"]
-    # A function is everybody's until somebody says otherwise: here nobody's from the first moment.
+    # By default every role may execute a function. Here no role may, from its creation on.
     assert not await connection.fetchval(_MAY_CALL)
 
     new.write_text(_ANSWER.format(43))

@@ -1,4 +1,4 @@
-"""The files of `deploy/` and Compose, played: logins by psql, an ordinary owner, Valkey."""
+"""The files of `deploy/` and Compose in use: logins by psql, an ordinary owner, Valkey."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_a_database_is_deployed_without_a_superuser_but_for_its_logins(
             assert not await superuser.fetchval(
                 "SELECT has_database_privilege('public', current_database(), $1)", right
             )
-    # Again, as at every `docker compose up`.
+    # Repeated, as at every `docker compose up`.
     assert await psql(deployed) == (0, "")
     assert await migrate(with_user(deployed, "darkroom_owner")) == []
 

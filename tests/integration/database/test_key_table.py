@@ -1,4 +1,4 @@
-"""The table of API keys: what it refuses to store, to change and to show, and to whom."""
+"""The table of API keys: which rows, changes and readers it refuses."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_the_table_refuses_a_row_that_is_no_key(
 
 
 async def run(database: Database, statement: str) -> None:
-    """Run a statement as an admin would, with errors as ours."""
+    """Run a statement as an admin, with errors of this project."""
     async with database.transaction() as queries:
         await queries.connection.execute(statement)
 

@@ -1,4 +1,4 @@
-"""Accounts and their append-only ledger: grants with a reason, and nothing rewritten."""
+"""Accounts and their append-only ledger: grants have a reason, and no entry is rewritten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked often reads what it needs, however many jobs have ended or wait."""
+"""Frequent queries read only what they need, for any number of ended or queued jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 MIB = 1024 * 1024
 RARE = "reason = 'wrong_endpoint', priority = 'high', model = 'rare', idempotency_key = 'rare',\
  metadata = '{\"order\": 1042}'"
-"""What the oldest failed job alone has: whoever looks for it from the newest on finds it last."""
+"""A value of the oldest failed job only. A search from the newest job finds it last."""
 FILTERS: tuple[dict[str, Any], ...] = (
     {},
     {"account_id": "a1"},

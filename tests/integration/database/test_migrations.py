@@ -1,4 +1,4 @@
-"""Bringing a database up to date: once, in order, one at a time, and never halfway."""
+"""Migrations are applied once, in order, one at a time, and completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.adapters.postgres.migrations import (
 )
 from shared.adapters.postgres.named_queries import get_query, sql_folder
 from shared.errors import MigrationFailed, PostgresDown, SchemaOutdated
-from tests.integration.database.strangers import sql_before
+from tests.integration.database.plain_logins import sql_before
 from tests.support.database_logins import connected, with_user
 from tests.support.database_pool import DatabasePool
 from tests.support.deployment import eventually
@@ -35,13 +35,13 @@ ONE_RETRY = 1 + NAMES.index("one_retry")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the folder `sql`, to be spoilt."""
+    """A copy of the folder `sql` that the test may damage."""
     return Path(shutil.copytree(sql_folder(), tmp_path / "sql"))
 
 
 @pytest.fixture
 async def connection(empty_database_url: str) -> AsyncIterator[Connection]:
-    """A connection of somebody else's to the same database."""
+    """Another connection to the same database."""
     async with connected(empty_database_url) as connection:
         yield connection
 
@@ -54,7 +54,7 @@ def add(folder: Path, what: str, sql: str) -> str:
 
 
 def rename_roles(folder: Path) -> str:
-    """Let the migrations speak of roles that this server has never had; return their prefix."""
+    """Use roles in the migrations that this server does not have. Return their prefix."""
     prefix = f"darkroom_r{uuid4().hex[:8]}"
     for file in folder.rglob("*.sql"):
         text = file.read_text(encoding="utf-8")
@@ -162,7 +162,7 @@ async def test_several_that_migrate_at_once_take_turns_and_apply_everything_once
 async def test_two_databases_of_one_server_may_be_migrated_at_once(
     empty_database_url: str, databases: DatabasePool, folder: Path, connection: Connection
 ) -> None:
-    # Roles belong to the whole server: another database makes one between look and creation.
+    # Roles belong to the whole server: another database may create one between check and creation.
     prefix = rename_roles(folder)
 
     async def is_waiting() -> bool:

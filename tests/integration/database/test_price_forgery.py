@@ -1,4 +1,4 @@
-"""Price versions that somebody forged before functions were bound to tables: found and mended."""
+"""Price versions that were forged before functions were bound to tables are found and fixed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, read_migrations
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login, sql_before
+from tests.integration.database.plain_logins import login, sql_before
 from tests.support.database_logins import connected, with_user
 from tests.support.deployment import text_to_image
 
@@ -30,7 +30,7 @@ CHANGE = "UPDATE pricing SET credits = 9 WHERE task = 'text-to-image' AND quanti
 
 
 def forgery(*, version: int, quantity: int, number: int, task: str = "text-to-image") -> list[str]:
-    """Close a version that holds and open one that charges nothing in its place."""
+    """Close a version in force and open one that charges nothing."""
     row = f"('gpt-4o-image', '{task}', {quantity}, 0, 0, {{}}, 'admin@shop')"
     return [
         TABLE,
@@ -50,7 +50,7 @@ async def test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_d
     async with login(empty_database_url) as stranger:
         async with connected(with_user(empty_database_url, stranger)) as connection:
             for statement in (
-                # As the first who found it did it; at another price, twice; at a price not sold.
+                # The original forgery; with another price, twice; with a price that was not sold.
                 *forgery(version=1, quantity=1, number=900_002),
                 *forgery(version=2, quantity=2, number=900_003),
                 *forgery(version=900_003, quantity=2, number=900_004),
@@ -79,7 +79,7 @@ async def test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_d
         (noted,) = await setup.billing.audit(act="price_history_rebuilt")
         assert noted["reason"] == "found by the doctor"
         assert set(noted["after"]) == {str(row["version_id"]) for row in done}
-        # From now on prices change and charge as they always did.
+        # From now on prices change and are charged as usual.
         job = await setup.job_in(JobState.GENERATING)
         await setup.sql(CHANGE)
         assert (await setup.settle(job, basis="quoted")).credits_charged == 6
@@ -126,7 +126,7 @@ async def test_a_price_that_differs_from_its_version_gets_a_new_version(
     assert [row["credits"] for row in await setup.billing.prices()] == [6, 7, 50, 6, 7, 50]
     await setup.set_price(Decimal(51), quantity=4)
     assert await setup.broken_books() == {}
-    # What a job was quoted was in force, and is no forgery.
+    # The quote of a job was in force, so it is not a forgery.
     kept = await setup.value("SELECT lower(valid) FROM pricing_history WHERE id = $1", job.price_id)
     assert kept.year > 1
 

@@ -1,4 +1,4 @@
-"""What nobody can do to prices, each refused with a sentence, whoever types it."""
+"""Changes of prices that every role is refused, each with a sentence."""
 
 from __future__ import annotations
 

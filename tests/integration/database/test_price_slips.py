@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login
+from tests.integration.database.plain_logins import login
 from tests.support.database_logins import connected, with_user
 
 TWO = "WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = 2"

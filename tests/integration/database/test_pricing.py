@@ -1,4 +1,4 @@
-"""Prices as SQL rows: what Kie charges is seeded, a plain UPDATE is a change, versions are kept."""
+"""Prices as SQL rows: Kie's prices are seeded, a plain UPDATE changes a price, versions stay."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_a_program_that_acts_for_a_person_names_that_person(setup: Databas
     assert [(one["reason"], one["changed_by"]) for one in (await versions(setup))[1:]] == [
         ("sale", "maria")
     ]
-    # Both were said for one transaction: the next plain UPDATE has neither.
+    # Both settings are for one transaction. The next plain UPDATE has neither.
     await setup.sql(PLAIN_UPDATE)
     newest = (await versions(setup))[-1]
     assert newest["reason"] is None

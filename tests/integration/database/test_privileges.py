@@ -1,4 +1,4 @@
-"""Nobody acts with another's rights: neither by a trigger, nor by a call, nor by a name he made."""
+"""No login acts with the rights of another, by a trigger, a call or a name that it created."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from shared.adapters.postgres.database import Connection
 from shared.adapters.postgres.migrations import migrate
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login
+from tests.integration.database.plain_logins import login
 from tests.integration.database.test_price_forgery import TABLE, TRIGGER
 from tests.support.database_logins import connected, with_user
 
@@ -18,7 +18,7 @@ SAFE_PATHS = {
     "search_path=pg_catalog, public, pg_temp",
     "search_path=public, pg_temp",
 }
-"""Paths on which nobody but the owner can put anything; pg_catalog comes first even unnamed."""
+"""Search paths in which only the owner can create objects. pg_catalog is always first."""
 OURS = """
     SELECT oid, oid::regprocedure::text AS name, proname, prosecdef,
            prorettype = 'trigger'::regtype AS is_trigger,
@@ -61,7 +61,7 @@ async def test_a_trigger_function_with_its_owners_rights_serves_its_own_table_al
     assert len(functions) >= 3
     for row in functions:
         with subtests.test(row["name"]):
-            # Even the owner, who may make a trigger of it, gets nowhere with another table.
+            # The owner may create a trigger with it, but it refuses another table.
             await setup.sql("CREATE TABLE other (LIKE pricing)")
             await setup.sql(
                 "CREATE TRIGGER x BEFORE INSERT OR UPDATE ON other FOR EACH ROW"
@@ -84,7 +84,7 @@ async def test_public_may_create_neither_temporary_tables_nor_objects_in_public(
     empty_database_url: str,
 ) -> None:
     async with connected(empty_database_url) as owner:
-        # As databases that began before Postgres 15 have it.
+        # As in databases that were created before Postgres 15.
         await owner.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
     await migrate(empty_database_url)
     async with (
@@ -104,7 +104,7 @@ async def test_public_may_create_neither_temporary_tables_nor_objects_in_public(
 
 
 async def forge(connection: Connection, table: str) -> None:
-    """Do all that the forgery of a price version needs, in a table of one's own."""
+    """Do everything that a forgery of a price version needs, in a table of the login."""
     await connection.execute(TABLE.replace("TEMP TABLE t", f"TABLE {table}"))
     row = "('gpt-4o-image', 'text-to-image', 1, 0, 0, {}, 'admin@shop')"
     await connection.execute(f"INSERT INTO {table} VALUES {row.format(1)}")
@@ -119,7 +119,7 @@ async def test_no_login_forges_a_price_version_with_a_table_of_its_own(
 ) -> None:
     before = await setup.picture()
     async with login(database_url, member_of=[role] if role else [], owns="evil") as name:
-        # In this database everybody may still create temporary tables: it was copied.
+        # In this copied database PUBLIC may still create temporary tables.
         async with connected(with_user(database_url, name)) as connection:
             for table in ("evil.t", "pg_temp.t"):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError, match="darkroom_record"):
@@ -154,7 +154,7 @@ async def test_no_trigger_of_another_table_writes_history_whosever_it_is(
     ):
         refusal = await setup.refuses("INSERT INTO evil.t VALUES ($1)", statement)
         assert "pricing_history is append-only" in str(refusal)
-    # The same at the depth of the true trigger, by the login that owns the tables.
+    # The same at the depth of the real trigger, by the login that owns the tables.
     await setup.set_price(9)
     assert await setup.broken_books() == {}
 

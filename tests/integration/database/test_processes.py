@@ -1,4 +1,4 @@
-"""Every process has a row that it writes anew, and a mark in Redis; who is gone is told apart."""
+"""Each process updates its row in Postgres and its key in Redis, so dead processes are known."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def a_process(name: str = "here:1", kind: ProcessKind = "worker", **changes: Any
 
 
 class Counted:
-    """Queries that remember what was asked."""
+    """Queries that record their calls."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,7 +58,7 @@ async def marked_ids(redis: ArqRedis) -> set[UUID]:
 
 @asynccontextmanager
 async def read_only(database: Database) -> AsyncIterator[None]:
-    """Refuse every write of new transactions, as a server does that was demoted."""
+    """Refuse every write of new transactions, as a demoted server does."""
     name = await database.pool.fetchval("SELECT current_database()")
     async with AsyncExitStack() as stack:
         connection = await stack.enter_async_context(database.pool.acquire())
@@ -189,7 +189,7 @@ async def test_a_postgres_that_refuses_writes_is_reported_in_its_own_words(
         assert since is not None
         await other.send_heartbeat()
         assert other.failing_since == since
-        # Without a row there is no mark: it would be that of another database's process.
+        # Without a row there is no Redis key: it would be one of another database's process.
         assert await marked_ids(redis) == {registry.process.id}
 
 
@@ -233,7 +233,7 @@ async def test_rows_of_long_ago_are_deleted_and_marks_expire(
             name,
             age,
         )
-    # What is older than its time by the clock of Redis is dropped by whoever comes next.
+    # The next process deletes entries that have expired by the clock of Redis.
     for member, score in await redis.zrange(PRESENCES_KEY, 0, -1, withscores=True):
         await redis.zadd(PRESENCES_KEY, {member: score - PRESENCE_TTL_MS - 1})
 
@@ -298,7 +298,7 @@ async def test_an_idle_process_sends_one_command_and_one_statement_per_heartbeat
     before = (await redis.info("stats"))["total_commands_processed"]
     for _ in range(10):
         await registry.send_heartbeat()
-    # The script's own commands count as well, and the question itself.
+    # The script's own commands count as well, and the query for the count.
     commands = (await redis.info("stats"))["total_commands_processed"] - before
     assert counted.asked == ["record_process"] * 10
     assert commands <= 10 * 6 + 2

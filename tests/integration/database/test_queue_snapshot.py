@@ -1,4 +1,4 @@
-"""The first screen: what waits, what runs, what ended lately, and what failed last."""
+"""The queue snapshot: queued and running jobs, recent ends, and the last failures."""
 
 from __future__ import annotations
 
@@ -97,19 +97,19 @@ async def test_the_oldest_waiting_job_waits_since_it_was_due_or_accepted(
     later = await setup.enqueue()
     await put(later.id, run_at=-3600, due_at=-3600, created_at=500)
     assert await oldest() == 0
-    # Asked for at a moment in the past: it waits since it was accepted.
+    # A run_at in the past: the job waits since it was accepted.
     past = await setup.enqueue()
     await put(past.id, run_at=200_000_000, due_at=200_000_000, created_at=40)
     assert await oldest() == pytest.approx(40, abs=20)
-    # Put off after a refusal: it still waits.
+    # Deferred after a refusal: it still waits.
     deferred = await setup.enqueue()
     await put(deferred.id, run_at=90, created_at=90, due_at=-20)
     assert await oldest() == pytest.approx(90, abs=20)
-    # What already runs waits no longer.
+    # A running job does not wait.
     running = await setup.job_in(JobState.GENERATING)
     await put(running.id, run_at=86_400, due_at=86_400, created_at=86_400)
     assert await oldest() == pytest.approx(90, abs=20)
-    # A clock that was set back makes no negative age.
+    # A clock that was set back does not make the age negative.
     await setup.sql("UPDATE jobs SET run_at = now(), created_at = now() + interval '1 h'")
     assert await oldest() == 0
 

@@ -1,4 +1,4 @@
-"""A server that refuses rather than dies: it cannot do it now, and can again a moment later."""
+"""A server that refuses requests for a short time, instead of dying."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CREATE TRIGGER raise_at_first BEFORE INSERT ON accounts
 
 @pytest.fixture
 async def operator(database_url: str) -> AsyncIterator[Connection]:
-    """Whoever changes the server's settings; has the name of the test's own database."""
+    """A connection that changes the server's settings, and the name of the test's database."""
     connection = await asyncpg.connect(database_url)
     await connection.execute("SET default_transaction_read_only = off; SET statement_timeout = 0")
     yield connection
@@ -35,12 +35,12 @@ async def operator(database_url: str) -> AsyncIterator[Connection]:
 
 
 def database_name(url: str) -> str:
-    """Return the name of the database that a URL leads to."""
+    """Return the name of the database in a URL."""
     return urlsplit(url).path.strip("/")
 
 
 async def refusal_of(database: Database, account_id: str) -> PostgresDown | RowBusy:
-    """Try to make an account and return how the server says that it cannot."""
+    """Try to create an account, and return the server's error."""
     said = "Postgres cannot do this now|is locked by another session"
     with pytest.raises((PostgresDown, RowBusy), match=said) as caught:
         await database.fetch_row("create_account", account_id, 0, None)
@@ -108,7 +108,7 @@ async def test_the_servers_default_isolation_does_not_matter(
         async with database.pool.acquire() as connection:
             assert await connection.fetchval("SHOW transaction_isolation") == "read committed"
             await connection.execute("RESET default_transaction_isolation")
-        # A pooler may hand on another session, in which nothing was set.
+        # A pooler may use another session, in which nothing was set.
         async with database.transaction() as queries:
             assert (
                 await queries.connection.fetchval("SHOW transaction_isolation") == "read committed"

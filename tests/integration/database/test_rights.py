@@ -1,4 +1,4 @@
-"""Every right there is, on every table, column and function: what is not listed here is refused."""
+"""Every right on every table, column and function. A right that is not listed is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWN_PROCESS = {
 }
 
 RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
-    # What money depends on: no role writes any of it but through a function.
+    # Money: no role writes these tables except through a function.
     "accounts": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
     "jobs": {
         "SELECT": {
@@ -72,7 +72,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "worker": "state tries next_try_at last_try_at last_status last_error delivered_at",
         },
     },
-    # What can be lost without harm.
+    # Data that can be lost without harm.
     "callback_inbox": {
         "SELECT": {"worker": ALL},
         "INSERT": {"worker": "token provider_task_id"},
@@ -93,7 +93,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
         **{verb: dict.fromkeys(("api", "worker"), what) for verb, what in _OWN_PROCESS.items()},
     },
-    # What this database is.
+    # The identity of this database.
     "installation": {"SELECT": {"api": ALL, "worker": ALL}},
     "darkroom_migrations": {"SELECT": dict.fromkeys(PARTS, ALL)},
     "darkroom_definitions": {"SELECT": dict.fromkeys(PARTS, ALL)},
@@ -111,6 +111,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_schedule_price": ("api", "pricing"),
     "darkroom_unschedule_price": ("api", "pricing"),
     "darkroom_price_doubts": ("api", "pricing"),
+    "darkroom_first_entry_at": ("api", "billing", "readonly"),
     "darkroom_apply_scheduled_prices": ("worker",),
     "darkroom_create_key": ("billing",),
     "darkroom_revoke_key": ("billing",),
@@ -152,10 +153,10 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_first_id_since": ("api", "worker"),
     "darkroom_measure_queue": ("api", "worker"),
     "darkroom_waiting_since": ("api", "worker"),
-    # Of a text alone.
+    # Depends only on its argument.
     "darkroom_webhook_endpoint": ("api", "worker"),
 }
-"""Every other function of ours may be called by nobody: those of triggers need no such right."""
+"""No role may call any other function of ours. Trigger functions need no such right."""
 
 _OF_COLUMNS = """
 SELECT relname, verb, role, array_agg(attname::text ORDER BY attnum) AS columns
@@ -190,7 +191,7 @@ class Right:
 
 
 def of_whole(rights: Mapping[str, frozenset[str]], role: str) -> frozenset[str]:
-    """Return what a role may that is made of others."""
+    """Return the rights of a role that consists of other roles."""
     return frozenset().union(*(rights.get(part, frozenset()) for part in WHOLES[role]))
 
 
@@ -209,7 +210,7 @@ async def columns_of(setup: DatabaseSetup) -> dict[str, tuple[str, ...]]:
 
 
 def expected(what: str, columns: tuple[str, ...]) -> frozenset[str]:
-    """Return the columns that are meant: all, all but some, or those named."""
+    """Return the columns of the pattern: all, all except some, or those named."""
     if what == ALL:
         return frozenset(columns)
     named = frozenset(what.removeprefix("-").split())

@@ -18,11 +18,12 @@ ROOT = Path(__file__).parents[3]
 PROGRAMS = {"api": ("producer", "shared"), "worker": ("worker", "shared")}
 # Keys are billing's; the last only the demo asks, of servers of its own.
 NOT_THE_APIS = frozenset({"create_key", "revoke_key", "worker_is_connected"})
-OF_PRICING = frozenset({"get_price", "list_prices", "list_price_history", "open_jobs_at_price"}) | {
-    "set_price",
+OF_PRICING = frozenset({"get_price", "list_prices", "list_price_history"}) | {
+    *("change_price", "preview_price", "schedule_price", "unschedule_price", "list_scheduled"),
 }
 OF_BILLING = frozenset({"create_account", "get_account", "grant_to_account", "list_ledger"}) | {
-    *("create_key", "revoke_key", "list_keys", "list_audit"),
+    *("create_key", "revoke_key", "list_keys", "list_audit", "refund_job", "list_accounts"),
+    *("statement_bounds", "statement_totals", "statement_lines"),
 }
 
 
@@ -47,7 +48,7 @@ async def explaining(url: str, role: str) -> AsyncIterator[Connection]:
 
 
 async def is_refused(connection: Connection, name: str) -> str | None:
-    """Return why this login may not run the query: EXPLAIN checks the rights and runs nothing."""
+    """Return why this login may not run the query. EXPLAIN checks the rights and runs nothing."""
     statement = await connection.prepare(get_query(name))
     nulls = ", ".join(["NULL"] * len(statement.get_parameters()))
     await connection.execute(f"PREPARE asked AS {get_query(name)}")
@@ -97,7 +98,7 @@ async def test_the_doctor_may_check_everything_as_a_login_that_runs_beside_it(
 async def test_every_query_is_some_programs(database_url: str) -> None:
     asked = frozenset().union(*(queries_of(packages) for packages in PROGRAMS.values()))
     assert query_names() - asked == frozenset()
-    # Others are refused, or the test above would prove nothing.
+    # Other roles are refused, otherwise the test above would prove nothing.
     for role, name in (
         ("worker", "enqueue_job"),
         ("worker", "find_key"),
@@ -110,7 +111,11 @@ async def test_every_query_is_some_programs(database_url: str) -> None:
         ("worker", "cancel_job"),
         ("worker", "settle_held"),
         ("pricing", "get_job"),
-        ("billing", "set_price"),
+        ("billing", "change_price"),
+        ("billing", "schedule_price"),
+        ("pricing", "refund_job"),
+        ("pricing", "apply_scheduled_prices"),
+        ("worker", "change_price"),
         ("readonly", "get_job"),
         ("readonly", "release_job"),
     ):

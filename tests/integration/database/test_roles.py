@@ -1,4 +1,4 @@
-"""Who may do what: each role does its own work and is refused everything else."""
+"""Each role can do its own work, and is refused everything else."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ async def setup_of(role: str, database_url: str) -> AsyncIterator[DatabaseSetup]
 
 @pytest.fixture
 async def service(setup: DatabaseSetup, database_url: str) -> AsyncIterator[DatabaseSetup]:
-    """The same database, as producers and workers are to see it."""
+    """The same database, with the role of producers and workers."""
     del setup
     async for service in setup_of(SERVICE, database_url):
         yield service
@@ -110,7 +110,7 @@ async def service(setup: DatabaseSetup, database_url: str) -> AsyncIterator[Data
 
 @pytest.fixture
 async def admin(setup: DatabaseSetup, database_url: str) -> AsyncIterator[DatabaseSetup]:
-    """The same database, as who sets prices is to see it."""
+    """The same database, with the role of admins."""
     del setup
     async for admin in setup_of(ADMIN, database_url):
         yield admin
@@ -118,7 +118,7 @@ async def admin(setup: DatabaseSetup, database_url: str) -> AsyncIterator[Databa
 
 @pytest.fixture
 async def readonly(setup: DatabaseSetup, database_url: str) -> AsyncIterator[DatabaseSetup]:
-    """The same database, as operators are to see it."""
+    """The same database, with the read-only role."""
     del setup
     async for readonly in setup_of(READONLY, database_url):
         yield readonly

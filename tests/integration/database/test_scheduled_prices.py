@@ -13,7 +13,7 @@ import pytest
 from shared.adapters.postgres.database import connect_database
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
-from tests.integration.database.strangers import login
+from tests.integration.database.plain_logins import login
 from tests.support.database_logins import connected, with_user
 
 KEY = "model, task, quantity"

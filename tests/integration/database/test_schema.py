@@ -1,4 +1,4 @@
-"""The schema as a manual and as a contract: comments, words, promised columns, named queries."""
+"""The schema as documentation and contract: comments, values, promised columns, named queries."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_the_server_understands_every_named_query(setup: DatabaseSetup) ->
 
 
 async def test_the_server_understands_every_function(setup: DatabaseSetup) -> None:
-    # plpgsql looks into a statement when it is first run, and no sooner.
+    # plpgsql checks a statement when it is first run.
     functions = {
         row["proname"]: row
         for row in await setup.sql(

@@ -1,4 +1,4 @@
-"""Money at the end of a job: charged once, by the declared basis, or given back once."""
+"""Money at the end of a job: captured once, by the charge basis, or released once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def generating(setup: DatabaseSetup, quantity: int = 1) -> Job:
 
 
 async def entries(setup: DatabaseSetup, job: Job) -> list[tuple[object, ...]]:
-    """Return kind, credits and what is left after each entry of the job, oldest first."""
+    """Return kind, credits and the balances after each entry of the job, oldest first."""
     rows = await setup.sql(
         "SELECT kind, credits, balance_after, held_after FROM ledger_entries"
         " WHERE job_id = $1 ORDER BY id",

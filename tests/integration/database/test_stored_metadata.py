@@ -1,4 +1,4 @@
-"""What callers note on a job is bounded by what it becomes in the database, whoever writes it."""
+"""The size of a job's metadata is limited by its stored form, for every writer."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _notes(value: Any) -> str:
 async def test_a_row_that_is_longer_already_can_still_end(setup: DatabaseSetup) -> None:
     job = await setup.enqueue()
     async with setup.database.pool.acquire() as connection, connection.transaction():
-        # As it was stored before the limit.
+        # As stored before there was a limit.
         await connection.execute("ALTER TABLE jobs DISABLE TRIGGER jobs_metadata_must_stay_short")
         await connection.execute(_UPDATE, job.id, _notes([1e308] * 400))
         await connection.execute("ALTER TABLE jobs ENABLE TRIGGER jobs_metadata_must_stay_short")

@@ -1,4 +1,4 @@
-"""Every event from every state: what the lifecycle table allows happens, and nothing else."""
+"""Every event in every state: exactly what the lifecycle table allows happens."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ async def test_a_second_attempt_cannot_be_written_while_one_may_have_a_task(
     setup: DatabaseSetup,
 ) -> None:
     job = await setup.job_in(JobState.SUBMITTING)
-    # As if a bug had put the job back into the queue without knowing what its attempt made.
+    # As if a bug had put the job back into the queue although its attempt has a task.
     await setup.sql("UPDATE jobs SET state = 'queued'")
     for outcome in (None, "accepted", "unknown", "lost"):
         await setup.sql("UPDATE job_attempts SET outcome = $1", outcome)

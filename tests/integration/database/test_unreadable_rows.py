@@ -1,4 +1,4 @@
-"""One row whose values cannot be read here keeps no other job from being read, shown or run."""
+"""A row that cannot be read does not prevent other jobs from being read, shown or run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BAD_METADATA = {
 
 
 async def stored(deployment: Deployment, jobs: int, column: str, text: str) -> list[str]:
-    """Store jobs, the first of them with this JSON in that column; return their ids."""
+    """Store jobs, the first with this JSON in that column. Return their ids."""
     requests = [text_to_image(f"picture {next(_NUMBERS)}") for _ in range(jobs)]
     enqueued = await deployment.producer.enqueue_many(
         [Order(request=request, account_id="acme") for request in requests]

@@ -1,4 +1,4 @@
-"""A moment that Python's calendar does not have keeps no other row from being shown."""
+"""A time that Python's calendar does not have does not prevent other rows from being shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.deployment import Deployment, text_to_image
 from worker.store.job_store import JobStore
 
 HOOK = "https://shop.example/hook"
-MOMENTS = {
+TIMES = {
     "the year 20000": ("20000-01-01", LATEST_TIMESTAMP),
     "before Christ": ("0044-03-15 BC", EARLIEST_TIMESTAMP),
     "the last one": ("294276-12-31", LATEST_TIMESTAMP),
@@ -30,23 +30,23 @@ MOMENTS = {
 }
 
 
-async def spoil(deployment: Deployment, table: str, columns: str, moment: str, where: str) -> None:
-    """Write the moment into these columns, past every trigger, as a restored dump may have it."""
-    changes = ", ".join(f"{column} = '{moment}'" for column in columns.split())
+async def spoil(deployment: Deployment, table: str, columns: str, time: str, where: str) -> None:
+    """Write the time into these columns without triggers, as in a restored dump."""
+    changes = ", ".join(f"{column} = '{time}'" for column in columns.split())
     await deployment.run_sql(
         f"DO $$ BEGIN SET LOCAL session_replication_role = replica;"
         f" UPDATE {table} SET {changes} WHERE {where}; END $$"
     )
 
 
-@pytest.mark.parametrize(("moment", "shown"), MOMENTS.values(), ids=MOMENTS.keys())
+@pytest.mark.parametrize(("time", "shown"), TIMES.values(), ids=TIMES.keys())
 async def test_every_list_shows_all_rows_beside_one_with_such_a_time(
-    deployment: Deployment, moment: str, shown: datetime
+    deployment: Deployment, time: str, shown: datetime
 ) -> None:
     producer = deployment.producer
     jobs = await producer.enqueue_many(
         [
-            Order(request=text_to_image(f"{moment} {n}"), account_id="acme", webhook_url=HOOK)
+            Order(request=text_to_image(f"{time} {n}"), account_id="acme", webhook_url=HOOK)
             for n in range(3)
         ]
     )
@@ -64,7 +64,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_time(
         ("ledger_entries", "created_at", f"job_id = '{bad}'"),
         ("webhook_messages", "created_at next_try_at", f"job_id = '{bad}'"),
     ):
-        await spoil(deployment, table, columns, moment, where)
+        await spoil(deployment, table, columns, time, where)
 
     listed = await producer.list(account_id="acme")
     assert {job.id for job in jobs} <= {job.id for job in listed}
@@ -91,7 +91,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_time(
 
 
 async def test_decisions_do_not_confuse_such_a_time_with_another(deployment: Deployment) -> None:
-    """A worker reads it not at all, and fails that job alone."""
+    """A worker cannot read it, and fails only that job."""
     jobs = await deployment.producer.enqueue_many(
         [Order(request=text_to_image(f"picture {n}"), account_id="acme") for n in range(20)]
     )
@@ -104,7 +104,7 @@ async def test_decisions_do_not_confuse_such_a_time_with_another(deployment: Dep
 
 
 @pytest.mark.parametrize(
-    ("state", "column", "moment"),
+    ("state", "column", "time"),
     [
         ("queued", "created_at", "0044-03-15 BC"),
         ("unknown", "attempted_at", "20000-01-01"),
@@ -112,13 +112,13 @@ async def test_decisions_do_not_confuse_such_a_time_with_another(deployment: Dep
     ],
 )
 async def test_a_worker_keeps_checking_for_alerts(
-    deployment: Deployment, redis: ArqRedis, state: str, column: str, moment: str
+    deployment: Deployment, redis: ArqRedis, state: str, column: str, time: str
 ) -> None:
-    """It says that it does not know them; the doctor, who reads any moment, does."""
+    """The worker does not know these alerts. The doctor reads every time, and does."""
     job = await deployment.enqueue()
     changes = (
         f"state = '{state}', attempt = 1, run_at = '0044-03-15 BC', provider_task_id = 'task-1',"
-        f" submitted_at = now(), deadline_at = now(), {column} = '{moment}'"
+        f" submitted_at = now(), deadline_at = now(), {column} = '{time}'"
     ).replace(f"{column} = now(), ", "")
     await deployment.run_sql(
         "DO $$ BEGIN SET LOCAL session_replication_role = replica;"
@@ -130,18 +130,18 @@ async def test_a_worker_keeps_checking_for_alerts(
 
 
 async def test_ordinary_times_are_read_and_written_unchanged(deployment: Deployment) -> None:
-    for moment in (
+    for time in (
         datetime(2026, 11, 27, 12, 34, 56, 789_012, tzinfo=UTC),
         datetime(1970, 1, 1, tzinfo=UTC),
         datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
         datetime(9000, 2, 28, tzinfo=UTC),
     ):
         (job,) = await deployment.producer.enqueue_many(
-            [Order(request=text_to_image(f"at {moment}"), account_id="acme", run_at=moment)]
+            [Order(request=text_to_image(f"at {time}"), account_id="acme", run_at=time)]
         )
-        assert (await deployment.producer.get(job.id)).run_at == moment
+        assert (await deployment.producer.get(job.id)).run_at == time
         (row,) = await deployment.run_sql("SELECT run_at FROM jobs WHERE id = $1", job.id)
-        assert row["run_at"] == moment
+        assert row["run_at"] == time
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class OrdinaryUser:
     environ: Mapping[str, str]
 
     def shared_home(self, directory: Path) -> SharedHome:
-        """Return a home in a directory of theirs below `directory`, which everybody may enter."""
+        """Return a home in a directory of theirs below `directory`, which every user may enter."""
         theirs = directory / "theirs"
         theirs.mkdir()
         if self.user is not None:

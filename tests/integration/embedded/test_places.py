@@ -1,4 +1,4 @@
-"""Any user, any home: root, an ordinary user, long paths, odd characters, closed directories."""
+"""Users and homes: root, an ordinary user, long paths, odd characters, closed directories."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ async def test_an_event_that_commits_late_is_sent_late_but_is_sent(
         await reader.wait_for_events(2)
     assert reader.event_names == ["quick", "slow"]
     assert reader.ids[0] > reader.ids[1]
-    # Whoever lost the connection in between resumes before the slow one.
+    # A client that lost the connection in between resumes before the slow one.
     async with read_account_stream(polling_feed, last=seen_before) as resumed:
         await resumed.wait_for_events(2)
     assert set(resumed.event_names) == {"quick", "slow"}

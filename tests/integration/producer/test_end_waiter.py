@@ -30,7 +30,7 @@ STRANGE = "01a20600-4947-7353-888c-725e9420fbae"  # no job has this id
 
 @asynccontextmanager
 async def waiting(producer: Producer, *jobs: Job) -> AsyncIterator[list[asyncio.Task[Job]]]:
-    """Start waiting for the jobs; whoever still waits at the end is called back."""
+    """Start waiting for the jobs. Cancels the waits that remain at the end."""
     tasks = [
         asyncio.create_task(producer.wait(job.id, timeout_seconds=PATIENCE_SECONDS)) for job in jobs
     ]
@@ -125,7 +125,7 @@ async def test_a_lost_push_is_found_even_while_others_are_pushed_all_the_time(
         finally:
             pushing.cancel()
             await asyncio.gather(pushing, return_exceptions=True)
-        # A push is a hint: whoever is told too early goes on waiting.
+        # A push is a hint: a waiter that gets it too early keeps waiting.
         assert not other.done()
 
 
@@ -209,7 +209,7 @@ async def test_a_thousand_waits_ask_for_ids_and_states_alone(
             await watch.wait(jobs[0].id, 0.05)
 
         async def have_all_asked() -> bool:
-            # Each at its start, and at least one look for all of them.
+            # One query per waiter at its start, and at least one for all of them.
             return queries.asked.count("job_states") > len(waits) + 2
 
         await eventually(have_all_asked, "every wait has begun")

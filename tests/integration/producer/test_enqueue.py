@@ -104,7 +104,7 @@ async def test_a_job_is_delivered_to_the_submit_queue_when_it_is_due(
     job = await producer.enqueue(text_to_image(), account_id="acme", run_at=later)
     async with connect_redis(servers.redis_url) as redis:
         score = await redis.zscore(Lane.SUBMIT.value, Lane.SUBMIT.arq_id(job.id))
-    # Redis counts the hour from when it is told, by its own clock.
+    # Redis counts the hour from the command on, by its own clock.
     assert score == pytest.approx(later.timestamp() * 1000, abs=500)
 
 

@@ -191,7 +191,7 @@ async def test_a_stream_that_postgres_interrupts_ends_and_is_resumed(
     producer: Producer, database: Database, redis: ArqRedis
 ) -> None:
     class Failing(Database):
-        """A database that fails after the first page of a story."""
+        """A database that fails after the first page of a timeline."""
 
         pages = 0
 

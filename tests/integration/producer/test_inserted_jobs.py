@@ -191,7 +191,7 @@ async def test_the_lanes_are_called_for_what_is_due_and_not_for_what_is_not(
         await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL)])
         assert await anext(messages) == "darkroom:poll"
         await delivery_queue.deliver([Delivery(uuid7(), lane) for lane in Lane])
-        # Whoever looks for the poll that waits already will find the new one as well.
+        # A claim for the poll that waits already finds the new one as well.
         assert await anext(messages) == "darkroom:submit darkroom:webhook"
 
 

@@ -197,7 +197,7 @@ async def test_an_unknown_a_wrong_and_a_revoked_key_are_distinguished(key_store:
     assert await reason_for(key_store, wrong) == "unknown"
     await key_store.revoke(key.prefix)
     assert await reason_for(key_store, text) == "revoked"
-    # That it was revoked is told to nobody who has only its prefix.
+    # A caller that has only its prefix does not learn that it was revoked.
     again = f"{key.prefix}_{make_key()[1].rpartition('_')[2]}"
     assert await reason_for(key_store, again) == "unknown"
 

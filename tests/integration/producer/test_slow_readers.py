@@ -44,7 +44,7 @@ answered: list[int] = []
 
 @asynccontextmanager
 async def serving(kind: type[web.Response] = web.Response) -> AsyncIterator[int]:
-    """Serve a long answer to whoever asks; yields the port."""
+    """Serve a long answer to every request. Yields the port."""
 
     async def answer(_: web.BaseRequest) -> web.StreamResponse:
         answered.append(1)

@@ -284,14 +284,14 @@ async def test_two_jobs_cannot_be_given_one_task_at_once(
 
 
 class Overtaking(Database):
-    """A database whose jobs are moved by somebody else between the look and the verdict."""
+    """A database whose jobs are moved by another process between the read and the resolution."""
 
     def __init__(self, setup: DatabaseSetup, job: Job, *happened: type[Event]) -> None:
         super().__init__(setup.database.pool)
         self._setup, self._job, self._happened = setup, job, happened
 
     async def fetch_row(self, query: str, *args: Any) -> asyncpg.Record | None:
-        """Let it happen after the first look."""
+        """Make the events happen after the first read."""
         row = await super().fetch_row(query, *args)
         happened, self._happened = self._happened, ()
         if happened:

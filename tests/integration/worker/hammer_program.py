@@ -1,9 +1,9 @@
-"""A process that asks a provider about one task as fast as the throttle lets it, until killed.
+"""A process that polls one task as fast as the throttle allows, until it is killed.
 
     python hammer_program.py REDIS_URL PROVIDER_PORT [--counting-grants]
 
-With `--counting-grants` it uses the usual, wrong limiter: one that forgets that a request which
-has been granted may arrive later.
+With `--counting-grants` it uses a wrong limiter, which does not consider that a granted request
+may arrive later.
 """
 
 from __future__ import annotations

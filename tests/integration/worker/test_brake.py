@@ -1,4 +1,4 @@
-"""The brake on a real Valkey and over the lanes: everybody slows down, nothing fails, it ends."""
+"""The brake on a real Valkey and in the lanes: all workers slow down, no job fails, and it ends."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_an_account_refusal_after_a_recovery_is_logged_again(
 
 
 class OneAtATime(FakeKie):
-    """Accepts everything, and notes at each POST how many were under way."""
+    """Accepts everything, and records at each POST how many were in progress."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class OneAtATime(FakeKie):
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
     ) -> SubmitOutcome:
-        """Take a moment, then give the next task id."""
+        """Wait a short time, then return the next task id."""
         self._now += 1
         self.under_way.append(self._now)
         await asyncio.sleep(0.02)

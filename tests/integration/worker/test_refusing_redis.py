@@ -35,7 +35,7 @@ def other_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def operator(other_valkey: str) -> AsyncIterator[ArqRedis]:
-    """Whoever changes the settings of that server; they are put right afterwards."""
+    """A connection that changes the server's settings. They are restored afterwards."""
     async with connect_redis(other_valkey) as operator:
         await operator.flushall()
         yield operator

@@ -380,7 +380,7 @@ async def _declare_unknown(setup: WorkerSetup, job: Job) -> None:
 
 
 async def _reply_after(setup: WorkerSetup, job: Job, meanwhile: Any) -> None:
-    """Submit, and let something happen to the job while the POST is under way."""
+    """Submit, and change the job while the POST is in progress."""
 
     class Slow(FakeKie):
         async def submit(self, *args: Any, **options: Any) -> SubmitOutcome:

@@ -1,4 +1,4 @@
-"""The figures of the poll ceiling, as they are told."""
+"""The report of the poll ceiling."""
 
 from __future__ import annotations
 

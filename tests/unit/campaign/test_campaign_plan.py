@@ -1,4 +1,4 @@
-"""The plan of a campaign, its orders, and how outages are told from recoveries."""
+"""The plan of a campaign, its orders, and the distinction of outages and recoveries."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tests.campaign.lease_watch import Orphan
 from tests.campaign.outage_watch import OutageInterval
 from tests.campaign.recovery_times import Moved, moved_again
 from tests.support.restarted_process import Death
-from tests.unit.campaign.books import evidence_of, succeeded
+from tests.unit.campaign.sample_evidence import evidence_of, succeeded
 
 JOB = succeeded(0)
 

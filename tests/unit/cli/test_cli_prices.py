@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from producer.cli.commands.prices import count_repriced_jobs, margin_text
+from producer.cli.display.price_tables import margin_text
+from producer.money.price_changes import count_repriced_jobs
 from shared.settings import ChargeBasis
 
 

@@ -33,7 +33,7 @@ CANNOT_NOW = {
 }
 """Classes of which every code means that the server, the schema or the session is not as it
 should be. Among them are mistakes of our own, like a statement that does not parse: no caller can
-mend one, and what was paid for is kept until it is mended."""
+fix one, and paid tasks are kept until it is fixed."""
 
 
 def translated(sqlstate: str, **fields: str) -> DarkroomError:

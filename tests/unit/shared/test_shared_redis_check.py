@@ -120,7 +120,7 @@ def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
     oldest = SharedRedisCheck(a_process())
     heartbeats = [a_heartbeat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(4)]
     assert judged(oldest, *heartbeats) == ["proven"] * 4
-    # A third beside the oldest goes on, whoever else uses another Redis.
+    # A third worker with the oldest's Redis continues, whichever worker uses another one.
     third = SharedRedisCheck(a_process())
     heartbeats = [
         a_heartbeat(

@@ -1,4 +1,4 @@
-"""What is asked for in one moment goes together, and each still gets its own reply."""
+"""Calls of the same time are sent together, and each gets its own reply."""
 
 from __future__ import annotations
 

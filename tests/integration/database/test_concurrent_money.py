@@ -1,4 +1,4 @@
-"""The bank test: many hands move money at once, and at every moment the books are right."""
+"""Many callers move money at once, and every invariant of the ledger holds at all times."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXPECTED = (InsufficientCredits, StaleJob, TooLateToCancel)
 
 
 class Hand:
-    """One of many who do whatever comes to mind, by the same seed in the same order."""
+    """One of many concurrent callers. The seed determines its actions and their order."""
 
     def __init__(self, setup: DatabaseSetup, seed: int, jobs: list[UUID]) -> None:
         self._setup = setup
@@ -39,7 +39,7 @@ class Hand:
         self.done: Counter[str] = Counter()
 
     async def work(self, is_over: Callable[[], bool]) -> None:
-        """Do one thing after the other until it is over."""
+        """Perform random actions until the end."""
         deeds: tuple[Callable[[], Awaitable[None]], ...] = (
             *(self._enqueue, self._enqueue, self._set_price, self._grant),
             *([self._happen] * 10),
@@ -86,7 +86,7 @@ class Hand:
 
 
 async def read_until(database: Database, is_over: Callable[[], bool]) -> int:
-    """Look again and again, in one snapshot each, whether accounts equal their ledger."""
+    """Check repeatedly, each time in one snapshot, that accounts equal their ledger."""
     queries = 0
     async with database.pool.acquire() as connection:
         while not is_over():
@@ -117,7 +117,7 @@ async def test_after_any_concurrent_changes_the_books_are_right(
         return {one.event.__name__ for one in TRANSITIONS} - done
 
     def is_over() -> bool:
-        # A slow machine is given the time to come by every event.
+        # On a slow machine it takes longer until every event has happened.
         seconds = loop.time() - began
         return seconds > SECONDS_AT_MOST or (seconds > SECONDS and not unseen())
 
@@ -137,7 +137,7 @@ async def test_after_any_concurrent_changes_the_books_are_right(
 
 
 async def every_entry_continues_the_one_before(setup: DatabaseSetup) -> None:
-    """Fail unless each entry's balances are the ones before it plus its own change."""
+    """Fail unless each entry's balances are those of the previous entry plus its change."""
     broken = await setup.sql(
         "SELECT id FROM ("
         " SELECT id, balance_after, held_after,"
@@ -149,7 +149,7 @@ async def every_entry_continues_the_one_before(setup: DatabaseSetup) -> None:
 
 
 async def end_everything(setup: DatabaseSetup) -> None:
-    """Bring every open job to its end, whatever it was doing."""
+    """Bring every open job to an end."""
     ways: dict[str, tuple[type[Event], ...]] = {
         "queued": (job_events.Cancelled,),
         "submitting": (job_events.Rejected,),

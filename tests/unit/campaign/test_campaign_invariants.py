@@ -1,4 +1,4 @@
-"""The judge of a campaign: what it lets pass, and what it does not."""
+"""The counts that must be zero: which evidence breaks them, and which does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.campaign.campaign_invariants import GivenUp
 from tests.campaign.campaign_invariants import given_up as sum_given_up
 from tests.campaign.campaign_orders import key_of
 from tests.support.restarted_process import Death
-from tests.unit.campaign.books import (
+from tests.unit.campaign.sample_evidence import (
     OPTIONS,
     broken,
     cancelled,
@@ -26,7 +26,7 @@ from tests.unit.campaign.books import (
 TOLD_TWICE = "late images told by two webhooks"
 
 
-def test_books_that_agree_break_no_zero() -> None:
+def test_consistent_evidence_breaks_no_zero() -> None:
     assert broken(evidence_of()) == []
 
 

@@ -1,4 +1,4 @@
-"""The books are examined: every kind of corruption is found and its row is named."""
+"""The doctor's invariants: every kind of corruption is found, and its row is named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOTED = "every act on money is noted"
 
 @dataclass(frozen=True, slots=True)
 class Corruption:
-    """What is done to the books behind their guards' backs, and what must notice."""
+    """A corruption of the data without its guards, and the invariant that must find it."""
 
     what: str
     statements: tuple[str, ...]
@@ -311,7 +311,7 @@ CORRUPTIONS = (
 
 
 async def fill(setup: DatabaseSetup) -> dict[str, str]:
-    """Store one job of each state, of which the success was charged more than it was quoted.
+    """Store one job in each state. The succeeded job was charged more than its quote.
 
     Return how findings name each of them.
     """
@@ -340,12 +340,12 @@ async def test_every_corruption_is_found_and_its_row_is_named(
 
 
 async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
-    """Return what is found while the corruption is there; it is taken back."""
+    """Return the findings during the corruption, which is then rolled back."""
     async with database.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         try:
-            # Triggers and foreign keys look away, as they would for a bug inside them.
+            # Triggers and foreign keys are off, as if they had a bug.
             await connection.execute("SET LOCAL session_replication_role = replica")
             for statement in case.statements:
                 done = await connection.execute(statement)

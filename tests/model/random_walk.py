@@ -1,7 +1,7 @@
-"""Long everyday walks over the rules of the model, by dice: what is common in life is common here.
+"""Long random walks over the rules of the model, with usual events more frequent than others.
 
-Hypothesis switches rules off at random and keeps stories short, which finds odd corners; a walk by
-weights takes many jobs through many states at once. Both hold the same rules to the same reference.
+Hypothesis disables rules at random and keeps examples short, which finds rare cases. A walk by
+weights takes many jobs through many states at once. Both use the same rules and reference.
 """
 
 from __future__ import annotations

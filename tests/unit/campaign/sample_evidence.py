@@ -1,4 +1,4 @@
-"""Evidence as a campaign would gather it, of a few jobs, for the judge to look at."""
+"""Evidence of a few jobs, as a campaign collects it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def succeeded(number: int, charged: int = 9) -> JobRow:
 def webhook_of(
     job: JobRow, *, message: str = "msg", state: str = "", event: str = "", secret: str = SECRET
 ) -> Webhook:
-    """A webhook that tells of its end."""
+    """A webhook about its end."""
     name, body = f"{message}_{job.id}", b"{}"
     signature = f"v1,older {webhook_signature(secret, name, 7, body)}"
     told = event or f"job.{state or job.state}"
@@ -70,7 +70,7 @@ def evidence_of(
     webhooks: Sequence[Webhook] | None = None,
     lost_tasks: Sequence[Task] = (),
 ) -> Evidence:
-    """Both sides, of which Kie's agrees; every success is charged by price 2 unless told."""
+    """Both sides, which agree. Every success is charged by price 2 unless given."""
     jobs = list(jobs) or [succeeded(number) for number in range(count_orders(OPTIONS.jobs))]
     charged = captures if captures is not None else {n: [Capture(Decimal(9), 2)] for n in range(99)}
     spent = sum((job.charged or Decimal(0) for job in jobs), Decimal(0))

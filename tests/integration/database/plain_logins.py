@@ -1,4 +1,4 @@
-"""Logins of the database that have few grants or none, and databases of before an update."""
+"""Logins with few grants or none, and databases before an update."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.database_logins import connected
 
 @asynccontextmanager
 async def login(url: str, *, member_of: Sequence[str] = (), owns: str = "") -> AsyncIterator[str]:
-    """Create a login for the length of the block; yields its name.
+    """Create a login for the block. Yields its name.
 
     `owns` is a schema to make for it, in which it may do as it likes.
     """
@@ -32,7 +32,7 @@ async def login(url: str, *, member_of: Sequence[str] = (), owns: str = "") -> A
 
 
 def sql_before(number: int, target: Path) -> Path:
-    """Copy the folder `sql`: the migrations below that number, and neither functions nor rights.
+    """Copy the migrations below that number from the folder `sql`, without functions and rights.
 
     What older versions granted stands in their migrations.
     """

@@ -1,0 +1,191 @@
+"""Models of prices, statements and the margin, which only the OpenAPI document uses.
+
+The handlers build their JSON without these models. A test compares both.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
+
+from producer.api.openapi.response_models import Account
+from producer.orders.order_fields import DEFAULT_MODEL
+
+_ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
+_AT = "2026-01-31T18:04:05.123456Z"
+_UUID: dict[str, Any] = {"format": "uuid"}
+_KEY = "api:dk_7JqzW3pXk2Lm"
+
+
+class _OfPrice(BaseModel):
+    model: str = Field(examples=[DEFAULT_MODEL])
+    task: str = Field(examples=["text-to-image"])
+    quantity: int = Field(examples=[2])
+
+
+class PricePreview(_OfPrice):
+    """What a change of a price would do."""
+
+    credits_before: float = Field(examples=[7])
+    credits: float = Field(examples=[9])
+    provider_credits_before: float = Field(examples=[7])
+    provider_credits: float = Field(examples=[7])
+    margin: float = Field(description="credits less provider_credits", examples=[2])
+    charge_basis: str = Field(description="the setting CHARGE_BASIS", examples=["current"])
+    open_jobs: int = Field(description="open jobs of this price", examples=[12])
+    credits_held: float = Field(description="what they hold", examples=[84])
+    open_jobs_repriced: int = Field(description="those charged the new price", examples=[12])
+    open_jobs_effect: float = Field(
+        description="what they will be charged more, or less", examples=[24]
+    )
+    jobs_last_7_days: int = Field(examples=[310])
+    revenue_last_7_days: float = Field(examples=[2170])
+    revenue_effect_per_7_days: float = Field(
+        description="what as many jobs would have brought more, or less", examples=[620]
+    )
+    needs_confirmation: bool = Field(
+        description="whether the change needs `confirm`", examples=[False]
+    )
+    doubts: list[str] = Field(description="why it looks like a slip", examples=[[]])
+    warnings: list[str] = Field(examples=[[]])
+
+
+class PriceVersion(_OfPrice):
+    """A price that holds or held."""
+
+    id: int = Field(examples=[2])
+    credits: float = Field(examples=[7])
+    provider_credits: float = Field(examples=[7])
+    valid_from: AwareDatetime = Field(examples=[_AT])
+    valid_to: AwareDatetime | None = Field(description="null: it is in force", examples=[None])
+    changed_by: str = Field(examples=[_KEY])
+    reason: str | None = Field(examples=["Kie raised it"])
+
+
+class PriceVersions(BaseModel):
+    """Versions of prices, newest first."""
+
+    versions: list[PriceVersion]
+
+
+class ScheduledPrice(_OfPrice):
+    """A change of a price that takes hold at its time."""
+
+    id: int = Field(examples=[3])
+    credits: float = Field(examples=[9])
+    provider_credits: float | None = Field(description="null: as before", examples=[None])
+    takes_effect_at: AwareDatetime = Field(examples=[_AT])
+    reason: str = Field(examples=["Kie raises it"])
+    scheduled_by: str = Field(examples=[_KEY])
+    scheduled_at: AwareDatetime = Field(examples=[_AT])
+    is_revoked: bool = Field(examples=[False])
+    settled_at: AwareDatetime | None = Field(
+        description="when it was applied, revoked or given up; null: it waits", examples=[None]
+    )
+    settled_by: str | None = Field(examples=[None])
+    price_id: int | None = Field(description="the version that it opened", examples=[None])
+    failure: str | None = Field(description="why it was given up", examples=[None])
+
+
+class ScheduledPrices(BaseModel):
+    """Scheduled changes: those that wait, the next one first, then settled ones."""
+
+    scheduled_prices: list[ScheduledPrice]
+
+
+class AccountPage(BaseModel):
+    """Accounts, by id."""
+
+    accounts: list[Account]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class StatementTotals(BaseModel):
+    """What each kind of line changed the balance by."""
+
+    grant: float = Field(examples=[100])
+    refund: float = Field(examples=[0])
+    adjustment: float = Field(examples=[0])
+    capture: float = Field(description="negative", examples=[-14])
+
+
+class StatementMonth(BaseModel):
+    """One month of a statement, in UTC."""
+
+    month: str = Field(examples=["2026-01"])
+    opening_balance: float = Field(examples=[0])
+    closing_balance: float = Field(examples=[86])
+    totals: StatementTotals
+    lines: int = Field(examples=[3])
+
+
+class StatementLine(BaseModel):
+    """One change of the balance."""
+
+    id: int = Field(description="of the entry in the ledger", examples=[4711])
+    created_at: AwareDatetime = Field(examples=[_AT])
+    job_id: str | None = Field(json_schema_extra=_UUID, examples=[_ID])
+    credits: float = Field(description="what it changed the balance by", examples=[-7])
+    balance_after: float = Field(examples=[93])
+    kind: Literal["grant", "refund", "adjustment", "capture"] = Field(examples=["capture"])
+    model: str | None = Field(examples=[DEFAULT_MODEL])
+    task: str | None = Field(examples=["text-to-image"])
+    quantity: int | None = Field(examples=[2])
+    reason: str | None = Field(examples=[None])
+
+
+class Statement(BaseModel):
+    """What changed an account's balance in a period. Holds and releases are not in it."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    account_id: str = Field(examples=["acme"])
+    since: AwareDatetime = Field(alias="from", examples=[_AT])
+    to: AwareDatetime = Field(description="not part of the period", examples=[_AT])
+    opening_balance: float = Field(examples=[0])
+    closing_balance: float = Field(examples=[86])
+    totals: StatementTotals
+    lines: int = Field(description="of the whole period", examples=[3])
+    months: list[StatementMonth]
+    entries: list[StatementLine] = Field(description="one page of the lines, oldest first")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class StatementCsv(RootModel[str]):
+    """The lines of a statement as CSV, with a header. No cell can be run as a formula."""
+
+
+class MarginRow(BaseModel):
+    """One day, model or account."""
+
+    name: str = Field(examples=["2026-01-31"])
+    jobs: int = Field(description="that were charged", examples=[310])
+    charged: float = Field(description="what accounts were charged", examples=[2170])
+    refunded: float = Field(description="what was given back", examples=[7])
+    provider_credits: float = Field(
+        description="what Kie charged, for late images too", examples=[1860]
+    )
+    uncharged_jobs: int = Field(description="that Kie charged and we did not", examples=[1])
+    uncharged_provider_credits: float = Field(examples=[6])
+    margin: float = Field(description="charged less refunded and provider_credits", examples=[303])
+
+
+class Margin(BaseModel):
+    """What accounts were charged, less what Kie charged us."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    by: Literal["day", "model", "account"] = Field(examples=["day"])
+    since: AwareDatetime = Field(alias="from", examples=[_AT])
+    to: AwareDatetime = Field(examples=[_AT])
+    margin: list[MarginRow] = Field(
+        description="days newest first; models and accounts by margin, the lowest first"
+    )
+
+
+MONEY_MODELS: tuple[type[BaseModel], ...] = (
+    *(PricePreview, PriceVersions, ScheduledPrice, ScheduledPrices, AccountPage),
+    *(Statement, StatementCsv, Margin),
+)
+"""Pydantic adds the models of their fields."""

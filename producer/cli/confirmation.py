@@ -1,0 +1,24 @@
+"""Asks on a terminal whether what looks like a slip is meant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from shared.errors import ConfirmationNeeded
+
+
+def confirm_doubts(doubts: Sequence[str], *, yes: bool) -> bool:
+    """Return whether there were doubts that the caller has dispelled.
+
+    Asks on a terminal, and exits if the answer is no. Raises `ConfirmationNeeded` off a terminal
+    without `--yes`.
+    """
+    if not doubts or yes:
+        return yes
+    if not sys.stdin.isatty():
+        raise ConfirmationNeeded("; ".join(doubts))
+    typer.confirm(f"{'; '.join(doubts)}. Is that meant?", abort=True, err=True)
+    return True

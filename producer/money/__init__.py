@@ -1,0 +1,1 @@
+"""Price changes, refunds, statements of accounts, and the margin over what Kie charges."""
