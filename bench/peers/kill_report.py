@@ -57,13 +57,13 @@ def write_section(
 def _introduction(plan: KillPlan) -> str:
     return (
         f"{plan.jobs} orders over {plan.window_seconds:g} s, {plan.workers} workers, `kill -9`"
-        f" of a worker at {plan.kills} random times of that time, while all are up; whoever dies"
-        " is started again at once. The simulated Kie answers a create after around"
+        f" of a worker at {plan.kills} random times in this window, while all are up. A dead worker"
+        " is restarted at once. The simulated Kie answers a create after around"
         f" {CREATE_SECONDS:g} s, takes around {TASK_SECONDS:g} s for a task, and has no faults."
         " The peers' pipelines (`bench/peers/`) are written as each library's documentation"
         " advises, with every option at its default, and poll as Kie advises, every"
-        f" {KIES_ADVICE.gap_seconds:g} s. What was paid is judged by the simulated Kie's own"
-        " record."
+        f" {KIES_ADVICE.gap_seconds:g} s. Payments are counted by the record of the"
+        " simulated Kie."
     )
 
 

@@ -77,7 +77,7 @@ def judge(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
             [prompt for prompt, tasks in record.by_prompt().items() if len(tasks) > 1],
         ),
         ZeroCount(
-            "tasks of nobody's", [task.id for task in record.tasks if task.prompt not in prompts]
+            "tasks without a job", [task.id for task in record.tasks if task.prompt not in prompts]
         ),
         ZeroCount(
             "successes without exactly one task",
@@ -89,7 +89,7 @@ def judge(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
             "late images that are another's, or that were charged", cases.where(_is_late_wrongly)
         ),
         ZeroCount(
-            "failures by Kie's verdict that Kie did not give", cases.where(_is_false_failure)
+            "failures reported as Kie's that Kie did not report", cases.where(_is_false_failure)
         ),
         ZeroCount("failures for any other reason", cases.where(_is_other_failure)),
         ZeroCount("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
@@ -285,13 +285,14 @@ def _webhooks(evidence: Evidence) -> list[ZeroCount]:
             "ends of which no webhook came", [one.key for one in told if not messages[str(one.id)]]
         ),
         ZeroCount(
-            "ends told by two webhooks", [jobs[one].key for one in jobs if len(messages[one]) > 1]
+            "ends with two webhook messages",
+            [jobs[one].key for one in jobs if len(messages[one]) > 1],
         ),
         ZeroCount(
-            "late images told by two webhooks",
+            "late images with two webhook messages",
             [jobs[one].key for one in jobs if len(late[one]) > 1],
         ),
-        ZeroCount("webhooks that tell another end, or are not signed", false),
+        ZeroCount("webhooks with a wrong end or without a valid signature", false),
     ]
 
 

@@ -81,7 +81,7 @@ def _head(result: CampaignResult) -> Iterator[str]:
         ),
         (
             f"when: {started:%Y-%m-%d %H:%M} UTC, {result.took_seconds:.0f} s in all, orders"
-            f" over {options.window_seconds:.0f} s, kills as soon as there is somebody to kill"
+            f" over {options.window_seconds:.0f} s, kills once a process is running"
         ),
         f"commit: {describe_commit()}",
         (
@@ -111,7 +111,7 @@ def _faults(result: CampaignResult) -> Iterator[str]:
     yield ""
     if result.not_done:
         missed = ", ".join(f"{count} x {kind.value}" for kind, count in result.not_done.items())
-        yield _paragraph(f"Found nobody to befall: {missed}.")
+        yield _paragraph(f"Faults that could not be caused: {missed}.")
         yield ""
     switches = ", ".join(
         f"`{name}={value}`" for name, value in list_simulator_faults(result.options).items()
@@ -157,7 +157,7 @@ def _ends(result: CampaignResult) -> Iterator[str]:
         f"{record['polls']['arrived']} times, a single task at most",
         f"{record['polls']['worst_window_per_task']} times in any sliding second.",
         f"Callbacks by outcome: {verdicts}.",
-        f"{len({one.message for one in evidence.webhooks})} ends were told by webhook, some more"
+        f"{len({one.message for one in evidence.webhooks})} ends were sent by webhook, some more"
         f" than once under the same id: {len(evidence.webhooks)} arrived.",
         f"Logged at level error or critical: {loud or 'nothing'}.",
     )

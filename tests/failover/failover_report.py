@@ -93,7 +93,7 @@ def _ends(outcome: FailoverResult) -> Iterator[str]:
     ends = Counter((job.state, job.reason) for job in outcome.evidence.tables.jobs)
     named = (f"{state}{f': {reason}' if reason else ''} {n}" for (state, reason), n in ends.items())
     yield f"How the jobs ended: {', '.join(sorted(named))}. The simulated"
-    yield "Kie loses 1 % of its replies to create on purpose, which only callbacks can make up for."
+    yield "Kie loses 1 % of its replies to create on purpose, which only callbacks can recover."
 
 
 def _doctor(outcome: FailoverResult) -> Iterator[str]:

@@ -51,20 +51,20 @@ BROKEN_BY_LOSS = frozenset(
     {
         "orders lost",
         "prompts paid more than once",
-        "tasks of nobody's",
+        "tasks without a job",
         "successes without exactly one task",
         "successes with another task's id or images",
         "cancelled jobs that Kie was paid for",
         "successes whose task did not succeed",
-        "failures by Kie's verdict that Kie did not give",
+        "failures reported as Kie's that Kie did not report",
         "failures for any other reason",
         "accounts whose balance is not the grant less their successes",
         "credits that Kie kept and no job accounts for",
         "paid tasks given up though a worker had the reply",
         _WITHOUT_CAUSE,
-        "ends told by two webhooks",
+        "ends with two webhook messages",
         "ends of which no webhook came",
-        "webhooks that tell another end, or are not signed",
+        "webhooks with a wrong end or without a valid signature",
     }
 )
 """The counts that cannot be zero if the database loses writes."""

@@ -33,7 +33,7 @@ def _lines(outcome: HostileResult) -> Iterator[str]:
     faults = faults_of(outcome)
     yield ""
     if not faults:
-        yield "Everything is as it must be."
+        yield "Nothing is wrong."
         return
     yield "**Not as it must be:**"
     yield ""
@@ -58,7 +58,7 @@ def _judged(outcome: HostileResult) -> Iterator[str]:
     yield "| | allowed | was |"
     yield "|---|---|---|"
     slower, allowed_slower = f"{outcome.slower:.2f}", f"{options.slower_at_most:g}"
-    yield f"| p95 of honest jobs, in times of alone | {allowed_slower} | {slower} |"
+    yield f"| p95 of honest jobs ÷ p95 without the attack | {allowed_slower} | {slower} |"
     for name, held in watch.memory_bytes.items():
         allowed = MEMORY_BYTES_MAX // 2**20
         yield f"| memory of the {name} at most, MiB | {allowed} | {held / 2**20:.0f} |"
@@ -74,7 +74,7 @@ def _judged(outcome: HostileResult) -> Iterator[str]:
 
 
 def _kinds(outcome: HostileResult) -> Iterator[str]:
-    yield "| hostile connections | how many | what became of them |"
+    yield "| hostile connections | how many | outcomes |"
     yield "|---|---|---|"
     for kind, outcomes in sorted(outcome.attack["outcomes"].items()):
         told = ", ".join(f"{what} {count:,}" for what, count in sorted(outcomes.items()))

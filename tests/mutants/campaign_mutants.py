@@ -28,36 +28,36 @@ class UnmutatedFails(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CampaignMutant:
-    """Guards taken away together, and what a campaign must make of it."""
+    """Guards that are removed together, and the expected result of a campaign."""
 
     name: str
     guard: str
     edits: tuple[Mutant, ...]
     arguments: tuple[str, ...]
     breaks: frozenset[str]
-    """The zeros of which one must break; none where another guard stands behind."""
+    """Counts of which at least one must not be zero. Empty if another guard has the effect."""
     behind: str
-    """The guard that holds where these are gone; '' where none does."""
+    """The guard with the same effect, or an empty text."""
 
 
 class Fate(StrEnum):
-    """What became of it. Only the first two are good."""
+    """The result of a trial. Only the first two are expected."""
 
     CAUGHT = "caught"
-    HELD = "held by the guard behind it"
+    HELD = "held by another guard"
     SURVIVED = "SURVIVED"
     UNSOUND = "UNSOUND"
-    """Something broke that has nothing to do with the guard, or the campaign did not end."""
+    """Something else broke, or the campaign did not end."""
 
 
 @dataclass(frozen=True, slots=True)
 class CampaignTrial:
-    """One mutant and what became of it."""
+    """One mutant and its result."""
 
     mutant: CampaignMutant
     fate: Fate
     broken: tuple[str, ...]
-    """Every zero that was not, with how often."""
+    """Every count that was not zero, with its value."""
     seconds: float
 
 

@@ -15,24 +15,24 @@ BEGIN = "<!-- mutants: written by `make mutants` -->"
 END = "<!-- end of mutants -->"
 _WIDTH = 100
 _INTRODUCTION = (
-    "A guard that can be taken away without a test noticing is not guarded. `make mutants` copies"
-    " the tree into a temporary directory, sees that the tests pass there, takes away one guard at"
-    " a time (`tests/mutants/mutants.toml` lists them), and tells which test noticed. A mutant"
-    " counts as caught where the test that is named for it fails, and another test of the same file"
-    " still passes: what breaks the file as such proves nothing."
+    "A guard that can be removed without a failing test is not tested. `make mutants` copies the"
+    " tree into a temporary directory, checks that the tests pass there, removes one guard at a"
+    " time (`tests/mutants/mutants.toml` lists them), and reports which test fails. A mutant counts"
+    " as caught if the test that is named for it fails, and another test of the same file still"
+    " passes: a change that breaks the whole file proves nothing."
 )
 
 NOT_COVERED = (
     (
         "A caught mutant means that its own narrow test fails, not that a campaign would have hit"
-        " the moment at which the guard matters; `make campaign-mutants` tries that for five of the"
+        " the time at which the guard matters. `make campaign-mutants` tries that for five of the"
         " guards."
     ),
     (
-        "One guard is taken away at a time. Many stand behind each other, and what holds when two"
-        " are gone at once was not tried."
+        "One guard is removed at a time. Many guards have the same effect as another one. The"
+        " removal of two at once was not tried."
     ),
-    "The list was written by hand: a guard that nobody thought of is not on it.",
+    "The list was written by hand, so it may be incomplete.",
 )
 
 
@@ -60,7 +60,7 @@ def write_section(trials: Sequence[Trial], *, started: datetime, took_seconds: f
             f" {platform.system()} {platform.machine()}, Python {platform.python_version()}."
         ),
         "",
-        "| mutant | guard that was taken away | or else | caught by | s |",
+        "| mutant | removed guard | its purpose: without it | caught by | s |",
         "|---|---|---|---|--:|",
     ]
     for one in trials:

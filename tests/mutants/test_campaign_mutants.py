@@ -58,6 +58,6 @@ def test_the_section_says_what_was_not_caught() -> None:
         CampaignTrial(mutants[1], Fate.SURVIVED, (), 62.0),
     ]
     section = write_section(trials, started=datetime(2026, 1, 2, tzinfo=UTC), took_seconds=200)
-    assert "**1 of 2 came out as they must.**" in section
-    assert f"behind it stands {mutants[0].behind}" in section
+    assert "**1 of 2 had the expected result.**" in section
+    assert f"because of another guard: {mutants[0].behind}" in section
     assert "**SURVIVED**" in section

@@ -30,11 +30,11 @@ END = "<!-- end of campaign mutants -->"
 _WIDTH = 100
 _GOOD = frozenset({Fate.CAUGHT, Fate.HELD})
 _INTRODUCTION = (
-    "The campaign is a test as well, so it too must fail where a guard is gone. `make"
-    " campaign-mutants` copies the tree, sees that short and rough campaigns are clean there, takes"
-    " a guard away and runs the same campaign. Where it fails, the zero that broke is named. Where"
-    " it passes because a second guard stands behind the first, that one is named, and a further"
-    " row takes both away."
+    "The campaign is a test as well, so it must fail if a guard is missing. `make"
+    " campaign-mutants` copies the tree, checks that short campaigns pass there, removes a guard"
+    " and runs the same campaign. If it fails, the table names the count that is not zero. If it"
+    " passes because a second guard has the same effect, the table names that guard, and a further"
+    " row removes both."
 )
 
 
@@ -89,14 +89,14 @@ def _lines(
     yield ""
     yield textwrap.fill(_INTRODUCTION, _WIDTH, break_on_hyphens=False)
     yield ""
-    yield f"**{good} of {len(trials)} came out as they must.**"
+    yield f"**{good} of {len(trials)} had the expected result.**"
     yield ""
     yield (
         f"{started:%Y-%m-%d %H:%M} UTC, {took_seconds:.0f} s, seed {SEED}, on {os.cpu_count()}"
         f" cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}."
     )
     yield ""
-    yield "| taken away | what the campaign said | s |"
+    yield "| removed guard | result of the campaign | s |"
     yield "|---|---|--:|"
     for trial in trials:
         yield f"| {trial.mutant.guard} | {_words(trial)} | {trial.seconds:.0f} |"
@@ -107,7 +107,7 @@ def _words(trial: CampaignTrial) -> str:
     if trial.fate is Fate.CAUGHT:
         return f"caught: {broken}"
     if trial.fate is Fate.HELD:
-        return f"clean: behind it stands {trial.mutant.behind}"
+        return f"clean, because of another guard: {trial.mutant.behind}"
     return f"**{trial.fate}** {broken}"
 
 

@@ -23,7 +23,7 @@ from tests.unit.campaign.sample_evidence import (
     webhook_of,
 )
 
-TOLD_TWICE = "late images told by two webhooks"
+TOLD_TWICE = "late images with two webhook messages"
 
 
 def test_consistent_evidence_breaks_no_zero() -> None:
@@ -86,21 +86,21 @@ def test_webhooks_may_repeat_themselves_and_nothing_else() -> None:
     assert broken(evidence_of(webhooks=[right, right])) == []
     assert broken(evidence_of(webhooks=[])) == ["ends of which no webhook came"]
     another = webhook_of(job, message="msg_2")
-    assert broken(evidence_of(webhooks=[right, another])) == ["ends told by two webhooks"]
+    assert broken(evidence_of(webhooks=[right, another])) == ["ends with two webhook messages"]
     stranger = replace(right, job_id="somebody")
     for false in (webhook_of(job, state="failed"), webhook_of(job, secret="whsec_b3RoZXI=")):
         assert broken(evidence_of(webhooks=[right, stranger])) == broken(
             evidence_of(webhooks=[false])
         )
         assert broken(evidence_of(webhooks=[false])) == [
-            "webhooks that tell another end, or are not signed"
+            "webhooks with a wrong end or without a valid signature"
         ]
 
 
 def test_late_images_are_distinguished_from_the_end() -> None:
     right = webhook_of(succeeded(0))
     late = webhook_of(succeeded(0), message="msg_2", event="job.delivered_late")
-    false = ["webhooks that tell another end, or are not signed"]
+    false = ["webhooks with a wrong end or without a valid signature"]
     assert broken(evidence_of(webhooks=[right, late])) == false, "nothing came late"
     job = lost_job(0, late_urls=("https://kie/task-0.png",))
     right, late = webhook_of(job), webhook_of(job, message="msg_2", event="job.delivered_late")
