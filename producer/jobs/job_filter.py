@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, get_args
 from uuid import UUID
@@ -69,14 +69,16 @@ def _read_states(text: str) -> tuple[JobState, ...]:
 def _read_moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-        moment.timestamp()
-        if moment.tzinfo is not None:
-            return moment
-    except (ValueError, OverflowError, OSError):
-        pass
-    raise ValueError(
-        f"{format_value(text)} must be a moment with its timezone, such as 2030-01-31T18:00:00Z"
-    )
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(
+            f"{format_value(text)} must be a moment with its timezone, such as 2030-01-31T18:00:00Z"
+        )
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # in the first or the last year
+        return moment.replace(tzinfo=UTC)
 
 
 def _read_metadata(text: str) -> tuple[str, str]:
@@ -236,9 +238,14 @@ class JobFilter:
             if value is not None and value != ()
         }
 
-    def to_json(self) -> str:
-        """Return the filter as JSON text for the functions of `sql/functions/finding.sql`."""
+    def to_json(self, below: UUID | None = None) -> str:
+        """Return the filter as JSON text for the functions of `sql/functions/finding.sql`.
+
+        With `below`, only jobs with ids below it match.
+        """
         wanted: dict[str, Any] = {**self.to_texts()}
+        if below is not None:
+            wanted["below"] = str(below)
         if self.state:
             wanted["state"] = list(self.state)
         if self.metadata is not None:

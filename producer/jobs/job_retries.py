@@ -10,22 +10,30 @@ from shared.errors import Fault, StateConflict
 from shared.job_json import credits_to_json
 
 
-def build_retry_order(first: Job, *, again: bool) -> Order:
-    """Return the order that repeats the request of `first`, for its account at the current price.
-
-    Raises `StateConflict` if the job is open, or if it succeeded and `again` is false, and
-    `InvalidRequest` if its request is no longer valid.
-    """
+def check_retry(first: Job, *, again: bool) -> StateConflict | None:
+    """Return why the job cannot be retried: it is open, or it succeeded and `again` is false."""
     if not first.is_terminal:
         fault = Fault("id", f"job {first.id} is {first.state}: only an ended job is retried")
-        raise StateConflict([fault])
+        return StateConflict([fault])
     if first.state is JobState.SUCCEEDED and not again:
         charged = credits_to_json(first.credits_charged)
         sentence = (
             f"job {first.id} succeeded, and {charged} credits were charged: a retry is charged as"
             " well; say again (--again on the command line) if it is meant"
         )
-        raise StateConflict([Fault("again", sentence)])
+        return StateConflict([Fault("again", sentence)])
+    return None
+
+
+def build_retry_order(first: Job, *, again: bool) -> Order:
+    """Return the order that repeats the request of `first`, for its account at the current price.
+
+    Raises `StateConflict` if the job is open, or if it succeeded and `again` is false, and
+    `InvalidRequest` if its request is no longer valid.
+    """
+    conflict = check_retry(first, again=again)
+    if conflict is not None:
+        raise conflict
     return Order(
         request=get_family(first.model).validate(first.task, first.request),
         account_id=first.account_id,

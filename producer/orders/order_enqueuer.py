@@ -69,12 +69,19 @@ class OrderEnqueuer:
         await self._deliver(enqueued)
         return enqueued
 
-    async def enqueue_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
+    async def enqueue_each(
+        self, orders: Sequence[Order], *, actor: Actor | str | None = None
+    ) -> list[EnqueueResult | RequestRefused]:
         """Store checked orders together, each with its own outcome.
 
-        See `JobRepository.insert_each`.
+        See `JobRepository.insert_each`. The audit entries of retries name `actor`.
         """
-        outcomes = await JobRepository(self.database).insert_each(orders)
+        if actor is None:
+            outcomes = await JobRepository(self.database).insert_each(orders)
+        else:
+            async with self.database.transaction() as queries:
+                await queries.fetch("say_who", actor_to_json(actor), actor_name(actor))
+                outcomes = await JobRepository(queries).insert_each(orders)
         await self._deliver([one for one in outcomes if isinstance(one, EnqueueResult)])
         return outcomes
 

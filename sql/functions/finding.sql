@@ -1,7 +1,7 @@
 -- Finding jobs by filters. A filter is a JSON object; its keys are the fields of `JobFilter`
 -- (producer/jobs/job_filter.py): account_id, state (an array), reason, model, task, priority,
 -- created_from, created_to, provider_task_id, idempotency_key, metadata (an object, or an array of
--- alternatives), retried, id. All are optional. To list failed jobs of an account in psql:
+-- alternatives), retried, id. All are optional, and so is below: only jobs with ids below it. To list failed jobs of an account in psql:
 --
 --     SELECT jobs.* FROM darkroom_find_jobs('{"account_id": "acme", "state": ["failed"]}') AS id
 --       JOIN jobs USING (id);
@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION darkroom_check_filter(wanted jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known CONSTANT text[] := '{account_id, state, reason, model, task, priority, created_from,
-                               created_to, provider_task_id, idempotency_key, metadata, retried, id}';
+                               created_to, provider_task_id, idempotency_key, metadata, retried, id, below}';
     stray text;
 BEGIN
     SELECT key INTO stray FROM jsonb_object_keys(wanted) AS key WHERE key <> ALL(known) LIMIT 1;
@@ -100,7 +100,7 @@ DECLARE
     clocks  CONSTANT interval := '10 minutes';
     lowest  CONSTANT uuid := darkroom_first_id_since(
         coalesce((wanted ->> 'created_from')::timestamptz - clocks, '-infinity'));
-    highest uuid := coalesce(below, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+    highest uuid := least(below, (wanted ->> 'below')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
     rest    jsonb := checked;
 BEGIN
     IF wanted ? 'created_to' THEN
@@ -191,8 +191,8 @@ DECLARE
     clocks  CONSTANT interval := '10 minutes';
     lowest  CONSTANT uuid := darkroom_first_id_since(
         coalesce((wanted ->> 'created_from')::timestamptz - clocks, '-infinity'));
-    highest CONSTANT uuid := darkroom_first_id_since(
-        coalesce((wanted ->> 'created_to')::timestamptz + clocks, 'infinity'));
+    highest CONSTANT uuid := least((wanted ->> 'below')::uuid, darkroom_first_id_since(
+        coalesce((wanted ->> 'created_to')::timestamptz + clocks, 'infinity')));
     states  CONSTANT text[] := ARRAY(SELECT jsonb_array_elements_text(wanted -> 'state'));
 BEGIN
     IF wanted ?| '{id, provider_task_id, idempotency_key}' THEN

@@ -9,11 +9,18 @@ from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.handlers.job_handlers import find_job
 from producer.api.requests.admin_bodies import parse_admin_body
 from producer.api.requests.json_body import read_json_object
-from producer.api.requests.operator_bodies import Resolution, Retry
+from producer.api.requests.operator_bodies import (
+    ImagesFound,
+    ImagesLost,
+    Resolution,
+    Retry,
+    TaskFound,
+    TaskLost,
+    parse_resolution,
+)
 from producer.api.responses.json_response import json_response
 from producer.row_json import row_to_json
 from shared.domain.job import Job
-from shared.errors import Fault, InvalidRequest
 from shared.job_json import job_to_json
 from shared.stored_json import read_stored_object
 
@@ -53,43 +60,25 @@ async def retry_job(call: Call) -> web.StreamResponse:
 async def resolve_job(call: Call) -> web.StreamResponse:
     """Resolve a job in doubt by an operator's verdict, and return it."""
     job = await find_job(call)
-    body = parse_admin_body(Resolution, await read_json_object(call.request, JOB_BODY_BYTES))
-    _require_fitting_fields(body)
+    body = parse_resolution(await read_json_object(call.request, JOB_BODY_BYTES))
     return json_response(job_to_json(await _resolve(call, job, body)))
 
 
 async def _resolve(call: Call, job: Job, body: Resolution) -> Job:
-    producer, actor, reason = call.context.producer, caller_actor(call), body.reason or ""
-    match body.verdict:
-        case "submitted":
-            return await producer.resolve_submitted(
-                job.id, body.task_id or "", body.reason, actor=actor
-            )
-        case "lost":
-            return await producer.resolve_lost(job.id, reason, actor=actor)
-        case "delivered":
+    producer, actor = call.context.producer, caller_actor(call)
+    match body:
+        case TaskFound():
+            return await producer.resolve_submitted(job.id, body.task_id, body.reason, actor=actor)
+        case TaskLost():
+            return await producer.resolve_lost(job.id, body.reason, actor=actor)
+        case ImagesFound():
             return await producer.resolve_delivered(
-                job.id, body.result_urls, reason, actor=actor, task_id=body.task_id
+                job.id, body.result_urls, body.reason, actor=actor, task_id=body.task_id
             )
-        case "undelivered":
+        case ImagesLost():
             return await producer.resolve_undelivered(
-                job.id, reason, actor=actor, task_id=body.task_id
+                job.id, body.reason, actor=actor, task_id=body.task_id
             )
-
-
-def _require_fitting_fields(body: Resolution) -> None:
-    """Raise `InvalidRequest` for fields that do not go with the verdict."""
-    faults = []
-    if body.verdict == "submitted" and body.task_id is None:
-        faults.append(Fault("task_id", "is missing: name the task that Kie made"))
-    if body.verdict == "lost" and body.task_id is not None:
-        faults.append(Fault("task_id", "does not go with lost: there is no task"))
-    if body.verdict != "delivered" and body.result_urls:
-        faults.append(Fault("result_urls", "goes with delivered alone"))
-    if body.verdict != "submitted" and body.reason is None:
-        faults.append(Fault("reason", "is missing: say why, it is recorded with the change"))
-    if faults:
-        raise InvalidRequest(faults)
 
 
 async def replay_webhook(call: Call) -> web.StreamResponse:

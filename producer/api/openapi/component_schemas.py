@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from producer.api.openapi.detail_models import DETAIL_MODELS
 from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange, Refund, ScheduledPriceOrder
-from producer.api.requests.operator_bodies import Resolution, Retry
+from producer.api.requests.operator_bodies import RESOLUTIONS, Retry
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import PauseStart
 from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, OrderFields
@@ -44,14 +45,17 @@ _NOTES: dict[str, dict[str, Any]] = {
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(PriceChange, ScheduledPriceOrder, Grant, Refund),
-    *(PauseStart, Retry, Resolution),
+    *(PauseStart, Retry),
+    *RESOLUTIONS.values(),
 )
 
 
 def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
-    responses = _model_schemas((*RESPONSE_MODELS, *MONEY_MODELS, *MONITORING_MODELS))
+    responses = _model_schemas(
+        (*RESPONSE_MODELS, *DETAIL_MODELS, *MONEY_MODELS, *MONITORING_MODELS)
+    )
     names = [{"$ref": REF + name} for name in orders]
     return {
         "JobOrder": {
@@ -62,6 +66,10 @@ def component_schemas() -> dict[str, Any]:
         **_NOTES,
         "JobBatch": _batch(orders),
         **_model_schemas(_BODIES),
+        "Resolution": {
+            "description": "What became of a job in doubt, by its verdict.",
+            "oneOf": [{"$ref": REF + one.__name__} for one in RESOLUTIONS.values()],
+        },
         **responses,
         **_selected_job_schemas(responses["Job"]),
     }

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 from producer.actor import MAX_REASON_LENGTH
+from producer.api.requests.admin_bodies import parse_admin_body
 from producer.jobs.held_resolution import MAX_RESULT_URLS
 from producer.jobs.unknown_resolution import TASK_ID_LENGTH, is_printable_text
+from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_value
 from shared.request_fields import has_lone_surrogate
 
-_Verdict = Literal["submitted", "lost", "delivered", "undelivered"]
 
+def _printable(longest: int, *, has_blanks: bool = True) -> BeforeValidator:
+    wanted = f"1 to {longest} printable characters{'' if has_blanks else ' without blanks'}"
 
-def _printable(longest: int) -> BeforeValidator:
     def check(value: object) -> object:
         is_text = isinstance(value, str) and not has_lone_surrogate(value)
-        if value is None or (is_text and is_printable_text(str(value), longest)):
+        text = str(value) if is_text else ""
+        if is_printable_text(text, longest) and (has_blanks or not any(map(str.isspace, text))):
             return value
-        raise ValueError(f"{format_value(value)} must be 1 to {longest} printable characters")
+        raise ValueError(f"{format_value(value)} must be {wanted}")
 
     return BeforeValidator(check)
 
 
 def _text_schema(longest: int, pattern: str) -> dict[str, Any]:
-    return {
-        "anyOf": [
-            {"type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern},
-            {"type": "null"},
-        ]
-    }
+    return {"minLength": 1, "maxLength": longest, "pattern": pattern}
 
 
 class Retry(BaseModel):
@@ -45,34 +44,87 @@ class Retry(BaseModel):
     )
 
 
-class Resolution(BaseModel):
-    """What became of an unknown submission, of a success that cannot be read, or of a late task."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"verdict": "lost", "reason": "Kie's log has no task of that minute"}]
-        },
-    )
-
-    verdict: _Verdict = Field(
-        description="submitted: Kie made the task `task_id` of an unknown submission. lost: it made"
-        " none. delivered: a held success, or a late task, has the images `result_urls`."
-        " undelivered: it has none"
-    )
-    task_id: Annotated[StrictStr | None, _printable(TASK_ID_LENGTH)] = Field(
-        default=None,
-        description="with submitted: the task; with the last two: which late task is meant, if"
-        " several are in doubt",
-        json_schema_extra=_text_schema(TASK_ID_LENGTH, r"^[!-~]+$"),
-    )
-    result_urls: list[StrictStr] = Field(
-        default_factory=list,
-        max_length=MAX_RESULT_URLS,
-        description="with delivered: each image, once",
-    )
-    reason: Annotated[StrictStr | None, _printable(MAX_REASON_LENGTH)] = Field(
-        default=None,
-        description="why; required with all but submitted",
+_TaskId = Annotated[
+    StrictStr,
+    _printable(TASK_ID_LENGTH, has_blanks=False),
+    Field(json_schema_extra=_text_schema(TASK_ID_LENGTH, r"^[!-~]+$")),
+]
+_Reason = Annotated[
+    StrictStr,
+    _printable(MAX_REASON_LENGTH),
+    Field(
+        description="why; it is recorded",
         json_schema_extra=_text_schema(MAX_REASON_LENGTH, r"^[ -~]*[!-~][ -~]*$"),
+    ),
+]
+_WhichLateTask = Annotated[
+    _TaskId | None, Field(description="which late task is meant, if several are in doubt")
+]
+_ResultUrl = Annotated[StrictStr, Field(json_schema_extra={"format": "public-url"})]
+_STRICT = ConfigDict(extra="forbid")
+
+
+class TaskFound(BaseModel):
+    """Kie made this task of an unknown submission. It is polled, and charged if it succeeds."""
+
+    model_config = _STRICT
+
+    verdict: Literal["submitted"]
+    task_id: _TaskId = Field(description="the task at Kie")
+    reason: _Reason | None = None
+
+
+class TaskLost(BaseModel):
+    """Kie made no task of an unknown submission. The job fails, and its hold is released."""
+
+    model_config = _STRICT
+
+    verdict: Literal["lost"]
+    reason: _Reason
+
+
+class ImagesFound(BaseModel):
+    """The images of a success that cannot be read, which is charged, or of a late task."""
+
+    model_config = _STRICT
+
+    verdict: Literal["delivered"]
+    result_urls: list[_ResultUrl] = Field(
+        description="each image, once",
+        min_length=1,
+        max_length=MAX_RESULT_URLS,
+        json_schema_extra={"uniqueItems": True},
     )
+    reason: _Reason
+    task_id: _WhichLateTask = None
+
+
+class ImagesLost(BaseModel):
+    """A success that cannot be read has no images: the job fails. Or a late task has none."""
+
+    model_config = _STRICT
+
+    verdict: Literal["undelivered"]
+    reason: _Reason
+    task_id: _WhichLateTask = None
+
+
+Resolution = TaskFound | TaskLost | ImagesFound | ImagesLost
+RESOLUTIONS: dict[str, type[Resolution]] = {
+    "submitted": TaskFound,
+    "lost": TaskLost,
+    "delivered": ImagesFound,
+    "undelivered": ImagesLost,
+}
+"""The body of each verdict."""
+
+
+def parse_resolution(body: Mapping[str, Any]) -> Resolution:
+    """Return the body of its verdict, or raise `InvalidRequest` with every fault."""
+    verdict = body.get("verdict")
+    kind = RESOLUTIONS.get(verdict) if isinstance(verdict, str) else None
+    if kind is None:
+        allowed = ", ".join(RESOLUTIONS)
+        sentence = f"{format_value(verdict)} must be one of {allowed}"
+        raise InvalidRequest([Fault("verdict", sentence)])
+    return parse_admin_body(kind, body)

@@ -10,6 +10,7 @@ import pytest
 
 from producer import (
     AccountNotFound,
+    Actor,
     IdempotencyConflict,
     InsufficientCredits,
     Order,
@@ -34,9 +35,11 @@ class CountingEnqueuer(OrderEnqueuer):
         object.__setattr__(found, "batch_sizes", [])
         return found
 
-    async def enqueue_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
+    async def enqueue_each(
+        self, orders: Sequence[Order], *, actor: Actor | str | None = None
+    ) -> list[EnqueueResult | RequestRefused]:
         self.batch_sizes.append(len(orders))
-        return await super().enqueue_each(orders)
+        return await super().enqueue_each(orders, actor=actor)
 
 
 @pytest.fixture
@@ -111,7 +114,9 @@ async def test_a_waiter_that_leaves_is_not_served(acme: Producer, database: Data
 class BrokenEnqueuer(OrderEnqueuer):
     """An enqueuer whose database is down after the first order."""
 
-    async def enqueue_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
+    async def enqueue_each(
+        self, orders: Sequence[Order], *, actor: Actor | str | None = None
+    ) -> list[EnqueueResult | RequestRefused]:
         raise PostgresDown("gone")
 
 

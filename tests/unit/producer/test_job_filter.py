@@ -26,7 +26,7 @@ TEXTS = {
     "task": "text-to-image",
     "priority": "high",
     "created_from": "2026-01-31T18:00:00+00:00",
-    "created_to": "2026-02-01T00:00:00+01:00",
+    "created_to": "2026-02-01T00:00:00+00:00",
     "provider_task_id": "task-1",
     "idempotency_key": "order-1042",
     "metadata": "order=1042",
@@ -39,6 +39,20 @@ def test_every_filter_has_a_text_that_is_read_and_written_back() -> None:
     assert list(TEXTS) == [one.name for one in fields(JobFilter)] == list(FILTER_RULES)
     assert JobFilter.from_texts(TEXTS).to_texts() == TEXTS
     assert JobFilter().to_texts() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("2026-02-01T00:30:00+01:00", "2026-01-31T23:30:00+00:00"),
+        # Postgres reads no such timezone.
+        ("0282-06-03T23:03:49+18:54", "0282-06-03T04:09:49+00:00"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00+00:00"),
+        ("9999-12-31T23:00:00-10:00", "9999-12-31T23:00:00+00:00"),
+    ],
+)
+def test_a_moment_is_stored_in_utc(text: str, stored: str) -> None:
+    assert JobFilter(created_from=text).to_texts() == {"created_from": stored}
 
 
 def test_values_and_texts_make_the_same_filter() -> None:
