@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from producer.api.endpoint import OPERATOR_ROLES, Endpoint, Parameter
 from producer.api.handlers import monitoring_handlers
+from producer.keys.key_store import Role
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, HISTORY_HOURS_MAX
+
+_ROLES = OPERATOR_ROLES | {Role.VIEWER}
+"""The roles that see every account."""
 
 MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -14,7 +18,7 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
         name="getOverview",
         summary="Show the figures of the queue, what is wrong, and the last failures",
         tag="monitoring",
-        roles=OPERATOR_ROLES,
+        roles=_ROLES,
         responses={200: "Overview"},
         problems=(422,),
     ),
@@ -25,7 +29,7 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
         name="getHistory",
         summary="Show the samples of the queue of the last hours, oldest first",
         tag="monitoring",
-        roles=OPERATOR_ROLES,
+        roles=_ROLES,
         parameters=(
             Parameter(
                 "hours",

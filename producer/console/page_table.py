@@ -23,6 +23,7 @@ PAGES: tuple[Page, ...] = (
         nav="Overview",
         icon="overview",
         handler=overview_page.show_overview,
+        uses_plots=True,
     ),
     Page(
         name="jobs",

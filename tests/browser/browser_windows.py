@@ -125,7 +125,11 @@ class Windows:
         if role is not None:
             options["storage_state"] = await self._login_of(role)
         context = await self._browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=theme, **options
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+            # Without one it follows LANG, which may name a locale that no browser of a person has.
+            locale="en-US",
+            **options,
         )
         context.set_default_timeout(_SECONDS * 1000)
         await context.add_init_script(_REPORT_VIOLATIONS)

@@ -35,7 +35,8 @@ _HEIGHT_MAX = 1800
 _COLOURS = 160
 _IS_DRAWN = """() => document.readyState === 'complete'
   && [...document.images].every(one => one.complete)
-  && [...document.querySelectorAll('[data-plot]')].every(one => one.querySelector('canvas'))"""
+  && [...document.querySelectorAll('[data-plot], [data-plot-name]')]
+    .every(one => one.querySelector('canvas, p'))"""
 
 
 def main() -> None:

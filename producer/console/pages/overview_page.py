@@ -1,13 +1,54 @@
-"""The overview: what needs attention, and how many jobs are where."""
+"""The overview: what needs attention, the figures of the queue, and their history as plots."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from aiohttp import web
+
+from producer.api.responses.json_response import json_response
+from producer.console.alert_actions import show_alert
+from producer.console.history_plots import QUEUE_PLOTS, account_plots, plots_to_json
 from producer.console.page import PageCall, PageView
-from shared.adapters.monitoring.queue_snapshot import read_snapshot
+from producer.monitoring.overview import Overview
+
+RANGES = {"hour": 1, "day": 24}
+"""The hours of each range of the plots, by the value of `range` in the URL."""
+_RANGE_DEFAULT = "hour"
 
 
-async def show_overview(call: PageCall) -> PageView:
-    """Show the alerts and the queue."""
-    report = await call.context.alerts.read()
-    queue = await read_snapshot(call.context.queries)
-    return PageView("overview.html", {"alerts": report.alerts, "queue": queue})
+async def show_overview(call: PageCall) -> PageView | web.StreamResponse:
+    """Show the overview. For `Accept: application/json`, return the values of its plots alone."""
+    overview = await call.producer.overview()
+    wanted = call.query("range")
+    range_name = wanted if wanted in RANGES else _RANGE_DEFAULT
+    # A live update takes over what is around the plots, which read their values by themselves.
+    is_update = call.request.headers.get("HX-Request") == "true"
+    plots = {} if is_update else await _read_plots(call, overview, RANGES[range_name])
+    if call.request.headers.get("Accept") == "application/json":
+        return json_response(plots, headers={"Cache-Control": "no-store", "Vary": "Accept"})
+    values: dict[str, Any] = {
+        "overview": overview,
+        "queue": overview.snapshot,
+        "alerts": [show_alert(alert) for alert in overview.alerts],
+        "plots": plots,
+        "queue_plots": QUEUE_PLOTS,
+        "accounts": [(one, account_plots(one.name)) for one in overview.accounts],
+        "range_name": range_name,
+        "ranges": RANGES,
+        "has_jobs": _has_jobs(overview),
+    }
+    return PageView("overview.html", values)
+
+
+async def _read_plots(call: PageCall, overview: Overview, hours: int) -> dict[str, Any]:
+    history = await call.producer.history(hours)
+    accounts = [account.name for account in overview.accounts]
+    return plots_to_json(history, overview.at, hours, accounts)
+
+
+def _has_jobs(overview: Overview) -> bool:
+    """Return whether there is any sign of a job: one that is open, ended today, or failed ever."""
+    queue, today = overview.snapshot, overview.today
+    known = (queue.queued, queue.in_flight, today.succeeded, today.failed, today.cancelled)
+    return any(known) or bool(overview.failures)

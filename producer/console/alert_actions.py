@@ -1,0 +1,99 @@
+"""What an operator does next about each alert: a page of the console, or a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from producer.console.page import CONSOLE
+from shared.domain.alerts.alert import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class AlertAction:
+    """The button of an alert, or the command that it shows for copying."""
+
+    label: str = ""
+    href: str = ""
+    """Begins with `/console`. Empty if nothing in the console helps."""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAlert:
+    """An alert as the overview shows it."""
+
+    title: str
+    alert: Alert
+    tone: str
+    action: AlertAction
+
+
+def _page(label: str, path: str) -> Callable[[Alert], AlertAction]:
+    return lambda _: AlertAction(label, f"{CONSOLE}{path}")
+
+
+def _command(command: str) -> Callable[[Alert], AlertAction]:
+    return lambda _: AlertAction(command=command)
+
+
+def _end_session(alert: Alert) -> AlertAction:
+    # The subject is the number of a session of Postgres.
+    pid = "".join(one for one in alert.subject if one.isdigit())
+    return AlertAction(command=f"SELECT pg_terminate_backend({pid});")
+
+
+_START_WORKER = _command("darkroom worker")
+_EXAMINE = _command("darkroom doctor")
+_WAITING = _page("See waiting jobs", "/jobs?state=queued")
+_FAILED = _page("See failed jobs", "/jobs?state=failed")
+_RUNNING = _page("See running jobs", "/jobs?state=generating")
+
+ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
+    "clock_skew": _EXAMINE,
+    "connections_nearly_used_up": _EXAMINE,
+    "images_come_late": _FAILED,
+    "jobs_fail": _FAILED,
+    "jobs_wait": _WAITING,
+    "keys_differ": _EXAMINE,
+    "late_tasks_in_doubt": _FAILED,
+    "nothing_is_submitted": _WAITING,
+    "no_worker": _START_WORKER,
+    "paused_by_operator": lambda alert: AlertAction(
+        command=f"darkroom queue resume {alert.subject}"
+    ),
+    "postgres_is_read_only": _EXAMINE,
+    "price_missing": _command("darkroom prices list"),
+    "process_without_redis": _EXAMINE,
+    "redis_cannot_save": _EXAMINE,
+    "redis_evicts": _EXAMINE,
+    "redis_is_full": _EXAMINE,
+    "redis_is_replica": _EXAMINE,
+    "redis_was_wiped": _RUNNING,
+    "results_unreadable": _page("Resolve these jobs", "/jobs?reason=result_unreadable"),
+    "rows_locked": _end_session,
+    "submits_paused": _WAITING,
+    "tasks_run_long": _RUNNING,
+    "unknown_submissions": _page("Resolve these jobs", "/jobs?state=unknown"),
+    "webhooks_dead": _command("darkroom webhooks list --state dead"),
+    "webhooks_fail": _command("darkroom webhooks list --state pending"),
+    "worker_lost": _START_WORKER,
+}
+"""The action of every alert, by its name."""
+_SEVERE = frozenset(
+    {
+        *("jobs_fail", "no_worker", "nothing_is_submitted", "postgres_is_read_only"),
+        *("redis_cannot_save", "redis_is_full", "redis_is_replica", "submits_paused"),
+    }
+)
+"""Alerts of which jobs stand still or fail."""
+
+
+def show_alert(alert: Alert) -> ShownAlert:
+    """Return the alert with its action. Its sentence begins with a capital letter."""
+    return ShownAlert(
+        title=alert.detail[:1].upper() + alert.detail[1:],
+        alert=alert,
+        tone="bad" if alert.name in _SEVERE else "warn",
+        action=ACTION_BY_ALERT[alert.name](alert),
+    )

@@ -1,0 +1,38 @@
+"""Every alert has a button that leads to a page, or a command to copy."""
+
+from __future__ import annotations
+
+import pytest
+
+from producer.console.alert_actions import ACTION_BY_ALERT, show_alert
+from producer.console.page import CONSOLE
+from producer.console.page_table import PAGES
+from producer.jobs.job_filter import JobFilter
+from shared.domain.alerts.alert import ALERT_NAMES, Alert
+
+
+def test_every_alert_has_an_action() -> None:
+    assert set(ACTION_BY_ALERT) == set(ALERT_NAMES)
+
+
+@pytest.mark.parametrize("name", ALERT_NAMES)
+def test_an_action_leads_to_a_page_or_is_a_command(name: str) -> None:
+    action = show_alert(Alert(name, "something is wrong", "mend it", subject="17")).action
+    assert bool(action.href) != bool(action.command)
+    if action.href:
+        path, _, query = action.href.partition("?")
+        assert path.removeprefix(CONSOLE) in {page.path for page in PAGES}
+        assert action.label
+        JobFilter.from_texts(dict(part.split("=") for part in query.split("&")))
+
+
+def test_the_number_of_a_session_is_all_that_a_statement_takes_from_an_alert() -> None:
+    alert = Alert("rows_locked", "locked", "end it", subject="41; DROP TABLE jobs")
+    assert show_alert(alert).action.command == "SELECT pg_terminate_backend(41);"
+
+
+@pytest.mark.parametrize(
+    ("detail", "title"), [("no worker", "No worker"), ("5 of 9 failed", "5 of 9 failed"), ("", "")]
+)
+def test_the_sentence_of_an_alert_begins_with_a_capital_letter(detail: str, title: str) -> None:
+    assert show_alert(Alert("no_worker", detail, "start one")).title == title
