@@ -16,9 +16,9 @@ URL = "https://hooks.example/end"
 READING = {
     *("jobs list", "jobs show", "jobs wait", "accounts show", "accounts ledger"),
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
-    "webhooks secret",
+    *("webhooks secret", "queue pauses", "jobs counts"),
 }
-"""Commands that change nothing; the last one only with --create."""
+"""Commands that change nothing; `webhooks secret` only with --create."""
 NOTED_ABOVE = {
     *("jobs cancel", "jobs retry", "accounts create", "accounts grant", "keys create"),
     "prices set",
@@ -28,6 +28,7 @@ WEBHOOKS_AND_KEYS = {
     "webhooks replay": "webhook_replayed",
     "keys revoke": "key_revoked",
 }
+PAUSES = {"queue pause": "queue_paused", "queue resume": "queue_resumed"}
 
 
 async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, deployment: Deployment) -> None:
@@ -81,22 +82,31 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         for group in build_app().registered_groups
         for command in (group.typer_instance.registered_commands if group.typer_instance else ())
     }
-    assert commands == READING | set(NOTED_ABOVE) | {"jobs resolve"} | set(WEBHOOKS_AND_KEYS)
+    noted_here = {*WEBHOOKS_AND_KEYS, *PAUSES}
+    assert commands == READING | NOTED_ABOVE | {"jobs resolve"} | noted_here
     setup = DatabaseSetup(deployment.database)
     unknown, ended = await setup.job_in(JobState.UNKNOWN), await setup.enqueue(webhook_url=URL)
     await setup.book.cancel(ended.id)
     key, _ = await KeyStore(deployment.database).create(Role.OPERATOR)
     message = (await deployment.producer.webhooks.list())[0]["id"]
+    pause = await deployment.producer.pauses.pause("account", "acme", reason="for the test")
     done = await darkroom.run_all(
         ("webhooks", "secret", "acme", f"{URL}/new", "--create"),
         ("webhooks", "rotate", "acme", URL),
         ("webhooks", "replay", message),
         ("keys", "revoke", key.prefix),
+        ("queue", "pause", "--everything", "--reason", "for the test"),
+        ("queue", "resume", str(pause.id)),
         ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
     )
-    assert [one.code for one in done] == [0] * 5, [one.err for one in done]
+    assert [one.code for one in done] == [0] * 7, [one.err for one in done]
     noted = await deployment.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
         (act, "cli", socket.gethostname())
-        for act in (*WEBHOOKS_AND_KEYS.values(), "webhook_endpoint_created", "job_resolved")
+        for act in (
+            *WEBHOOKS_AND_KEYS.values(),
+            *PAUSES.values(),
+            "webhook_endpoint_created",
+            "job_resolved",
+        )
     }

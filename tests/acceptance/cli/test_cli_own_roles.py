@@ -47,7 +47,8 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> set[str]:
     below = getattr(command, "commands", None)
     if below is None:
         return {" ".join(path)}
-    return {leaf for name, one in below.items() for leaf in leaves(one, (*path, name))}
+    own = {" ".join(path)} if path and command.invoke_without_command else set()
+    return own.union(*(leaves(one, (*path, name)) for name, one in below.items()))
 
 
 def batched(
@@ -74,9 +75,13 @@ async def played_by(
         "api": {
             "enqueue": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
             "queue": (),
+            "queue pause": ("--everything", "--reason", "for the test"),
+            "queue pauses": (),
+            "queue resume": ("--everything",),
             "doctor": (),
             "audit": (),
             "jobs list": (),
+            "jobs counts": (),
             "jobs show": (str(failed.id),),
             "jobs wait": (await new(JobState.SUCCEEDED),),
             "jobs cancel": (await new(JobState.QUEUED),),
