@@ -21,6 +21,17 @@ from tests.support.restarted_process import Death
 
 _ALL = 5_000_000
 _FETCH_SECONDS = 120.0
+_PAUSE_COMMIT_SECONDS = 2.0
+"""How long after its own time a pause may be committed. All times are Postgres's."""
+_CLAIMED_WHILE_PAUSED = """
+SELECT job_id FROM job_attempts
+  JOIN jobs ON jobs.id = job_id
+  JOIN pauses ON sent_at > paused_at + make_interval(secs => $1)
+             AND sent_at < coalesce(resumed_at, 'infinity')
+ WHERE scope = 'everything'
+    OR (scope, value) IN (('model', model), ('account', account_id),
+                          ('kie_account', provider_account))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,8 @@ class Tables:
     verdicts: Mapping[str, int]
     """The number of callbacks by verdict."""
     findings: Sequence[Finding]
+    claimed_while_paused: Sequence[UUID]
+    """The jobs of attempts that began while a pause applied to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +227,10 @@ async def read_tables(deployment: CampaignDeployment) -> Tables:
             balances={row["id"]: (row["balance"], row["held"]) for row in accounts},
             verdicts={row["verdict"]: row["n"] for row in verdicts},
             findings=[finding async for finding in check_invariants(database)],
+            claimed_while_paused=[
+                UUID(int=row["job_id"].int)
+                for row in await rows(_CLAIMED_WHILE_PAUSED, _PAUSE_COMMIT_SECONDS)
+            ],
         )
 
 

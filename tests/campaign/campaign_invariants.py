@@ -92,6 +92,10 @@ def judge(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
             "failures reported as Kie's that Kie did not report", cases.where(_is_false_failure)
         ),
         ZeroCount("failures for any other reason", cases.where(_is_other_failure)),
+        ZeroCount(
+            "attempts that began during a pause",
+            [str(one) for one in evidence.tables.claimed_while_paused],
+        ),
         ZeroCount("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
         ZeroCount("paid tasks given up though a worker had the reply", _forgotten(evidence, cases)),
         *_money(evidence, cases, options),

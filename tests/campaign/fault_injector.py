@@ -15,6 +15,8 @@ from random import Random
 import asyncpg
 from redis.exceptions import RedisError
 
+from producer.orders.order_fields import DEFAULT_MODEL
+from shared.kie_accounts import DEFAULT_ACCOUNT
 from tests.campaign.campaign_deployment import CampaignDeployment
 from tests.campaign.campaign_orders import ACCOUNTS, PRICES
 from tests.campaign.campaign_processes import CampaignProcesses
@@ -28,6 +30,10 @@ _VICTIM_SECONDS = 10.0
 _INSIST_SECONDS = 40.0
 _READ_ONLY = "ALTER SYSTEM SET default_transaction_read_only = on"
 _WRITABLE = "ALTER SYSTEM RESET default_transaction_read_only"
+_SCOPES = (
+    *(("everything", None), ("model", DEFAULT_MODEL), ("kie_account", DEFAULT_ACCOUNT)),
+    *(("account", name) for name in ACCOUNTS),
+)
 _AWAY = (
     RedisError,
     asyncpg.PostgresError,
@@ -86,6 +92,7 @@ class FaultInjector:
             FaultKind.LOSE_REPLIES: partial(self._trouble_links, LinkFault.REPLIES_LOST),
             FaultKind.HANG_VALKEY: self._hang_valkey,
             FaultKind.CHANGE_PRICE: self._change_price,
+            FaultKind.PAUSE_SUBMITS: self._pause_submits,
             FaultKind.REFUSE_WRITES: self._refuse_writes,
             FaultKind.LOCK_ACCOUNT: self._lock_account,
             FaultKind.SKEW_CLOCK: self._skew_clock,
@@ -155,6 +162,31 @@ class FaultInjector:
                 )
 
         return await _insist(change)
+
+    async def _pause_submits(self, fault: PlannedFault) -> bool:
+        """Pause submits as an operator does in psql, and resume them after a while."""
+        scope, value = self._random.choice(_SCOPES)
+        ids: list[int] = []
+
+        async def pause() -> None:
+            # The same reason: a call whose reply was lost finds the pause that it started.
+            async with self._session() as connection:
+                reason = f"campaign, second {fault.at_seconds:f}"
+                ids.append(
+                    await connection.fetchval(
+                        "SELECT id FROM darkroom_pause($1, $2, $3)", scope, value, reason
+                    )
+                )
+
+        async def resume() -> None:
+            async with self._session() as connection:
+                await connection.fetch("SELECT darkroom_resume($1)", ids[0])
+
+        if not await _insist(pause):
+            return False
+        await asyncio.sleep(fault.length_seconds)
+        assert await _insist(resume), "submits stayed paused"
+        return True
 
     async def _freeze_worker(self, fault: PlannedFault) -> bool:
         """Stop a worker for longer than its leases, which it assumes to have when it continues."""

@@ -35,6 +35,7 @@ class FaultKind(StrEnum):
     LOCK_ACCOUNT = "an account's row locked by another session"
     SKEW_CLOCK = "a worker's clock set wrong by minutes, then right again"
     FREEZE_LINKS = "a worker's links to Valkey and Postgres frozen for good"
+    PAUSE_SUBMITS = "submits of everything, a model, an account or a Kie account paused for a while"
     CHANGE_PRICE = "a price changed by a plain UPDATE"
 
 
@@ -61,6 +62,7 @@ _DRILLS = 0.12
 # One in so many kills, beside the kills.
 _KILLS_PER_FLUSH, _KILLS_PER_FREEZE, _KILLS_PER_CUT, _KILLS_PER_HANG = 40, 20, 20, 100
 _KILLS_PER_FREEZE_IF_HARSH, _KILLS_PER_PRICE, _KILLS_PER_TROUBLE = 2, 10, 40
+_KILLS_PER_PAUSE = 10
 _KILLS_PER_REFUSAL, _KILLS_PER_LOCK, _KILLS_PER_FROZEN_LINKS, _KILLS_PER_SKEW = 20, 20, 20, 20
 _FIRST_SHARE, _LAST_SHARE = 0.05, 0.95
 _LONG_OUTAGE_SECONDS = 30.0
@@ -104,12 +106,14 @@ def _others(options: CampaignOptions, random: Random) -> Iterator[PlannedFault]:
     for kind in (FaultKind.SLOW_LINKS, FaultKind.LOSE_REQUESTS, FaultKind.LOSE_REPLIES):
         for _ in range(kills // _KILLS_PER_TROUBLE):
             yield PlannedFault(0, kind, None, random.uniform(2, 8))
-    for _ in range(max(1, kills // _KILLS_PER_REFUSAL)):
-        yield PlannedFault(0, FaultKind.REFUSE_WRITES, None, random.uniform(2, 10))
-    for _ in range(max(1, kills // _KILLS_PER_LOCK)):
-        yield PlannedFault(0, FaultKind.LOCK_ACCOUNT, None, random.uniform(3, 15))
-    for _ in range(max(1, kills // _KILLS_PER_SKEW)):
-        yield PlannedFault(0, FaultKind.SKEW_CLOCK, None, random.uniform(10, 30))
+    for kind, times, shortest, longest in (
+        (FaultKind.REFUSE_WRITES, max(1, kills // _KILLS_PER_REFUSAL), 2, 10),
+        (FaultKind.LOCK_ACCOUNT, max(1, kills // _KILLS_PER_LOCK), 3, 15),
+        (FaultKind.PAUSE_SUBMITS, max(2, kills // _KILLS_PER_PAUSE), 3, 8),
+        (FaultKind.SKEW_CLOCK, max(1, kills // _KILLS_PER_SKEW), 10, 30),
+    ):
+        for _ in range(times):
+            yield PlannedFault(0, kind, None, random.uniform(shortest, longest))
     for _ in range(kills // _KILLS_PER_FROZEN_LINKS):
         yield PlannedFault(0, FaultKind.FREEZE_LINKS)
     for number in range(kills // _KILLS_PER_HANG):

@@ -29,6 +29,7 @@ class Agreement:
         await self._check_late_tasks()
         await self._check_accounts()
         await self._check_notes()
+        await self._check_pauses()
 
     async def _check_jobs(self) -> None:
         rows = await self._setup.database.pool.fetch(
@@ -95,6 +96,12 @@ class Agreement:
             " WHERE kind = 'capture' AND jobs.state <> 'succeeded'"
         )
         assert not charges, f"charged without success: {charges}"
+
+    async def _check_pauses(self) -> None:
+        rows = await self._setup.rows("SELECT id, scope, value, reason FROM active_pauses")
+        assert {tuple(row.values()) for row in rows} == {
+            (one.id, one.scope, one.value, one.reason) for one in self._reference.active_pauses()
+        }
 
     async def _check_notes(self) -> None:
         rows = await self._setup.rows(

@@ -56,7 +56,7 @@ OPERATOR = Actor("maria", is_operator=True)
 STEP_TIMEOUT_SECONDS = 30.0
 _FAR_SECONDS = 3_600.0
 _CLEARED = (
-    "scheduled_prices",
+    *("scheduled_prices", "pauses"),
     *("late_tasks", "callback_inbox", "job_events", "ledger_entries", "job_attempts", "jobs"),
     "accounts",
 )

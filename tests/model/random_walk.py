@@ -11,10 +11,11 @@ from random import Random
 
 from shared.domain.kie_outcomes import NoVerdict, Pending
 from tests.model.answers import ANSWER_NAMES
-from tests.model.machine import ACCOUNTS, LATE_SAYS, LATE_SECONDS, LifeOfJobs
+from tests.model.machine import LATE_SAYS, LATE_SECONDS, LifeOfJobs
+from tests.model.pause_rules import ACCOUNTS, SCOPES
 from tests.model.stale_writes import WRITES
 
-_Step = Callable[[LifeOfJobs, Random], None]
+_Step = Callable[[LifeOfJobs, Random], object]
 _States = tuple[str, ...]
 
 _ANY: _States = ("queued", "submitting", "unknown", "generating", "succeeded", "failed")
@@ -34,6 +35,9 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     ),
     (3, (), lambda life, dice: life.grant(dice.choice(ACCOUNTS), dice.choice((20, 20, -7)))),
     (3, (), lambda life, dice: life.change_price(dice.choice(_QUANTITIES), dice.randint(0, 12))),
+    (1, (), lambda life, dice: life.pause(dice.choice(SCOPES), "one", dice.random() < 0.5)),
+    (3, (), lambda life, dice: life.ref.pauses and life.resume(-1 - dice.randrange(2))),
+    (1, (), lambda life, dice: life.resume_scope(dice.choice(SCOPES))),
     (3, _ANY, lambda life, dice: life.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
     (2, _ANY, lambda life, dice: life.cancel(_any(dice))),
     (2, _ANY, lambda life, dice: life.retry(_any(dice), again=dice.random() < 0.5)),

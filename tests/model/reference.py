@@ -118,6 +118,24 @@ class RefCallback:
     verdict: str | None = None
 
 
+@dataclass(slots=True)
+class RefPause:
+    """A pause as it must be."""
+
+    id: int
+    scope: str
+    value: str | None
+    reason: str
+    ends_by_itself: bool
+    is_active: bool = True
+
+    def applies_to(self, job: RefJob) -> bool:
+        """Whether it keeps the job from being submitted. The model has one model of images and
+        one Kie account.
+        """
+        return self.is_active and (self.scope != "account" or self.value == job.account)
+
+
 class Reference:
     """Every job and account, moved by the same events as the database."""
 
@@ -126,6 +144,27 @@ class Reference:
         self.accounts: dict[str, RefAccount] = {}
         self.jobs: dict[UUID, RefJob] = {}
         self.callbacks: list[RefCallback] = []
+        self.pauses: list[RefPause] = []
+
+    def active_pauses(self) -> list[RefPause]:
+        """Return the pauses that hold now."""
+        return [one for one in self.pauses if one.is_active]
+
+    def find_pause(self, wanted: RefPause) -> RefPause | None:
+        """Return the active pause that a call for this one returns instead of a new one."""
+        return next(
+            (
+                one
+                for one in self.active_pauses()
+                if (one.scope, one.value, one.reason) == (wanted.scope, wanted.value, wanted.reason)
+                and not one.ends_by_itself
+            ),
+            None,
+        )
+
+    def is_submitted(self, job: RefJob) -> bool:
+        """Whether a delivery of this queued job is submitted now."""
+        return job.is_due and not any(one.applies_to(job) for one in self.pauses)
 
     def jobs_in(self, *states: str) -> list[RefJob]:
         """Return the jobs in these states, oldest first."""

@@ -10,6 +10,7 @@ from collections import Counter
 from random import Random
 from typing import get_args
 
+from producer.pauses import PauseScope
 from shared.domain.lifecycle import JobState, Reason
 from shared.settings import ChargeBasis
 from tests.model.answers import ANSWER_NAMES
@@ -31,6 +32,8 @@ EXPECTED = {
     *(f"resolved {claim}" for claim in ("own", "wrong", "none")),
     *("settled delivered", "settled undelivered"),
     *(f"late task {fate}" for fate in ("delivered", "failed", "refuted", "put off")),
+    *(f"pause of {scope}" for scope in get_args(PauseScope)),
+    *("resume", "pause ended by itself", "a paused job was not submitted"),
     *("crash", "stale write", "fenced write", "poll after an operator"),
 }
 

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from producer import AccountNotFound, Actor, InvalidRequest, NotFound, Pause
@@ -15,6 +16,7 @@ from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import StaleJob
 from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.deployment import eventually
 from worker.limits.active_pauses import JobPaused, KieAccountPaused
 
 MODEL = "gpt-4o-image"
@@ -198,6 +200,26 @@ async def test_ten_equal_calls_of_one_moment_make_one_pause(
     )
     assert len({one.id for one in made}) == 1
     assert len(await setup.sql("SELECT FROM pauses")) == 1
+
+
+async def test_a_repeated_call_waits_for_the_first_and_finds_its_pause(
+    setup: DatabaseSetup, pauses: PauseAdmin, database_url: str
+) -> None:
+    first = await asyncpg.connect(database_url)
+    try:
+        async with first.transaction():
+            made = await first.fetchval(
+                "SELECT id FROM darkroom_pause('everything', NULL, 'panic')"
+            )
+            again = asyncio.create_task(pauses.pause("everything", reason="panic"))
+
+            async def waits() -> bool:
+                return bool(await setup.sql("SELECT FROM pg_locks WHERE NOT granted"))
+
+            await eventually(waits, "the second call waits")
+        assert (await again).id == made
+    finally:
+        await first.close()
 
 
 async def test_a_resume_ends_exactly_its_scope_and_a_second_one_changes_nothing(

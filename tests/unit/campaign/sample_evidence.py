@@ -67,6 +67,7 @@ def evidence_of(
     captures: dict[int, list[Capture]] | None = None,
     refused: Sequence[str] = (),
     overheld: Sequence[UUID] = (),
+    claimed_while_paused: Sequence[UUID] = (),
     webhooks: Sequence[Webhook] | None = None,
     lost_tasks: Sequence[Task] = (),
 ) -> Evidence:
@@ -88,6 +89,7 @@ def evidence_of(
         balances=balances,
         verdicts={},
         findings=[Finding("everything", True, "")],
+        claimed_while_paused=claimed_while_paused,
     )
     tasks = [Task(str(job.task_id), job.prompt, "success", False, 1) for job in made]
     tasks += lost_tasks

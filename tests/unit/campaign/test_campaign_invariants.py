@@ -72,6 +72,11 @@ def test_a_hold_beyond_the_credits_is_seen() -> None:
     assert broken(evidence) == ["holds beyond what their account owned"]
 
 
+def test_an_attempt_during_a_pause_is_seen() -> None:
+    evidence = evidence_of(claimed_while_paused=[succeeded(1).id])
+    assert broken(evidence) == ["attempts that began during a pause"]
+
+
 def test_only_who_took_a_job_back_may_find_it_cancelled() -> None:
     options = replace(OPTIONS, jobs=5)
     taken_back = [*map(succeeded, range(4)), cancelled(4)]
