@@ -14,39 +14,39 @@ from pydantic import SecretStr
 from producer import JobState, PostgresDown, Producer
 from shared.adapters.servers import Servers
 from tests.support.deployment import Deployment, text_to_image
-from tests.support.server_outage import Outage, outage_of
+from tests.support.tcp_relay import TcpRelay, relay_to
 
 OUTAGE_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def _postgres_behind_a_relay(deployment: Deployment) -> AsyncIterator[tuple[Outage, str]]:
+async def _postgres_behind_a_relay(deployment: Deployment) -> AsyncIterator[tuple[TcpRelay, str]]:
     assert deployment.settings.database_url is not None
     parts = urlsplit(deployment.settings.database_url.get_secret_value())
     folder = unquote(parts.netloc.partition("@")[2].partition(":")[0])
-    async with outage_of(f"{folder}/.s.PGSQL.5432") as outage:
-        yield outage, f"postgresql://darkroom@127.0.0.1:{outage.port}{parts.path}"
+    async with relay_to(f"{folder}/.s.PGSQL.5432") as relay:
+        yield relay, f"postgresql://darkroom@127.0.0.1:{relay.port}{parts.path}"
 
 
 @asynccontextmanager
-async def _redis_behind_a_relay(deployment: Deployment) -> AsyncIterator[tuple[Outage, str]]:
+async def _redis_behind_a_relay(deployment: Deployment) -> AsyncIterator[tuple[TcpRelay, str]]:
     assert deployment.settings.redis_url is not None
     path = urlsplit(deployment.settings.redis_url.get_secret_value()).path
-    async with outage_of(path) as outage:
-        yield outage, f"redis://127.0.0.1:{outage.port}"
+    async with relay_to(path) as relay:
+        yield relay, f"redis://127.0.0.1:{relay.port}"
 
 
 async def _run_through(
-    deployment: Deployment, outage: Outage, changes: dict[str, SecretStr]
+    deployment: Deployment, relay: TcpRelay, changes: dict[str, SecretStr]
 ) -> None:
     """Start jobs, take the server away for half a minute in the middle, and see all of them end."""
     deployment.simulator.set_faults(duration=2.0)
     async with deployment.worker(**changes):
         jobs = [await deployment.enqueue() for _ in range(20)]
         await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs[:5]))
-        await outage.cut()
+        await relay.cut()
         await asyncio.sleep(OUTAGE_SECONDS)
-        await outage.restore()
+        await relay.restore()
         ended = [await deployment.ended(job, 60) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     deployment.check_paid_once()
@@ -56,25 +56,25 @@ async def _run_through(
 async def test_postgres_down_for_30_seconds_loses_nothing_and_workers_continue(
     deployment: Deployment,
 ) -> None:
-    async with _postgres_behind_a_relay(deployment) as (outage, url):
-        await _run_through(deployment, outage, {"database_url": SecretStr(url)})
+    async with _postgres_behind_a_relay(deployment) as (relay, url):
+        await _run_through(deployment, relay, {"database_url": SecretStr(url)})
 
 
 async def test_redis_down_for_30_seconds_loses_nothing_and_workers_continue(
     deployment: Deployment,
 ) -> None:
-    async with _redis_behind_a_relay(deployment) as (outage, url):
-        await _run_through(deployment, outage, {"redis_url": SecretStr(url)})
+    async with _redis_behind_a_relay(deployment) as (relay, url):
+        await _run_through(deployment, relay, {"redis_url": SecretStr(url)})
 
 
 async def test_postgres_down_gives_producers_a_clear_error_at_once(
     deployment: Deployment, servers: Servers
 ) -> None:
-    async with _postgres_behind_a_relay(deployment) as (outage, url):
+    async with _postgres_behind_a_relay(deployment) as (relay, url):
         behind = Servers(url, servers.redis_url, None, has_given_database=True)
         async with Producer.connect_to(behind) as producer:
             await producer.enqueue(text_to_image(), account_id="acme")
-            await outage.cut()
+            await relay.cut()
             started_at = monotonic()
             with pytest.raises(PostgresDown, match="Postgres"):
                 await producer.enqueue(text_to_image(), account_id="acme")
@@ -84,13 +84,13 @@ async def test_postgres_down_gives_producers_a_clear_error_at_once(
 async def test_redis_down_does_not_refuse_an_enqueue_and_the_job_runs_when_it_is_back(
     deployment: Deployment, servers: Servers
 ) -> None:
-    async with _redis_behind_a_relay(deployment) as (outage, url):
+    async with _redis_behind_a_relay(deployment) as (relay, url):
         behind = Servers(servers.database_url, url, None, has_given_database=True)
         async with Producer.connect_to(behind) as producer:
-            await outage.cut()
+            await relay.cut()
             job = await producer.enqueue(text_to_image(), account_id="acme")
             assert job.state is JobState.QUEUED
-            await outage.restore()
+            await relay.restore()
             async with deployment.worker():
                 assert (await deployment.ended(job, 20)).state is JobState.SUCCEEDED
 

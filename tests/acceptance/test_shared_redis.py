@@ -31,7 +31,7 @@ from tests.support.deployment import (
 )
 from tests.support.forked_programs import WORKER, start_program
 from tests.support.ports import free_port
-from tests.support.server_outage import Outage, outage_of
+from tests.support.tcp_relay import TcpRelay, relay_to
 from worker.bootstrap import WorkerResources
 
 SELECT_1 = b"SELECT 1\r\n"
@@ -49,8 +49,8 @@ def other_number(url: str, number: int = 1) -> str:
 @asynccontextmanager
 async def over_tcp(url: str) -> AsyncIterator[str]:
     """Serve the Redis of that socket on a port of this machine as well."""
-    async with outage_of(urlsplit(url).path) as outage:
-        yield f"redis://127.0.0.1:{outage.port}"
+    async with relay_to(urlsplit(url).path) as relay:
+        yield f"redis://127.0.0.1:{relay.port}"
 
 
 async def refusal(deployment: Deployment, **environ: str) -> str:
@@ -77,20 +77,20 @@ async def worker_moved_to_another_redis(
     It has stopped claiming by then.
     """
     path = urlsplit(servers.redis_url).path
-    async with outage_of(path) as outage:
-        relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
+    async with relay_to(path) as relay:
+        relayed = SecretStr(f"redis://127.0.0.1:{relay.port}")
         async with deployment.worker(redis_url=relayed) as resources:
             assert resources.deps.may_claim()
-            await move(outage, path, greeting=SELECT_1)
+            await move(relay, path, greeting=SELECT_1)
             await until(lambda: not resources.deps.may_claim(), "it claims no more")
             yield resources
 
 
-async def move(outage: Outage, path: str, *, greeting: bytes = b"") -> None:
+async def move(relay: TcpRelay, path: str, *, greeting: bytes = b"") -> None:
     """Lead the URL of this relay to another server, for every connection from now on."""
-    await outage.cut()
-    outage.lead_to(path, greeting=greeting)
-    await outage.restore()
+    await relay.cut()
+    relay.lead_to(path, greeting=greeting)
+    await relay.restore()
 
 
 async def killed_a_while_ago(deployment: Deployment) -> None:
@@ -260,14 +260,14 @@ async def test_the_oldest_continues_wherever_its_redis_is(
     deployment: Deployment, servers: Servers
 ) -> None:
     path = urlsplit(servers.redis_url).path
-    async with outage_of(path) as outage:
-        relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
+    async with relay_to(path) as relay:
+        relayed = SecretStr(f"redis://127.0.0.1:{relay.port}")
         async with deployment.worker(redis_url=relayed) as oldest, deployment.worker() as younger:
-            await move(outage, path, greeting=SELECT_1)
+            await move(relay, path, greeting=SELECT_1)
             await until(lambda: not younger.deps.may_claim(), "the younger claims no more")
             assert oldest.deps.may_claim()
             # Back where the other is: both claim.
-            await move(outage, path)
+            await move(relay, path)
             await until(younger.deps.may_claim, "the younger claims again")
             assert oldest.deps.may_claim()
 
@@ -326,14 +326,14 @@ async def test_of_three_workers_on_two_redises_no_task_is_asked_about_too_often(
 async def test_a_worker_whose_redis_is_down_is_no_reference_for_others(
     deployment: Deployment, servers: Servers
 ) -> None:
-    async with outage_of(urlsplit(servers.redis_url).path) as outage:
-        relayed = SecretStr(f"redis://127.0.0.1:{outage.port}")
+    async with relay_to(urlsplit(servers.redis_url).path) as relay:
+        relayed = SecretStr(f"redis://127.0.0.1:{relay.port}")
         async with deployment.worker(redis_url=relayed):
-            await outage.cut()
+            await relay.cut()
             began = monotonic()
             async with deployment.worker_process(REDIS_URL=other_number(servers.redis_url)):
                 assert monotonic() - began < KILLED_FOR_SECONDS + 5
-            await outage.restore()
+            await relay.restore()
 
 
 async def test_settings_that_must_be_alike_are_compared(deployment: Deployment) -> None:

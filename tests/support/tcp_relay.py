@@ -32,7 +32,9 @@ class TcpRelay:
         self._random = random or Random(0)
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.Task[None]] = set()
+        self._greeting = b""
         self._generation = 0
+        self._hidden_generation = 0
         self.port = 0
         self.trouble: LinkFault | None = None
         """Holds from now on, for links old and new."""
@@ -41,6 +43,13 @@ class TcpRelay:
         """Accept connections, always on the same port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
+
+    def lead_to(self, socket_path: str, *, greeting: bytes = b"") -> None:
+        """Forward new links to that server. Existing links are not changed.
+
+        The greeting is sent first on each of them. Its reply of one line is not forwarded.
+        """
+        self._socket_path, self._greeting = socket_path, greeting
 
     async def cut(self) -> None:
         """Refuse new connections, and drop existing ones."""
@@ -51,12 +60,16 @@ class TcpRelay:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
 
-    def freeze(self) -> None:
+    def freeze(self, *, hides_ends: bool = False) -> int:
         """Freeze all existing links: they stay open, but no data passes. New links work.
 
-        A NAT that has dropped its state behaves like this.
+        Returns how many links there are. With `hides_ends`, a side is not told that the other has
+        closed. A NAT that has dropped its state behaves like this.
         """
         self._generation += 1
+        if hides_ends:
+            self._hidden_generation = self._generation
+        return len(self._links)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = asyncio.create_task(self._link(reader, writer))
@@ -64,11 +77,14 @@ class TcpRelay:
         link.add_done_callback(self._links.discard)
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers = [writer]
+        writers, generation = [writer], self._generation
         try:
             with suppress(OSError):
                 far_reader, far_writer = await asyncio.open_unix_connection(self._socket_path)
                 writers.append(far_writer)
+                if self._greeting:
+                    far_writer.write(self._greeting)
+                    await far_reader.readline()
                 pumps = {
                     asyncio.create_task(self._pump(reader, far_writer, LinkFault.REQUESTS_LOST)),
                     asyncio.create_task(self._pump(far_reader, writer, LinkFault.REPLIES_LOST)),
@@ -76,13 +92,19 @@ class TcpRelay:
                 try:
                     # Whichever side goes first takes the other with it.
                     await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+                    if generation < self._hidden_generation:
+                        await asyncio.wait(pumps)
                 finally:
                     for pump in pumps:
                         pump.cancel()
                     await asyncio.gather(*pumps, return_exceptions=True)
-        finally:
+        except asyncio.CancelledError:
             for one in writers:
                 one.transport.abort()
+            raise
+        finally:
+            for one in writers:
+                one.close()  # sends what is left
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loss: LinkFault

@@ -26,7 +26,7 @@ from shared.adapters.http.http_server import serve_http
 from shared.adapters.servers import Servers
 from tests.acceptance.cli.cli_program import CommandOutput, Darkroom
 from tests.support.deployment import Deployment, eventually
-from tests.support.server_outage import Outage, outage_of
+from tests.support.tcp_relay import TcpRelay, relay_to
 
 REPORTED_WITHIN_SECONDS = 15.0
 CLEARED_WITHIN_SECONDS = 25.0
@@ -41,8 +41,8 @@ class FaultSetup:
     deployment: Deployment
     darkroom: Darkroom
     redis: ArqRedis
-    postgres_relay: Outage
-    redis_relay: Outage
+    postgres_relay: TcpRelay
+    redis_relay: TcpRelay
     outputs: dict[str, aiohttp.ClientSession] = field(default_factory=dict)
     """By process: a client of its HTTP port."""
     lines: list[Any] = field(default_factory=list)
@@ -194,7 +194,7 @@ async def open_fault_setup(
     database = urlsplit(deployment.settings.database_url.get_secret_value())
     folder = unquote(database.netloc.partition("@")[2].partition(":")[0])
     valkey = urlsplit(deployment.settings.redis_url.get_secret_value()).path
-    async with outage_of(f"{folder}/.s.PGSQL.5432") as postgres, outage_of(valkey) as to_redis:
+    async with relay_to(f"{folder}/.s.PGSQL.5432") as postgres, relay_to(valkey) as to_redis:
         urls = {
             "database_url": SecretStr(
                 f"postgresql://{database.username}@127.0.0.1:{postgres.port}{database.path}"

@@ -25,7 +25,7 @@ from tests.acceptance.faults.fault_setup import (
 )
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.deployment import Deployment, environment, eventually, text_to_image
-from tests.support.server_outage import outage_of
+from tests.support.tcp_relay import relay_to
 
 
 @asynccontextmanager
@@ -72,7 +72,7 @@ async def _worker_with_another_key(setup: FaultSetup) -> AsyncIterator[None]:
 async def _process_loses_its_redis(setup: FaultSetup) -> AsyncIterator[None]:
     """Run one more worker, and cut its way to Redis; all others keep theirs."""
     socket = urlsplit(environment(setup.deployment.settings)["REDIS_URL"]).path
-    relay = await setup.until_the_end.enter_async_context(outage_of(socket))
+    relay = await setup.until_the_end.enter_async_context(relay_to(socket))
     other = await setup.until_the_end.enter_async_context(
         setup.deployment.worker_process(REDIS_URL=f"redis://127.0.0.1:{relay.port}")
     )

@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.faults.fault_setup import REPORTED_WITHIN_SECONDS, FaultSetup, is_unknown
 from tests.support.deployment import eventually
-from tests.support.server_outage import Outage
+from tests.support.tcp_relay import TcpRelay
 
 Samples = tuple[tuple[str, dict[str, str]], ...]
 _OF_POSTGRES: Samples = (
@@ -33,7 +33,7 @@ _LINES_OF_AN_OUTAGE = 16
 each server that is away, twice, and what else is said of the same."""
 
 
-def relay_of(setup: FaultSetup, server: str) -> Outage:
+def relay_of(setup: FaultSetup, server: str) -> TcpRelay:
     return setup.postgres_relay if server == "postgres" else setup.redis_relay
 
 

@@ -16,7 +16,7 @@ from arq.constants import in_progress_key_prefix, job_key_prefix
 from shared.adapters.monitoring.push_channels import PushChannel
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, local_now_ms
 from tests.support.deployment import eventually
-from tests.support.server_outage import Outage, outage_of
+from tests.support.tcp_relay import TcpRelay, relay_to
 from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.queue.leased_worker import LeasedWorker
 
@@ -154,7 +154,7 @@ async def commands(redis: ArqRedis) -> Counter[str]:
 
 
 @asynccontextmanager
-async def redis_behind_a_relay(url: str) -> AsyncIterator[tuple[Outage, str]]:
+async def redis_behind_a_relay(url: str) -> AsyncIterator[tuple[TcpRelay, str]]:
     """Yield a relay before the Valkey of that socket URL, and the URL through it."""
-    async with outage_of(urlsplit(url).path) as outage:
-        yield outage, f"redis://127.0.0.1:{outage.port}"
+    async with relay_to(urlsplit(url).path) as relay:
+        yield relay, f"redis://127.0.0.1:{relay.port}"

@@ -43,7 +43,7 @@ from tests.integration.worker.bare_lanes import (
 )
 from tests.integration.worker.worker_setup import WorkerSetup, listen
 from tests.support.deployment import eventually, text_to_image
-from tests.support.server_outage import Outage, outage_of
+from tests.support.tcp_relay import TcpRelay, relay_to
 from worker.queue.postgres_notifications import deliver_on_notify
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler
@@ -71,11 +71,11 @@ class CountedQueries:
 
 
 @asynccontextmanager
-async def _postgres_behind_a_relay(url: str) -> AsyncIterator[tuple[Outage, str]]:
+async def _postgres_behind_a_relay(url: str) -> AsyncIterator[tuple[TcpRelay, str]]:
     parts = urlsplit(url)
     directory = unquote(parts.netloc.partition("@")[2].partition(":")[0])
-    async with outage_of(f"{directory}/.s.PGSQL.5432") as outage:
-        yield outage, f"postgresql://darkroom@127.0.0.1:{outage.port}{parts.path}"
+    async with relay_to(f"{directory}/.s.PGSQL.5432") as relay:
+        yield relay, f"postgresql://darkroom@127.0.0.1:{relay.port}{parts.path}"
 
 
 @asynccontextmanager
@@ -112,12 +112,12 @@ async def test_a_dead_listen_connection_is_replaced_and_notifications_arrive_aga
     setup: WorkerSetup, database_url: str
 ) -> None:
     path = setup.deps.metrics.dispatch_pushes
-    async with _postgres_behind_a_relay(database_url) as (outage, far_url):
+    async with _postgres_behind_a_relay(database_url) as (relay, far_url):
         with capture_logs() as lines:
             task = asyncio.create_task(listen(setup.deps, far_url, heartbeat=_QUICK))
             async with _running(task):
                 await eventually(lambda: _is_open(path), "it listens")
-                outage.forget()
+                relay.freeze(hides_ends=True)
                 forgotten_at = monotonic()
                 await eventually(lambda: _is_closed(path), "the dead connection is noticed")
                 assert _gauge(setup.registry, "dispatch") == 0
@@ -173,7 +173,7 @@ async def test_a_quiet_listen_connection_that_lives_is_kept(
 async def test_a_dead_subscription_to_wake_ups_is_replaced(embedded_redis_url: str) -> None:
     path = wake_pushes()
     async with (
-        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        redis_behind_a_relay(embedded_redis_url) as (relay, far_url),
         connect_redis(far_url) as far,
         connect_redis(embedded_redis_url) as near,
     ):
@@ -182,7 +182,7 @@ async def test_a_dead_subscription_to_wake_ups_is_replaced(embedded_redis_url: s
             task = asyncio.create_task(forward_wake_ups(DeliveryQueue(far), [lane], path, _QUICK))
             async with _running(task):
                 await eventually(lambda: _is_open(path), "it is subscribed")
-                assert outage.forget() >= 1
+                assert relay.freeze(hides_ends=True) >= 1
                 await eventually(lambda: _is_closed(path), "the dead subscription is noticed")
                 await eventually(lambda: _is_open(path), "it is subscribed again", 15)
                 await near.publish(WAKE_UP_CHANNEL, lane.queue_name)
@@ -196,7 +196,7 @@ async def test_a_dead_subscription_to_changes_is_replaced_and_waits_are_pushed_a
 ) -> None:
     told: list[Change] = []
     async with (
-        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        redis_behind_a_relay(embedded_redis_url) as (relay, far_url),
         connect_redis(far_url) as far,
         connect_redis(embedded_redis_url) as near,
     ):
@@ -205,7 +205,7 @@ async def test_a_dead_subscription_to_changes_is_replaced_and_waits_are_pushed_a
         subscription.start()
         try:
             await eventually(lambda: _is_open(subscription.path), "it is subscribed")
-            outage.forget()
+            relay.freeze(hides_ends=True)
             await eventually(lambda: _is_closed(subscription.path), "it is noticed")
             await eventually(lambda: _is_open(subscription.path), "it is subscribed again", 15)
             change = Change(uuid4())
@@ -223,11 +223,11 @@ async def test_forgotten_connections_of_the_pool_end_with_a_statement_and_are_re
     database_url: str,
 ) -> None:
     async with (
-        _postgres_behind_a_relay(database_url) as (outage, far_url),
+        _postgres_behind_a_relay(database_url) as (relay, far_url),
         connect_database(far_url, connections=3, command_timeout_seconds=0.5) as database,
     ):
         await asyncio.gather(*(database.ping() for _ in range(3)))
-        outage.forget()
+        relay.freeze(hides_ends=True)
         began = monotonic()
         outcomes = [await _outcome(database.fetch("snapshot_now")) for _ in range(6)]
         assert monotonic() - began < _LONGEST_SECONDS
@@ -239,11 +239,11 @@ async def test_forgotten_connections_to_redis_end_with_a_command_and_are_replace
     embedded_redis_url: str,
 ) -> None:
     async with (
-        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        redis_behind_a_relay(embedded_redis_url) as (relay, far_url),
         connect_redis(far_url, connections=3) as far,
     ):
         await asyncio.gather(*(far.ping() for _ in range(3)))
-        outage.forget()
+        relay.freeze(hides_ends=True)
         began = monotonic()
         outcomes = [await _outcome(DeliveryQueue(far).ping()) for _ in range(5)]
         assert monotonic() - began < _LONGEST_SECONDS
@@ -323,7 +323,7 @@ async def test_a_wait_whose_push_was_lost_is_answered_by_a_query_and_counted(
     await producer.billing.create_account("acme")
     await producer.billing.grant("acme", Decimal(100), "for the test")
     async with (
-        redis_behind_a_relay(embedded_redis_url) as (outage, far_url),
+        redis_behind_a_relay(embedded_redis_url) as (relay, far_url),
         Producer.connect_to(replace(servers, redis_url=far_url)) as waiting,
     ):
         job = await producer.enqueue(text_to_image(), account_id="acme")
@@ -331,7 +331,7 @@ async def test_a_wait_whose_push_was_lost_is_answered_by_a_query_and_counted(
         await eventually(lambda: _is_open(waiting.push_path), "it is subscribed")
         # By then its first run has found the job open as well.
         await waiting.get(job.id)
-        outage.forget()
+        relay.freeze(hides_ends=True)
         await producer.cancel(job.id)
         assert (await wait).state == "cancelled"
         assert waiting.push_path.found == 1

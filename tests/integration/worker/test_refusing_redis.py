@@ -20,7 +20,7 @@ from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
 from tests.integration.worker.bare_lanes import Runs, deliver, is_gone, lane_over, running, seen
 from tests.support.deployment import eventually
-from tests.support.server_outage import outage_of
+from tests.support.tcp_relay import relay_to
 from worker.batching.redis_scripts import RedisScripts
 
 
@@ -135,7 +135,7 @@ async def test_behind_the_same_address_the_promoted_server_is_found(
     other_valkey: str, operator: ArqRedis, embedded_redis_url: str
 ) -> None:
     async with (
-        outage_of(urlsplit(other_valkey).path) as address,
+        relay_to(urlsplit(other_valkey).path) as address,
         connect_redis(f"redis://127.0.0.1:{address.port}", connections=5) as redis,
         connect_redis(embedded_redis_url) as promoted,
     ):
