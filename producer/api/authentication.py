@@ -11,6 +11,7 @@ from producer.api.direct_requests import explain_indirect
 from producer.api.endpoint import Call, Endpoint
 from producer.api.responses.http_errors import Forbidden, KeyNeeded
 from producer.jobs.job_filter import JobFilter
+from producer.jobs.job_mask import MASKED_FILTERS
 from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore, Role
 from shared.domain.job import Job
 from shared.errors import JobNotFound, KeyRefused
@@ -87,9 +88,9 @@ def restrict_filter(call: Call, where: JobFilter) -> JobFilter:
     """Return the filter for those jobs that the caller may see, or raise `Forbidden`."""
     caller = call.caller
     is_masked = caller.role is Role.VIEWER and not call.context.viewers_see_prompts
-    if where.metadata is not None and is_masked:
-        # The matches would tell what the metadata is.
-        raise Forbidden("a viewer does not see metadata, and cannot filter by it")
+    masked = sorted(MASKED_FILTERS & where.to_texts().keys())
+    if masked and is_masked:
+        raise Forbidden(f"a viewer does not see {masked[0]}, and cannot filter by it")
     if where.account_id is not None:
         require_account(caller, where.account_id)
         return where

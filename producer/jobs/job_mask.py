@@ -9,6 +9,8 @@ from shared.domain.job import Job, replace_fields
 
 MASK = "(masked)"
 """Stands for a prompt, as in the view `jobs_masked`."""
+MASKED_FILTERS = frozenset({"metadata", "idempotency_key"})
+"""Filters by which a guess would find out what is masked."""
 _IMAGE_FIELDS = frozenset({"image_urls", "mask_url"})
 
 

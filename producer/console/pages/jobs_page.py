@@ -10,7 +10,7 @@ from uuid import UUID
 from producer.console.page import CONSOLE, PageCall, PageView
 from producer.job_ids import read_uuid
 from producer.jobs.job_filter import FILTER_RULES, JobFilter
-from producer.jobs.job_mask import mask_job
+from producer.jobs.job_mask import MASKED_FILTERS, mask_job
 from producer.list_pages import JobPage
 from shared.domain.job import Job, Priority
 from shared.domain.lifecycle import JobState, Reason
@@ -18,7 +18,6 @@ from shared.errors import Fault, InvalidRequest
 
 PATH = f"{CONSOLE}/jobs"
 PAGE_ROWS = 50
-_PRIVATE_FILTERS = frozenset({"metadata", "idempotency_key"})
 _UNCOMMON_FILTERS = frozenset(FILTER_RULES) - {"account_id", "state", "reason", "id"}
 _STATE_TABS: tuple[tuple[str, str], ...] = (
     ("", "All"),
@@ -67,7 +66,7 @@ def _read_filter(call: PageCall, texts: Mapping[str, str]) -> JobFilter:
         # Otherwise a viewer could find out by guessing what is masked.
         faults += [
             Fault(name, "is not for viewers, who do not see it")
-            for name in sorted(_PRIVATE_FILTERS & {*texts})
+            for name in sorted(MASKED_FILTERS & {*texts})
         ]
     try:
         where = JobFilter.from_texts(texts)

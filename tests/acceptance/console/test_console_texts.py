@@ -12,7 +12,7 @@ from producer.keys.key_store import KeyStore, Role
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from tests.acceptance.console.test_console_access import path_of
+from tests.acceptance.console.test_console_access import path_of, stored
 from tests.acceptance.test_http_access import key_of
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.console_client import browsing
@@ -104,6 +104,7 @@ async def test_every_text_is_escaped_on_every_page(deployment: Deployment) -> No
         (await browser.log_in(key)).expect(303)
         await browser.get("/console", User_Agent=HOSTILE)
         paths |= {f"/console/jobs?account_id={MARK}%22%3E%3Cimg", "/console/%3Cscript%3E"}
+        before = await stored(deployment)
         hits = 0
         for path in sorted(paths):
             answer = await browser.get(path)
@@ -115,6 +116,7 @@ async def test_every_text_is_escaped_on_every_page(deployment: Deployment) -> No
             assert "{{" not in answer.text.replace("{{7*7}}", ""), path
             assert f"<img src={MARK}" not in answer.text, path
         assert hits > 50, "the texts were shown"
+    assert await stored(deployment) == before, "looking changes nothing"
 
 
 async def test_a_viewer_sees_no_prompt_image_or_metadata_on_any_page(
