@@ -285,6 +285,12 @@ class DatabaseRefused(DarkroomError):
         super().__init__(f"{message}. {hint}" if hint else message)
 
 
+class TaskOfAnotherJob(DatabaseRefused):
+    """Another job has this task id: Kie returned it to one of the two by mistake."""
+
+    code = "task_of_another_job"
+
+
 class DependencyDown(DarkroomError):
     """A server that Darkroom needs cannot serve the call now. The call can be retried later."""
 

@@ -7,7 +7,6 @@ unreadable.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -17,21 +16,6 @@ UNREADABLE_KEY = "unreadable_json"
 """The only key of the object that replaces an unreadable value. Its value is the reason."""
 MAX_JSON_DEPTH = 100
 """The maximum nesting of a value. Objects around it add a few levels."""
-
-_STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE]([+-]?[0-9]+)')
-_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
-
-
-def stored_length(text: bytes) -> int:
-    """Return the length of JSON text as Postgres stores it, without spaces between its parts.
-
-    jsonb writes all digits of a number: `1e308` becomes 309 digits, `1e-308` becomes 310
-    characters. The result is an upper bound.
-    """
-    if not _EXPONENT.search(text):
-        return len(text)
-    exponents = (found[1] for found in _STRING_OR_EXPONENT.finditer(text))
-    return len(text) + sum(abs(int(one)) for one in exponents if one is not None)
 
 
 def read_stored_json(text: str) -> Any:

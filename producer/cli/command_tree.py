@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
@@ -20,11 +19,12 @@ from producer.cli.display.console import print_data, print_json
 from producer.cli.options import AsJson
 from producer.cli.processes.service_commands import PASS_ALL_ARGUMENTS, api, simulate_kie, worker
 from producer.cli.processes.up import up
-from shared import PROJECT
+from shared.installed_version import installed_version
 
 _START = "Start"
 _JOBS = "Jobs and money"
 _OPERATIONS = "Operations"
+_NOT_INSTALLED = "(not installed)"
 
 _CODES = (
     "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 the job failed, 5 timed out waiting,"
@@ -64,7 +64,7 @@ def build_app() -> typer.Typer:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print_data(f"darkroom {_version()}")
+        print_data(f"darkroom {installed_version(_NOT_INSTALLED)}")
         raise typer.Exit
 
 
@@ -82,13 +82,6 @@ def show_version(as_json: AsJson = False) -> None:
     """Tell the version."""
     python = ".".join(str(part) for part in sys.version_info[:3])
     if as_json:
-        print_json({"darkroom": _version(), "python": python})
+        print_json({"darkroom": installed_version(_NOT_INSTALLED), "python": python})
     else:
-        print_data(f"darkroom {_version()} on Python {python}")
-
-
-def _version() -> str:
-    try:
-        return version(PROJECT)
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "(not installed)"
+        print_data(f"darkroom {installed_version(_NOT_INSTALLED)} on Python {python}")

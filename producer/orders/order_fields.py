@@ -20,7 +20,7 @@ from shared.domain.job import Priority
 from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.request_fields import has_lone_surrogate, optional
-from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth, stored_length
+from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth
 
 DEFAULT_MODEL = "gpt-4o-image"
 """The model of an order that names none."""
@@ -31,9 +31,23 @@ METADATA_STORED_BYTES = 32 * 1024
 database refuses more than 64 KiB."""
 ACCOUNT_LENGTH = 200
 _ACCOUNT_ID = re.compile(rf"[^\x00-\x20\x7f-\x9f\s]{{1,{ACCOUNT_LENGTH}}}")
+_STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE]([+-]?[0-9]+)')
+_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
 _WEBHOOK_LENGTH = 2048
 # After an even number of backslashes this is NUL. After an odd number it is plain text.
 _NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def stored_length(text: bytes) -> int:
+    """Return the length of JSON text as Postgres stores it, without spaces between its parts.
+
+    jsonb writes all digits of a number: `1e308` becomes 309 digits, `1e-308` becomes 310
+    characters. The result is an upper bound.
+    """
+    if not _EXPONENT.search(text):
+        return len(text)
+    exponents = (found[1] for found in _STRING_OR_EXPONENT.finditer(text))
+    return len(text) + sum(abs(int(one)) for one in exponents if one is not None)
 
 
 def _check_account(value: object) -> object:

@@ -31,6 +31,17 @@ def tcp_options(*, ends_unacknowledged: bool = True) -> dict[int, int]:
     return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
 
+def open_keep_alive_socket(info: tuple[Any, ...]) -> socket.socket:
+    """Open a socket for an HTTP client, with keepalive. `info` is an entry of `getaddrinfo`.
+
+    The timeout of a request limits how long it may be unacknowledged.
+    """
+    family, kind, protocol = info[:3]
+    opened = socket.socket(family=family, type=kind, proto=protocol)
+    keep_alive(opened, ends_unacknowledged=False)
+    return opened
+
+
 def keep_alive(connection: Any, *, ends_unacknowledged: bool = True) -> None:
     """Set keepalive and `tcp_options` on a TCP socket. Other sockets are not changed."""
     if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:

@@ -9,7 +9,6 @@ polled until the job's deadline.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -17,24 +16,14 @@ from typing import Any
 
 from shared.catalog.kie_response_codes import parse_integer
 from shared.catalog.kie_result_urls import has_result_field, parse_json_text, read_result_urls
+from shared.catalog.kie_task_failure_codes import read_task_failure
 from shared.catalog.redaction import redact
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
     Pending,
     PollOutcome,
-    TaskFailed,
     Unreadable,
-)
-from shared.domain.lifecycle import Reason
-
-_INPUT_AT_FAULT = 400
-_REQUEST_AT_FAULT = frozenset({400, 422, 451})
-# Kie has sent "Internal Error, Please try again later" with code 400, and refunded the task.
-_UPSTREAM_WORDS = re.compile(r"internal error|try again|timed? ?out|server", re.IGNORECASE)
-# "Content-Type" does not indicate a policy violation.
-_POLICY_WORDS = re.compile(
-    r"polic(?:y|ies)|flagged|moderat|nsfw|violat|\bcontent\b(?![- ](?:type|length))", re.IGNORECASE
 )
 
 
@@ -72,7 +61,7 @@ def read_task_record(data: Any) -> PollOutcome:
     # running state is not trusted: the task may be in a new stage.
     if _Signal.RUNNING in states:
         return NoVerdict(f"Kie contradicts itself: {_quote(record)}", has_record=True)
-    return _failure(record)
+    return read_task_failure(record, _quote(record))
 
 
 def _success(record: Mapping[str, Any], *, is_contradicted: bool) -> PollOutcome:
@@ -130,27 +119,6 @@ def _quote(record: Mapping[str, Any]) -> str:
     )
     quoted = f"successFlag {flag}, status {status}"
     return quoted if state == "-" else f"{quoted}, state {state}"
-
-
-def _failure(record: Mapping[str, Any]) -> TaskFailed:
-    message = _first_text(record, "errorMessage", "failMsg")
-    code = parse_integer(record.get("errorCode"))
-    if code is None:
-        code = parse_integer(record.get("failCode"))
-    # Code 400 means any fault of the input, so the message tells a policy violation from an invalid
-    # file. Some refusals have no code.
-    by_policy = code in {None, _INPUT_AT_FAULT} and _POLICY_WORDS.search(message) is not None
-    reason = Reason.CONTENT_POLICY if by_policy else Reason.PROVIDER_FAILED
-    is_request_fault = by_policy or (
-        code in _REQUEST_AT_FAULT and not _UPSTREAM_WORDS.search(message)
-    )
-    message = message or f"Kie reports {_quote(record)} and gives no cause"
-    return TaskFailed(reason, message, is_request_fault)
-
-
-def _first_text(record: Mapping[str, Any], *names: str) -> str:
-    values = (record.get(name) for name in names)
-    return next((one.strip() for one in values if isinstance(one, str) and one.strip()), "")
 
 
 def _progress(value: object) -> float:

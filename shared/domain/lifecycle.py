@@ -121,15 +121,3 @@ def next_state(state: JobState, event: type[Event]) -> JobState | None:
 def event_name(event: type[Event]) -> str:
     """Return the value of `job_events.event`: `ProviderFailed` → `provider_failed`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", event.__name__).lower()
-
-
-def to_mermaid() -> str:
-    """Return the table as a Mermaid state diagram. `docs/lifecycle.md` contains the same text."""
-    lines = ["stateDiagram-v2", f"    [*] --> {JobState.QUEUED}: enqueued"]
-    for transition in TRANSITIONS:
-        lines += [
-            f"    {source} --> {transition.target}: {event_name(transition.event)}"
-            for source in sorted(transition.sources)
-        ]
-    lines += [f"    {state} --> [*]" for state in sorted(TERMINAL)]
-    return "\n".join(lines)

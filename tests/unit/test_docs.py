@@ -15,9 +15,9 @@ from shared.domain.lifecycle import (
     JobState,
     Reason,
     event_name,
-    to_mermaid,
 )
 from shared.settings import Settings
+from tests.support.lifecycle_diagram import to_mermaid
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

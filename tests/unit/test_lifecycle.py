@@ -20,9 +20,9 @@ from shared.domain.lifecycle import (
     Reason,
     event_name,
     next_state,
-    to_mermaid,
     transition_of,
 )
+from tests.support.lifecycle_diagram import to_mermaid
 
 EVENTS = [
     one

@@ -1,9 +1,10 @@
 """Acts on stored callbacks: polls the task at once, or recovers a reply that was lost.
 
-A callback is a hint. For a known task it only makes the next poll due now. For a submission whose
-outcome is unknown it proposes a task id, which is believed when record-info shows that the task was
-made with the callback URL of this attempt: only Kie and this system know its token. A task for
-which its job does not wait is stored as a late task, and its images are stored without a charge.
+A callback is a hint: its code and its images are not read. For a known task it only makes the next
+poll due now. For a submission whose outcome is unknown it proposes a task id, which is believed
+when record-info shows that the task was made with the callback URL of this attempt: only Kie and
+this system know its token. A task for which its job does not wait is stored as a late task, and its
+images are stored without a charge.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import Pending, TaskFailed, TaskLookup
 from shared.domain.lifecycle import JobState, Reason
-from shared.errors import DatabaseRefused, DependencyDown, StaleJob
+from shared.errors import DependencyDown, StaleJob, TaskOfAnotherJob
 from worker.dependencies import Dependencies
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
 from worker.limits.throttle import Throttled
 from worker.recovery.late_task_checks import LateTaskChecks, callback_url_has_token
-from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -173,10 +173,7 @@ class CallbackHandler:
         event = job_events.Submitted(callback.task_id, self._deps.settings.job_deadline_seconds)
         try:
             recovered = await self._deps.store.record_submitted(job, event)
-        except DatabaseRefused as error:
-            if error.constraint != ONE_JOB_PER_TASK:
-                raise
-            # Another job has this task: Kie returned its id to one of the two by mistake.
+        except TaskOfAnotherJob as error:
             log.error(
                 "task_of_another_job",
                 job_id=str(job.id),

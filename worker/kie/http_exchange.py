@@ -6,17 +6,14 @@ that every query that the throttle permits reaches Kie at most once.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace, TracebackType
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 from aiohttp import (
-    AddrInfoType,
     BaseConnector,
     ClientConnectorError,
     ClientError,
@@ -34,9 +31,10 @@ from aiohttp import (
 from pydantic import SecretStr
 
 from shared import PROJECT
-from shared.adapters.tcp_keepalive import keep_alive
+from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.catalog import KieRequest, KieResponse
 from shared.errors import ConfigurationError
+from shared.installed_version import installed_version
 
 BODY_BYTES_MAX = 1024 * 1024
 """A longer response is not read to its end and counts as unreadable."""
@@ -79,14 +77,6 @@ class _RequestProgress:
         return self.started and not self.connected
 
 
-def _open_socket(info: AddrInfoType) -> socket.socket:
-    family, kind, protocol, _, _ = info
-    opened = socket.socket(family=family, type=kind, proto=protocol)
-    # The timeout of the request limits how long it may be unacknowledged.
-    keep_alive(opened, ends_unacknowledged=False)
-    return opened
-
-
 class KieHttp:
     """The HTTP client of one Kie account, with one connection pool. Use it as an async context
     manager.
@@ -109,7 +99,7 @@ class KieHttp:
         connector = aiohttp.TCPConnector(
             limit=self._connections,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            socket_factory=_open_socket,
+            socket_factory=open_keep_alive_socket,
         )
         self._traced = self._open(connector, [_progress_tracer()])
         self._untraced = self._open(connector, [])
@@ -274,8 +264,4 @@ def _checked_key(api_key: SecretStr) -> SecretStr:
 @cache
 def user_agent() -> str:
     """Return the User-Agent of requests to Kie: `darkroom-queue/<version>`."""
-    try:
-        return f"{PROJECT}/{version(PROJECT)}"
-    except PackageNotFoundError:
-        # The package is run from a source folder and not installed.
-        return f"{PROJECT}/0"
+    return f"{PROJECT}/{installed_version('0')}"

@@ -127,20 +127,22 @@ class KieClient:
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Query a task once. `NoVerdict` means to query again later."""
-        match await self._exchange("poll", family.build_poll(task_id)):
-            case NeverSent() | ReplyLost() as failure:
-                return self._sanitize_outcome(_undecided(failure))
-            case KieResponse() as answer:
-                return self._sanitize_outcome(family.read_poll(answer))
+        outcome, _ = await self._query(family, task_id)
+        return outcome
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Query a task once, and return its callback URL as well."""
-        match await self._exchange("poll", family.build_poll(task_id)):
-            case NeverSent() | ReplyLost() as failure:
-                return TaskLookup(self._sanitize_outcome(_undecided(failure)), None)
-            case KieResponse() as answer:
-                outcome = self._sanitize_outcome(family.read_poll(answer))
-                return TaskLookup(outcome, family.read_callback_url(answer))
+        outcome, answer = await self._query(family, task_id)
+        return TaskLookup(outcome, None if answer is None else family.read_callback_url(answer))
+
+    async def _query(
+        self, family: ModelFamily, task_id: str
+    ) -> tuple[PollOutcome, KieResponse | None]:
+        """Query a task once. Returns the outcome, and the response if there was one."""
+        answer = await self._exchange("poll", family.build_poll(task_id))
+        if isinstance(answer, KieResponse):
+            return self._sanitize_outcome(family.read_poll(answer)), answer
+        return self._sanitize_outcome(_undecided(answer)), None
 
     async def credit(self) -> Decimal | None:
         """Return the credits left on the Kie account; None when they cannot be known."""

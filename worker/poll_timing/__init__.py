@@ -1,6 +1,6 @@
 """When a task is polled next: pure, from its own progress and from others of its kind."""
 
-from .next_poll import (
+from .first_and_next_poll import (
     FIRST_POLL_SECONDS,
     LAST_POLL_RETRY_SECONDS,
     LONGEST_GAP_SECONDS,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .completion_distribution import Distribution
-from .next_poll import LEAST_GAP_SECONDS
+from .first_and_next_poll import LEAST_GAP_SECONDS
 
 POLL_COST_IN_LAG_SECONDS = 1.2
 """The trade-off between polls and lag; bench/timetable.py draws the curve."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.domain.job import Job
 from worker.store.job_cache import GeneratingJob
 
-from .next_poll import (
+from .first_and_next_poll import (
     PollObservation,
     PollPlan,
     first_poll_delay_seconds,

@@ -5,7 +5,7 @@ Both are believed only after they have proved right for a while, and no longer w
 
 from __future__ import annotations
 
-from .next_poll import PollObservation
+from .first_and_next_poll import PollObservation
 
 _PROGRESS_WEIGHT = 0.05
 _PROGRESS_PROVED_AFTER = 20

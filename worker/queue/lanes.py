@@ -12,11 +12,9 @@ from worker.kie.balance_check import BALANCE_CHECK_SECONDS, BalanceCheck
 from worker.limits.submit_gates import SubmitGates
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.periodic_work import PeriodicRunner, PeriodicWork
-from worker.queue.step_runner import arq_function_of
+from worker.queue.step_runner import Step, arq_function_of
 from worker.recovery.late_task_checks import LateTaskChecks
-from worker.recovery.lost_write_detection import (
-    check_event_mark,
-)
+from worker.recovery.lost_write_detection import check_event_mark
 from worker.recovery.reconciler import RECONCILE_SECONDS, Reconciler
 from worker.steps.poll import poll_job
 from worker.steps.submit import submit_job
@@ -71,37 +69,28 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
 def build_lanes(deps: Dependencies) -> list[LeasedWorker]:
     """Return the submit lane and the poll lane."""
     gates = deps.accounts.gates(deps.submit_throttle.limit)
-    lease_ms = int(deps.lease_seconds * 1000)
-    redis = deps.delivery_queue.redis
-    submit_lane = LeasedWorker(
-        Lane.SUBMIT,
-        arq_function_of(deps, submit_job),
-        redis=redis,
-        scripts=deps.scripts,
-        max_jobs=SUBMITS_AT_ONCE,
-        gates=SubmitGates(gates, may_claim=deps.may_claim, slots=SUBMITS_AT_ONCE),
-        lease_ms=lease_ms,
-    )
-    poll_lane = LeasedWorker(
-        Lane.POLL,
-        arq_function_of(deps, poll_job),
-        redis=redis,
-        scripts=deps.scripts,
-        max_jobs=POLLS_AT_ONCE,
-        gates=SubmitGates(may_claim=deps.may_claim),
-        lease_ms=lease_ms,
-    )
-    return [submit_lane, poll_lane]
+    submit_gates = SubmitGates(gates, may_claim=deps.may_claim, slots=SUBMITS_AT_ONCE)
+    return [
+        _build_lane(deps, Lane.SUBMIT, submit_job, SUBMITS_AT_ONCE, submit_gates),
+        _build_lane(deps, Lane.POLL, poll_job, POLLS_AT_ONCE),
+    ]
 
 
 def build_webhook_lane(deps: Dependencies) -> LeasedWorker:
     """Return the webhook lane. The reconciler delivers to it."""
+    return _build_lane(deps, Lane.WEBHOOK, send_webhook, MAX_SENDS_AT_ONCE)
+
+
+def _build_lane(
+    deps: Dependencies, lane: Lane, step: Step, most_at_once: int, gates: SubmitGates | None = None
+) -> LeasedWorker:
     return LeasedWorker(
-        Lane.WEBHOOK,
-        arq_function_of(deps, send_webhook),
+        lane,
+        arq_function_of(deps, step),
         redis=deps.delivery_queue.redis,
         scripts=deps.scripts,
-        max_jobs=MAX_SENDS_AT_ONCE,
-        gates=SubmitGates(may_claim=deps.may_claim),
+        max_jobs=most_at_once,
+        gates=gates or SubmitGates(may_claim=deps.may_claim),
         lease_ms=int(deps.lease_seconds * 1000),
+        wake_pushes=deps.metrics.wake_pushes,
     )

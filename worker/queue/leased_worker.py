@@ -82,6 +82,7 @@ class LeasedWorker(Worker):
         max_jobs: int,
         gates: SubmitGates | None = None,
         lease_ms: int = LEASE_MS,
+        wake_pushes: PushChannel | None = None,
     ) -> None:
         super().__init__(
             functions=[_as_arq_function(function, lane.function)],
@@ -100,7 +101,7 @@ class LeasedWorker(Worker):
         self.lease_ms = lease_ms
         self.owner = token_hex(8)
         self._gates = gates or SubmitGates()
-        self.wake_pushes = PushChannel("wake", "each lane claims twice a second")
+        self._wake_pushes = wake_pushes
         self._scripts = scripts or RedisScripts(redis)
         self._function = function
         self._arq_id_prefix = f"{lane.name.lower()}:"
@@ -155,7 +156,8 @@ class LeasedWorker(Worker):
             for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
                 due_at = now - int(late_ms) / 1000
                 self._start(arq_id.decode(), int(score), int(gate), due_at)
-        self.wake_pushes.record_claimed((len(reply) - first) // 4)
+        if self._wake_pushes is not None:
+            self._wake_pushes.record_claimed((len(reply) - first) // 4)
         gates.set_levels(reply[1:first])
         return FALLBACK_CLAIM_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
 

@@ -23,10 +23,8 @@ async def forward_wake_ups(
 ) -> None:
     """Wake each lane that a message names. While Redis is down, lanes still claim twice a second.
 
-    The deliveries that the lanes claim without a wake-up are counted on `pushes`.
+    `pushes` is the channel on which the lanes count what they claim without a wake-up.
     """
-    for lane in lanes:
-        lane.wake_pushes = pushes
     while True:
         try:
             async with subscribed(delivery_queue.redis, WAKE_UP_CHANNEL, heartbeat) as messages:

@@ -27,7 +27,7 @@ from shared.domain.kie_outcomes import (
     TaskLookup,
     Unreadable,
 )
-from shared.domain.late_results import DELIVERED_LATE, FAILED_LATE, check_delay_seconds
+from shared.domain.late_results import DELIVERED_LATE
 from shared.errors import DatabaseRefused, DependencyDown
 from worker.callbacks.callback_url import has_token
 from worker.dependencies import Dependencies
@@ -40,6 +40,14 @@ MOST_AT_ONCE = 10
 """How many tasks a worker checks in one run."""
 _LEASE_MARGIN_SECONDS = 30.0
 _ONE_JOB_PER_TASK = "late_tasks_deliver_once"
+_FAILED_LATE = "failed_late"
+"""The event: Kie reported a failure after the end of the job."""
+_CHECK_DELAYS_SECONDS = (300.0, 1_800.0, 7_200.0, 21_600.0, 86_400.0)
+"""The delay after each check. The last one repeats. The first check is one minute after the end of
+the job."""
+_UNANSWERED_DELAY_SECONDS = 1_800.0
+"""The maximum delay after a check without information about the task."""
+_JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +197,7 @@ class LateTaskChecks:
 
     async def _end_failed(self, late: LateTask, failed: TaskFailed) -> str:
         row = await self._deps.queries.fetch_row(
-            "record_failed_late", *late.key, failed.reason, failed.message, FAILED_LATE
+            "record_failed_late", *late.key, failed.reason, failed.message, _FAILED_LATE
         )
         if row is not None:
             self._deps.publish_change(Change(late.job_id))
@@ -217,7 +225,7 @@ class LateTaskChecks:
     async def _reschedule(
         self, late: LateTask, *, has_no_record: bool | None, answer_text: str | None = None
     ) -> str | None:
-        delay_seconds = check_delay_seconds(
+        delay_seconds = _check_delay_seconds(
             late.checks, self._deps.random.random(), is_answered=has_no_record is not None
         )
         row = await self._deps.queries.fetch_row(
@@ -245,6 +253,17 @@ def describe_success_answer(outcome: PollOutcome) -> str | None:
         case Unreadable(message, answer):
             return f"{message}: {answer}"
     return None
+
+
+def _check_delay_seconds(checks: int, jitter: float, *, is_answered: bool) -> float:
+    """Return the delay before the next check. `checks` is the number of checks before this one.
+
+    `jitter` is 0 to 1 and adds up to 10 %, so that tasks of jobs that ended together spread out.
+    """
+    delay_seconds = _CHECK_DELAYS_SECONDS[min(checks, len(_CHECK_DELAYS_SECONDS) - 1)]
+    if not is_answered:
+        delay_seconds = min(delay_seconds, _UNANSWERED_DELAY_SECONDS)
+    return delay_seconds * (1 + _JITTER * jitter)
 
 
 def _late_task_from_row(row: asyncpg.Record) -> LateTask:

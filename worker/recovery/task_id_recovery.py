@@ -8,10 +8,9 @@ from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.domain import job_events
 from shared.domain.job import replace_fields
-from shared.errors import DatabaseRefused, DependencyDown, JobNotFound, StaleJob
+from shared.errors import DatabaseRefused, DependencyDown, JobNotFound, StaleJob, TaskOfAnotherJob
 from worker.dependencies import Dependencies
 from worker.recovery.task_id_backup import PaidTask
-from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +56,7 @@ class TaskIdRecovery:
             await self._log_stray_task(paid_task)
             return True
         except DatabaseRefused as error:
-            is_taken = error.constraint == ONE_JOB_PER_TASK
+            is_taken = isinstance(error, TaskOfAnotherJob)
             event_name = "task_of_another_job" if is_taken else "task_id_refused"
             self._log_once(event_name, paid_task, error=str(error))
             return is_taken

@@ -23,7 +23,7 @@ from shared.domain.kie_outcomes import (
     WrongEndpoint,
 )
 from shared.domain.lifecycle import JobState, Reason
-from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob
+from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob, TaskOfAnotherJob
 from worker.backoff import backoff_seconds
 from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
@@ -35,7 +35,6 @@ from worker.recovery.lost_write_detection import load_or_record_lost_task
 from worker.recovery.task_id_backup import PaidTask
 from worker.steps.job_end import ignore_redis_outage, report_job_end
 from worker.steps.retried_writes import write_task_id_until_stored, write_until_stored
-from worker.store.job_store import ONE_JOB_PER_TASK
 
 log = structlog.get_logger(__name__)
 
@@ -252,7 +251,7 @@ async def _store_refused_task_id(
     deps: Dependencies, run: DeliveryRun, job: Job, paid_task: PaidTask, error: DatabaseRefused
 ) -> None:
     """Postgres refused the id of a paid task. Store it in the message of the job, for a person."""
-    if error.constraint == ONE_JOB_PER_TASK:
+    if isinstance(error, TaskOfAnotherJob):
         log.error("task_of_another_job", **paid_task.log_fields, error=str(error))
         message = f"Kie named task {paid_task.task_id}, which another job has"
     else:

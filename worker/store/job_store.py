@@ -21,7 +21,14 @@ from shared.adapters.postgres.job_rows import job_from_row
 from shared.domain import job_events
 from shared.domain.job import Job, replace_fields
 from shared.domain.lifecycle import TRANSITIONS, JobState, Reason, event_name
-from shared.errors import DarkroomError, JobNotFound, StaleJob, TooEarly
+from shared.errors import (
+    DarkroomError,
+    DatabaseRefused,
+    JobNotFound,
+    StaleJob,
+    TaskOfAnotherJob,
+    TooEarly,
+)
 from shared.settings import ChargeBasis
 from worker.batching.micro_batch import BATCHES_PER_SECOND
 from worker.limits.active_pauses import JobPaused, KieAccountPaused
@@ -30,7 +37,7 @@ from worker.store.job_cache import GeneratingJob, JobCache
 from worker.store.single_statements import SingleStatements
 from worker.store.statement_batches import BatchedReads, BatchedStatement
 
-ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
+_ONE_JOB_PER_TASK = "jobs_provider_task_id_key"
 """The constraint that refuses a task id which another job has."""
 
 # By event: the states before, the state after, and the name.
@@ -139,13 +146,23 @@ class JobStore:
         return self._cached(claimed)
 
     async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
-        """Store the task id. Where the job has moved on, store it on the attempt alone."""
+        """Store the task id. Where the job has moved on, store it on the attempt alone.
+
+        Raises `TaskOfAnotherJob`, and `DatabaseRefused` for another rule.
+        """
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Submitted]
-        row = await self._submitted.run(
-            RequiredRows.of(job),
-            (job.attempt, event.provider_task_id),
-            (sources, target, event.deadline_seconds, name),
-        )
+        try:
+            row = await self._submitted.run(
+                RequiredRows.of(job),
+                (job.attempt, event.provider_task_id),
+                (sources, target, event.deadline_seconds, name),
+            )
+        except DatabaseRefused as error:
+            if error.constraint != _ONE_JOB_PER_TASK:
+                raise
+            raise TaskOfAnotherJob(
+                error.message, sqlstate=error.sqlstate, constraint=error.constraint
+            ) from error
         if row is None:
             await self.queries.fetch_row(
                 "record_stray_task", job.id, job.attempt, event.provider_task_id

@@ -21,7 +21,7 @@ from aiohttp import AddrInfoType, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from shared.adapters.tcp_keepalive import keep_alive
+from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.domain.public_addresses import find_address_fault, find_url_fault
 from worker.kie.http_exchange import user_agent
 from worker.webhooks.dns_resolver import ThreadedResolver
@@ -141,13 +141,10 @@ class WebhookSender:
             return response.status, response.headers.get("Retry-After")
 
     def _open_socket(self, info: AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, address = info
-        fault = find_address_fault(str(address[0]), allow_loopback=self._allow_loopback)
+        fault = find_address_fault(str(info[4][0]), allow_loopback=self._allow_loopback)
         if fault is not None:
             raise ForbiddenAddress(fault)
-        opened = socket.socket(family=family, type=kind, proto=protocol)
-        keep_alive(opened, ends_unacknowledged=False)
-        return opened
+        return open_keep_alive_socket(info)
 
 
 def _user_agent() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import orjson
@@ -17,7 +16,7 @@ from producer.api.endpoint import Endpoint, Parameter
 from producer.api.openapi.component_schemas import REF, component_schemas
 from producer.api.responses.problems import CONTENT_TYPE, TYPE_PREFIX
 from producer.keys.key_store import Role
-from shared import PROJECT
+from shared.installed_version import installed_version
 
 OPENAPI = "3.1.0"
 SCHEME = "key"
@@ -102,7 +101,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "openapi": OPENAPI,
         "info": {
             "title": "Darkroom",
-            "version": _version(),
+            "version": installed_version("0"),
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
@@ -124,13 +123,6 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
             },
         },
     }
-
-
-def _version() -> str:
-    try:
-        return version(PROJECT)
-    except PackageNotFoundError:  # run from a folder that was never installed
-        return "0"
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:

@@ -7,24 +7,16 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from shared import PROJECT
 from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence
+from shared.installed_version import installed_version
 from shared.kie_accounts import KieKey
 
 ProcessKind = Literal["worker", "api"]
-
-
-def own_version() -> str:
-    """Return the installed version of Darkroom."""
-    try:
-        return version(PROJECT)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +33,7 @@ class Process:
     keys: tuple[KieKey, ...] = field(default=(), repr=False)
     """Its Kie keys. Only their fingerprints leave the process."""
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
-    version: str = field(default_factory=own_version)
+    version: str = field(default_factory=partial(installed_version, "unknown"))
     id: UUID = field(default_factory=uuid4)
 
 

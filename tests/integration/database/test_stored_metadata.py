@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 import pytest
 
-from shared.stored_json import stored_length
+from producer.orders.order_fields import stored_length
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.unit.producer.test_orders import BOMBS
 

@@ -339,8 +339,7 @@ async def test_a_wait_whose_push_was_lost_is_answered_by_a_query_and_counted(
 
 async def test_claims_made_while_wake_ups_are_lost_are_counted(redis: ArqRedis) -> None:
     path, runs = wake_pushes(), Runs()
-    lane = lane_over(redis, runs, lane=Lane.SUBMIT)
-    lane.wake_pushes = path
+    lane = lane_over(redis, runs, lane=Lane.SUBMIT, wake_pushes=path)
     async with running(lane):
         path.record_open()
         await deliver(redis, 2, lane=Lane.SUBMIT)

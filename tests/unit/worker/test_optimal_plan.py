@@ -20,7 +20,7 @@ from bench.polling.poll_simulation import (
 )
 from worker.poll_timing import WINDOW_LENGTH, plan_polls
 from worker.poll_timing.completion_distribution import Distribution
-from worker.poll_timing.next_poll import LEAST_GAP_SECONDS
+from worker.poll_timing.first_and_next_poll import LEAST_GAP_SECONDS
 from worker.poll_timing.optimal_plan import PLAN_FROM, POLL_COST_IN_LAG_SECONDS
 
 SECONDS = st.lists(

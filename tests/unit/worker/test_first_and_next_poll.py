@@ -16,7 +16,7 @@ from worker.poll_timing import (
     PollPlan,
     seconds_until_next_poll,
 )
-from worker.poll_timing.next_poll import (
+from worker.poll_timing.first_and_next_poll import (
     LEAST_GAP_SECONDS,
     first_poll_delay_seconds,
     previous_poll_seconds,
