@@ -40,7 +40,7 @@ IN_A_PATH = (
     *(b"%E2%80%AE", b"%E2%80%8F", b"%EF%BB%BF", b"%E2%80%8B", b"a%CC%80", b"%F3%A0%84%80"),
     # Times out of range, and existing names in another case.
     *(b"0000-01-01T00:00:00Z", b"10000-01-01T00:00:00Z", b"ACME", b"GPT-4O-IMAGE"),
-    # Ways out of where it stands.
+    # Paths outside of the route.
     *(b"%2e%2e%2f", b"..%2f..%2f", b"%0d%0aX-Evil:%201", b"\x27;DROP%20TABLE%20jobs--", b"{}"),
     b"a" * 7_000,
 )

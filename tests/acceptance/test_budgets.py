@@ -76,7 +76,7 @@ async def test_a_key_waits_so_often_at_once_and_no_more(deployment: Deployment) 
             await eventually(are_both_there, "a wait and a stream are under way")
             check_too_much(await api.get(f"/v1/jobs/{job.id}", wait=60))
             check_too_much(await api.get("/v1/accounts/acme/events"))
-            # What does not wait is served, and so is another key.
+            # Requests that do not wait are served, and so is another key.
             (await api.get(f"/v1/jobs/{job.id}")).expect(200)
             (await nobody.with_key(other).get(f"/v1/jobs/{job.id}", wait=0.01)).expect(200)
             await deployment.producer.cancel(job.id)

@@ -1,4 +1,4 @@
-"""Kie's callbacks, over real HTTP: hints that hasten and recover, and never more than hints."""
+"""Kie's callbacks over HTTP: a hint makes a poll due or recovers a reply, and decides nothing."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ PROGRAMS_HERE = [name for name in PROGRAMS if name == "python" or shutil.which(n
 
 @dataclass(frozen=True)
 class Said:
-    """How a program ended and what it said."""
+    """The exit code and the output of a program."""
 
     code: int
     out: str
@@ -61,7 +61,7 @@ class Said:
 
 
 def environ_of(**changes: str) -> dict[str, str]:
-    """Return an environment that says nothing of Darkroom or of proxies but what is given."""
+    """Return an environment without variables of Darkroom or of proxies, except the given ones."""
     ours = re.compile(r"DARKROOM_|ACCOUNT$|\w+_proxy$", re.IGNORECASE)
     kept = {name: value for name, value in os.environ.items() if not ours.match(name)}
     return {**kept, **changes}
@@ -363,7 +363,7 @@ async def test_nothing_forged_is_acted_on() -> None:
         for body, headers in forged:
             assert await receiver.post(body, headers) == 401, headers
         assert await receiver.post(BODY, signed(message="msg_3", age_seconds=290)) == 204
-        # What is acted on first is the one that is genuine.
+        # The first message that is acted on is the genuine one.
         assert (await receiver.next_line())["job"] == "7f1c"
 
 

@@ -216,7 +216,7 @@ async def test_a_head_gets_no_body_and_leaves_the_connection_in_order(
 
 
 async def leave_after(api: ApiClient, sent: bytes) -> None:
-    """Send this on a connection of its own, and hang up without a word."""
+    """Send the data on a new connection, and disconnect."""
     url = api.session._base_url
     assert url is not None
     _, writer = await asyncio.open_connection(url.host, url.port)

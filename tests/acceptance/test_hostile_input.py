@@ -1,4 +1,4 @@
-"""What is wrong, huge, torn or aimed at our insides is refused with a clear 4xx; nothing is stored.
+"""Wrong, huge, incomplete and malicious input is refused with a clear 4xx, and not stored.
 
 Redirects to private addresses are met where requests are sent (`test_webhook_sending`): Darkroom
 fetches no image. Forged and replayed callbacks are in `test_callbacks`.
@@ -312,7 +312,7 @@ async def test_a_refusal_repeats_no_secret_of_a_url(deployment: Deployment) -> N
 
 
 async def exchange(api: ApiClient, text: bytes) -> tuple[int, bytes]:
-    """Send these bytes on a connection of their own; return the status and the whole answer."""
+    """Send these bytes on a new connection. Return the status and the whole answer."""
     url = api.session._base_url
     assert url is not None
     reader, writer = await asyncio.open_connection(url.host, url.port)

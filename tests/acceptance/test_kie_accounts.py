@@ -1,4 +1,4 @@
-"""Two accounts at Kie, over real servers, judged by the simulator's own record."""
+"""Two accounts at Kie on real servers, checked by the record of the simulator."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def has_created(deployment: Deployment, tasks: int) -> bool:
 
 
 async def check_that_each_kept_to_its_own(deployment: Deployment, jobs: list[Job]) -> None:
-    """Fail unless every task was made once, and asked about with its own key alone."""
+    """Fail unless every task was made once, and polled only with its own key."""
     summary = record_of(deployment)
     assert summary["creates"]["refused"] == {}
     assert summary["polls"]["of_other_accounts"] == 0

@@ -209,7 +209,7 @@ async def test_m8_kie_counts_at_most_3_queries_a_second_while_four_workers_and_o
         jobs = [await deployment.enqueue() for _ in range(5)]
         await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs))
         for _ in range(200):
-            # An operator who cannot wait: every delivery is pulled forward again and again.
+            # An operator who keeps refreshing: every delivery is made due repeatedly.
             await asyncio.gather(
                 *(one.deps.delivery_queue.make_due_now(job.id, Lane.POLL) for job in jobs)
             )

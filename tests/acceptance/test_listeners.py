@@ -1,4 +1,4 @@
-"""Every listener of every process, and every route behind it, by what it does with bodies."""
+"""How every listener of every process, and every route, handles request bodies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def every_listener(deployment: Deployment) -> AsyncIterator[dict[str, tupl
 
 
 async def ask(port: int, text: bytes) -> tuple[int, bytes]:
-    """Send these bytes on a connection of their own; return the status and all that comes."""
+    """Send these bytes on a new connection. Return the status and everything received."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(text)
@@ -106,7 +106,7 @@ async def test_every_route_of_every_listener_ends_a_connection_whose_body_it_doe
     await key_of(deployment, Role.ADMIN)
     async with every_listener(deployment) as listeners:
         for name, (port, known) in listeners.items():
-            # What the simulator is sent it reads, and waits for until its deadline.
+            # The simulator reads every body, and waits for it until its deadline.
             routes = [one for one in known if name != "simulator" or one[0] == "GET"]
             # All at once, as each is waited for up to a second.
             answers = await asyncio.gather(
@@ -175,7 +175,7 @@ async def test_a_long_callback_for_nobody_is_refused_before_it_is_read(
 async def test_a_worker_with_few_descriptors_continues_under_a_flood_of_half_requests(
     deployment: Deployment,
 ) -> None:
-    """With a limit of 300, after 500 halves of callbacks, it reaches its servers all the same."""
+    """With a limit of 300 it still reaches its servers after 500 incomplete callbacks."""
     port = free_port()
     halves = []
     environ = {**environment(deployment.settings), "WORKER_HTTP_PORT": str(port)}

@@ -1,4 +1,4 @@
-"""A row that somebody else has locked: the other accounts' jobs take as long as they always do."""
+"""While a row is locked by another session, jobs of other accounts take no longer than usual."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.support.deployment import Deployment, text_to_image
 from tests.support.ports import free_port
 
 TEN_JOBS_TAKE_AT_MOST = 2.5
-"""Times what they take with nothing locked: generous, for a machine that has other work."""
+"""The allowed factor compared with no lock. It is high, for machines with other load."""
 
 
 _NUMBERS = count(1)
 
 
 def picture(seconds: float) -> TextToImage:
-    """Return a request that Kie works at for that long; every prompt is its own."""
+    """Return a request with a unique prompt, whose task takes that long at Kie."""
     return text_to_image(f"[[sim: duration={seconds:g}]] picture {next(_NUMBERS)}")
 
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests/schemathesis.toml"
 ACCOUNTS = ("acme", "other")
 CREDITS = Decimal(999_999_999)
-"""More than all the grants and prices that are tried can take away."""
+"""More than all negative grants and prices of the test can use."""
 SLOW = pytest.mark.timeout(400)
 """Hundreds of requests: 30 s on two quiet cores, minutes on busy ones."""
 
@@ -84,7 +84,7 @@ async def prepare(deployment: Deployment) -> Known:
 
 
 async def inspect(url: str, config: Path, known: Known, *options: str) -> None:
-    """Run schemathesis against the API, and fail where it finds anything."""
+    """Run schemathesis against the API. Fails if it finds anything."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(config)),
         *("run", url, "--checks", "all", *options),
@@ -124,7 +124,7 @@ async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own
         config.write_text(
             f"{CONFIG.read_text('utf-8')}\n[auth.wfc]\npath = '{users}'\npeers = {list(ACCOUNTS)}\n"
         )
-        # The cases of the coverage phase do not depend on who asks.
+        # The cases of the coverage phase do not depend on the caller.
         await inspect(url, config, known, "--phases", "examples,fuzzing,stateful")
 
 
@@ -180,7 +180,7 @@ async def test_an_address_names_all_of_its_methods_and_no_other(
 async def test_answers_have_exactly_the_fields_that_the_document_lists(
     deployment: Deployment,
 ) -> None:
-    """Schemathesis finds what is missing; this finds what was never described."""
+    """Schemathesis finds missing fields. This test finds fields that are not described."""
     body = {"account_id": "acme", "task": "text-to-image", "prompt": "a", "aspect_ratio": "1:1"}
     async with deployment.api() as api:
         schemas = (await api.get("/openapi.json")).expect(200)["components"]["schemas"]

@@ -1,4 +1,4 @@
-"""Postgres or Redis away in the middle of the work: producers learn at once, workers go on."""
+"""Outages of Postgres and Redis: producers get an error at once, and workers continue."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _redis_behind_a_relay(deployment: Deployment) -> AsyncIterator[tuple[T
 async def _run_through(
     deployment: Deployment, relay: TcpRelay, changes: dict[str, SecretStr]
 ) -> None:
-    """Start jobs, take the server away for half a minute in the middle, and see all of them end."""
+    """Start jobs, stop the server for half a minute, and check that all jobs end."""
     deployment.simulator.set_faults(duration=2.0)
     async with deployment.worker(**changes):
         jobs = [await deployment.enqueue() for _ in range(20)]

@@ -1,4 +1,4 @@
-"""Each program runs whole as a login of its own role: every route, and a worker's life."""
+"""Each program does all of its work as a login of its own role: every route, and a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each problem of the HTTP guide's table comes with its status, and with what the table names."""
+"""Each problem of the HTTP guide's table has the status and the members of the table."""
 
 from __future__ import annotations
 

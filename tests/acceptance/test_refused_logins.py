@@ -33,7 +33,7 @@ PASSWORD = "first"
 
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
-    """A Kie that takes a second to make a task: time enough to refuse the worker meanwhile."""
+    """A Kie that takes a second to create a task, so that the worker can be refused meanwhile."""
     config = fast_simulator_config(
         create_latency_seconds=1.0,
         latency_jitter=0.0,
@@ -151,7 +151,7 @@ def url_of(server: Server, database_url: str) -> SecretStr:
 async def asking(
     resources: WorkerResources,
 ) -> AsyncIterator[Callable[[], Awaitable[tuple[int, str]]]]:
-    """Yield how to ask the worker whether it is ready, and what it says of Postgres."""
+    """Yield a function that returns the worker's readiness and its text about Postgres."""
     async with (
         serve_http("127.0.0.1", 0, resources.health.routes()) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client,

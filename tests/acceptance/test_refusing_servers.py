@@ -20,7 +20,7 @@ from worker.simulator import Durations, Simulator, running_simulator
 
 JOBS = 5
 CREATE_SECONDS = 2.0
-"""How long Kie takes to make a task: time enough to stop Postgres meanwhile."""
+"""The time that Kie takes to create a task, in which Postgres is stopped."""
 ORDER = {
     "account_id": "acme",
     "model": "gpt-4o-image",
@@ -100,7 +100,7 @@ async def paid(deployment: Deployment, count: int) -> None:
 async def refused_while_paid(
     deployment: Deployment, operator: Connection, refuse: Refusal
 ) -> AsyncIterator[list[Job]]:
-    """Yield jobs that Kie has made tasks for while Postgres refuses; then let it serve again."""
+    """Yield jobs whose tasks Kie has created while Postgres refuses. Then Postgres serves again."""
     jobs = [await deployment.enqueue() for _ in range(JOBS)]
     await asyncio.gather(*(deployment.in_state(job, "submitting") for job in jobs))
     async with refuse(operator):

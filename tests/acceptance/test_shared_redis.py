@@ -54,7 +54,7 @@ async def over_tcp(url: str) -> AsyncIterator[str]:
 
 
 async def refusal(deployment: Deployment, **environ: str) -> str:
-    """Start a worker that must not start; return what it says at its end."""
+    """Start a worker that must not start. Return its last output."""
     process = await start_program(WORKER, env={**environment(deployment.settings), **environ})
     try:
         async with asyncio.timeout(WAIT_SECONDS):
@@ -234,7 +234,7 @@ async def test_a_worker_whose_redis_becomes_another_claims_no_more(
         job = await deployment.ended(await deployment.enqueue())
         assert job.state is JobState.SUCCEEDED
         async with connect_redis(other_number(servers.redis_url)) as redis:
-            # It delivers nothing there, and claims nothing of what is there.
+            # It adds no deliveries to that Redis, and claims none from it.
             assert await redis.zcard(Lane.SUBMIT) == 0
             await DeliveryQueue(redis).deliver([Delivery(job.id, Lane.SUBMIT)])
             deployment.simulator.set_faults(duration=1.5)
@@ -266,7 +266,7 @@ async def test_the_oldest_continues_wherever_its_redis_is(
             await move(relay, path, greeting=SELECT_1)
             await until(lambda: not younger.deps.may_claim(), "the younger claims no more")
             assert oldest.deps.may_claim()
-            # Back where the other is: both claim.
+            # With the same Redis again, both claim.
             await move(relay, path)
             await until(younger.deps.may_claim, "the younger claims again")
             assert oldest.deps.may_claim()
@@ -311,7 +311,7 @@ async def test_a_copy_of_the_database_is_another_database(
 async def test_of_three_workers_on_two_redises_no_task_is_asked_about_too_often(
     deployment: Deployment, servers: Servers
 ) -> None:
-    """What was measured: three workers with a Redis each asked five times a second."""
+    """Measured: three workers with a Redis each polled a task five times a second."""
     deployment.simulator.set_faults(duration=3.0)
     urls = [other_number(servers.redis_url, number) for number in (1, 2)]
     async with deployment.worker_process():

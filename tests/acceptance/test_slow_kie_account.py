@@ -1,4 +1,4 @@
-"""One slow account of two at Kie: the other one goes on with its own slots."""
+"""Of two accounts at Kie one is slow, and the other continues with its own slots."""
 
 from __future__ import annotations
 

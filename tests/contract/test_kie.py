@@ -1,4 +1,4 @@
-"""What the worker may rely on from any Kie: the scripted fake and the client over HTTP alike."""
+"""The contract of Kie clients, tested with the scripted fake and the client over HTTP."""
 
 from __future__ import annotations
 

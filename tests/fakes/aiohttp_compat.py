@@ -1,4 +1,4 @@
-"""Lets aioresponses 0.7.9 build answers for aiohttp 3.14, whose constructor asks for one more.
+"""Lets aioresponses 0.7.9 build answers for aiohttp 3.14, whose constructor has one more parameter.
 
 `tests/unit/kie_client/test_aiohttp_compat.py` fails as soon as this is no longer needed.
 """

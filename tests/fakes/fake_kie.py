@@ -1,4 +1,4 @@
-"""A Kie that answers from a script and remembers what it was asked."""
+"""A Kie that answers from a script and records the calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True, slots=True)
 class SubmitCall:
-    """What a submit was asked to send."""
+    """The arguments of a submit."""
 
     family: str
     request: ImageRequest

@@ -71,11 +71,11 @@ async def kie_server() -> AsyncIterator[KieServer]:
 
 
 Behaviour = Callable[[asyncio.StreamWriter], Awaitable[None]]
-"""What the raw server does once it has read a whole request."""
+"""The action of the raw server after it has read a whole request."""
 
 
 class RawServer:
-    """Reads whole requests off a socket and does to the connection what the script says."""
+    """Reads whole requests from a socket, and handles the connection as the script requires."""
 
     def __init__(self, behaviours: tuple[Behaviour, ...]) -> None:
         self._script = deque(behaviours)

@@ -14,7 +14,7 @@ _CARRIED = ("Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID")
 
 @dataclass(slots=True)
 class LossyProxy:
-    """What is still to be lost, and the requests that came, in order."""
+    """The number of answers to lose, and the received requests in order."""
 
     target: str
     session: aiohttp.ClientSession
@@ -57,7 +57,7 @@ class LossyProxy:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        # Instead of the API's own word, by which a client would rest for two seconds.
+        # Instead of the API's Retry-After, which would make a client wait for two seconds.
         await response.write(b"retry: 10\n\n")
         events = 0
         while not answer.content.at_eof():

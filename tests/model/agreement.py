@@ -21,7 +21,7 @@ class Agreement:
         self._ended: dict[UUID, str] = {}
 
     async def check(self) -> None:
-        """Fail where they differ, or where the books break an invariant."""
+        """Fail if they differ, or if an invariant is broken."""
         broken = await self._setup.broken_books()
         assert not broken, "\n".join(broken)
         await self._check_jobs()

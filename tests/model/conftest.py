@@ -1,4 +1,4 @@
-"""What the tests of the model share: a setup over a fresh database, and how long they run."""
+"""Fixtures of the model tests: a setup on a fresh database, and the length of the runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.database_pool import DatabasePool
 
 @pytest.fixture
 def setup(databases: DatabasePool, tmp_path: Path) -> Iterator[ModelSetup]:
-    """A setup over a fresh database, on a loop of its own."""
+    """A setup on a fresh database with its own event loop."""
     with asyncio.Runner() as runner:
         lent, stack = AsyncExitStack(), AsyncExitStack()
         try:

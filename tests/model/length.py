@@ -1,4 +1,4 @@
-"""How long the tests of the model run, from which seed, and what they report."""
+"""The length and the seed of the model tests, and their report."""
 
 from __future__ import annotations
 

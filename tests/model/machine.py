@@ -60,7 +60,7 @@ def _some(*states: str) -> Callable[[LifeOfJobs], bool]:
 
 
 class LifeOfJobs(CancelsAndRetries, PauseRules):
-    """Every rule moves the database through the real code and the reference by its own."""
+    """Every rule changes the database by the real code, and the reference by its own code."""
 
     def __init__(self, setup: ModelSetup, seen: Counter[str]) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class LifeOfJobs(CancelsAndRetries, PauseRules):
     @precondition(lambda self: self.setup.hanging())
     @rule(pick=PICKS, answer=ANSWERS)
     def kie_answers(self, pick: int, answer: str) -> None:
-        """Kie answers a POST, whatever has become of its job meanwhile."""
+        """Kie answers a POST, in any state of its job."""
         post = pick_one(pick, self.setup.hanging())
         job = self.ref.jobs[post.job_id]
         attempt = next(one for one in job.attempts if one.token == post.token)
@@ -228,11 +228,11 @@ class LifeOfJobs(CancelsAndRetries, PauseRules):
     @precondition(lambda self: any(job.attempts for job in self.ref.jobs.values()))
     @rule(pick=PICKS, older=PICKS, event=st.sampled_from(sorted(WRITES, key=str)))
     def sleeper_writes(self, pick: int, older: int, event: type[Any]) -> None:
-        """A worker that slept writes by what it remembers: it must write nothing."""
+        """A worker that was suspended writes from its old state. It must write nothing."""
         memories = [one for job in self.ref.jobs.values() for one in job.snapshots if one.attempt]
         if not memories:
             return
-        # Every other time of an older attempt, where there is one: that is what the fence is for.
+        # Every second time for an older attempt, if there is one, to test the fence.
         fenced = [one for one in memories if one.attempt < len(self.ref.jobs[one.id].attempts)]
         memory = pick_one(pick, fenced if fenced and older % 2 else memories)
         job = self.ref.jobs[memory.id]
@@ -326,7 +326,7 @@ class LifeOfJobs(CancelsAndRetries, PauseRules):
     @precondition(lambda self: any(self.ref.attempts()))
     @rule(pick=PICKS, claim=st.sampled_from(("own", "own", "another's", "forged")), other=PICKS)
     def callback_comes(self, pick: int, claim: str, other: int) -> None:
-        """Kie, or a forger who knows the token, calls back about any attempt; it is stored."""
+        """Kie, or an attacker with the token, sends a callback for any attempt. It is stored."""
         job, attempt = pick_one(pick, list(self.ref.attempts()))
         tasks = {
             "own": attempt.own_task,

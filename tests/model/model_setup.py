@@ -145,11 +145,11 @@ class NoRedis:
         return _FAR_SECONDS
 
     async def record_uncertain_submit(self, *_: object) -> float:
-        """Never slow down: the model decides what is submitted."""
+        """Never pause: the model decides what is submitted."""
         return 0.0
 
     async def record_task_failure(self, *_: object) -> float:
-        """Never slow down: the model decides what is submitted."""
+        """Never pause: the model decides what is submitted."""
         return 0.0
 
     async def apply(self, reason: str, message: str) -> float:
@@ -267,7 +267,7 @@ class ModelSetup:
         self.kie.outcome = outcome
         await self.store.load_for_poll(job_id)
         settings = self.deps.settings.model_copy(update={"charge_basis": basis})
-        # For Postgres as well, which has the last word about deadlines.
+        # For Postgres as well, whose clock decides about deadlines.
         await self._move_deadline(job_id, -late_seconds)
         await poll_job(
             replace(self.deps, settings=settings, clock=LaterClock(late_seconds)), job_id
@@ -307,7 +307,7 @@ class ModelSetup:
         return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
 
     async def type_price(self, key: tuple[str, str, int], credits: Decimal) -> None:
-        """Change a price as an admin does who means it, whatever it was."""
+        """Change a price as an admin does, with a confirmation."""
         async with self.database.transaction() as queries:
             await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
             await queries.connection.execute(
@@ -317,7 +317,7 @@ class ModelSetup:
             )
 
     async def broken_books(self) -> list[str]:
-        """Return what the doctor says is wrong."""
+        """Return the doctor's findings that are not ok."""
         findings = [one async for one in check_invariants(self.database)]
         assert findings
         return [f"{one.name}: {one.detail}" for one in findings if not one.ok]

@@ -26,7 +26,7 @@ LIVE_OUTCOMES = {None, "accepted", "unknown", "lost"}
 
 @dataclass(slots=True)
 class RefAttempt:
-    """One paid POST as it must stand in the books."""
+    """One paid POST as it must be in the database."""
 
     number: int
     token: str
@@ -109,7 +109,7 @@ class RefAccount:
 
 @dataclass(slots=True)
 class RefCallback:
-    """One row that must stand in the inbox."""
+    """One row that must be in the inbox."""
 
     id: int
     job: RefJob
@@ -171,12 +171,12 @@ class Reference:
         return [job for job in self.jobs.values() if job.state in states]
 
     def attempts(self) -> Iterator[tuple[RefJob, RefAttempt]]:
-        """Return every attempt there ever was."""
+        """Return all attempts."""
         return ((job, attempt) for job in self.jobs.values() for attempt in job.attempts)
 
     @contextmanager
     def granting(self, account: str, credits: Decimal) -> Iterator[None]:
-        """Expect the grant within to be refused exactly where it leaves a debt; note it."""
+        """Expect a refusal of the grant in the block if it leaves a debt, else success."""
         money = self.accounts[account]
         if credits < 0 and money.balance - money.held + credits < 0:
             with pytest.raises(WouldLeaveDebt):
@@ -258,7 +258,7 @@ class Reference:
         job.progress, job.images = 1.0, images
 
     def charge(self, job: RefJob, images: int, basis: ChargeBasis) -> Decimal:
-        """Return what so many images cost: by their own price, else by that of what was asked."""
+        """Return the charge of the images: by their price, else by the requested quantity's."""
         delivered = min(images, job.quantity)
         current = self.prices.get(delivered, self.prices[job.quantity])
         quoted = job.prices_then.get(delivered, job.quoted)
@@ -291,7 +291,7 @@ class Reference:
 
     @staticmethod
     def _has_its_verdict(callback: RefCallback, says: str) -> bool:
-        """Whether Kie said what became of the task, and says nothing else now."""
+        """Return whether Kie has decided about the task, and the decision stands."""
         job = callback.job
         if job.state == "succeeded":
             return job.task == callback.claimed
@@ -309,13 +309,13 @@ class Reference:
     def noted(
         self, job: RefJob, attempt: RefAttempt, task: str, *, is_claimed: bool
     ) -> RefLateTask:
-        """Note a task that its job does not wait for, where it is not noted yet."""
+        """Record a late task, if it is not recorded yet."""
         return job.late_tasks.setdefault(
             (attempt.number, task), RefLateTask(attempt.token, task, is_claimed)
         )
 
     def stray_came(self, job: RefJob, attempt: RefAttempt) -> None:
-        """Keep a task id that came back too late as evidence, where there is none yet."""
+        """Store a late task id as evidence, if there is none yet."""
         if attempt.stored_task != attempt.own_task:
             noted = self.noted(job, attempt, attempt.own_task, is_claimed=False)
             if noted.outcome is None:

@@ -1,4 +1,4 @@
-"""What a worker may write that slept through everything: each write of the store, from memory."""
+"""Every write of the store, as a worker that was suspended sends it from its old state."""
 
 from __future__ import annotations
 

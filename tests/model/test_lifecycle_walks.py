@@ -1,4 +1,4 @@
-"""Thousands of lives without a database: what the table and the fence allow, and nothing else.
+"""Thousands of random walks without a database, by the lifecycle table and the fence.
 
 A world of workers that crash, sleep and answer late is walked by seed over the table of
 `shared.domain.lifecycle`, with a clock of its own. Only two rules are taken as given: a write
@@ -98,7 +98,7 @@ class Life:
         self.write(event, attempt.number)
 
     def repeat(self) -> None:
-        """A worker that slept says again what it learned of an older attempt."""
+        """A worker that was suspended writes again what it knows about an older attempt."""
         if self.attempts:
             old = self.random.choice(self.attempts)
             if old.is_answered:

@@ -21,7 +21,7 @@ from tests.mutants.tree_copy import temporary_copy
 
 
 def main() -> int:
-    """Try the mutants; 0 where every one was caught, 1 where one was not, 2 where none could be."""
+    """Try the mutants. Return 0 if all were caught, 1 if one was not, 2 if none could be tried."""
     options = _read_command_line(sys.argv[1:])
     try:
         mutants = chosen(read_mutants(), options.only)

@@ -92,7 +92,7 @@ def check_unmutated(copy: TreeCopy, arguments: Sequence[str]) -> float:
 
 
 def try_campaign(copy: TreeCopy, mutant: CampaignMutant) -> CampaignTrial:
-    """Take its guards away, run the campaign, and put them back."""
+    """Remove its guards, run the campaign, and restore them."""
     with ExitStack() as stack:
         for edit in mutant.edits:
             stack.enter_context(copy.without_guard(edit))
@@ -101,7 +101,7 @@ def try_campaign(copy: TreeCopy, mutant: CampaignMutant) -> CampaignTrial:
 
 
 def judge(mutant: CampaignMutant, code: int | None, output: str) -> Fate:
-    """Tell from how the campaign left and what it printed what became of the mutant."""
+    """Return the result of the mutant by the exit code and the output of the campaign."""
     if code == 0:
         return Fate.HELD if mutant.behind else Fate.SURVIVED
     zeros = {what for what, _ in _BROKEN.findall(output)}

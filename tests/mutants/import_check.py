@@ -17,7 +17,7 @@ from shared.adapters.postgres.named_queries import sql_folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compare where the packages and the SQL come from with pytest's root."""
+    """Check that the packages and the SQL are those of pytest's root."""
     root = config.rootpath.resolve()
     places = [Path(package.__file__ or "/") for package in (shared, producer, worker)]
     for place in [*places, sql_folder(), Path(__file__)]:

@@ -16,7 +16,7 @@ class StaleMutant(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One guard taken away."""
+    """One removed guard."""
 
     name: str
     guard: str

@@ -78,7 +78,7 @@ def judge(mutant: Mutant, outcome: Outcome) -> Trial:
     first = outcome.failures[0]
     named = {test.partition("::")[2].partition("[")[0] for test in mutant.caught_by}
     is_meant = first.test.partition("[")[0] in named
-    # The sound test runs first: where it fails, or a fixture does, nothing was shown.
+    # The sound test runs first. If it or a fixture fails, the trial shows nothing.
     if first.is_error or not is_meant:
         return trial(Fate.UNSOUND, first.test, first.message)
     return trial(Fate.CAUGHT, first.test, first.message)

@@ -1,4 +1,4 @@
-"""When a mutant counts as caught: only where the test that is named for it found something."""
+"""A mutant counts as caught only if the test that is named for it fails."""
 
 from __future__ import annotations
 

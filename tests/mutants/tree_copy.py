@@ -1,4 +1,4 @@
-"""A copy of the tree in a temporary directory: the only place where a mutant is ever written."""
+"""A copy of the tree in a temporary directory, the only place where mutants are written."""
 
 from __future__ import annotations
 

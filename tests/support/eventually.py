@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 READY_SECONDS = 30.0
 _LOOK_SECONDS = 0.02
 _ENDING_SECONDS = 90.0
-"""How long what is given up may take to put away what it has opened."""
+"""The time that an abandoned call has to close what it has opened."""
 
 Result = TypeVar("Result")
 

@@ -19,9 +19,9 @@ class LinkFault(StrEnum):
     SLOW = "slow"
     """Everything arrives, in small pieces with a short delay each."""
     REQUESTS_LOST = "requests lost"
-    """What is asked is never heard; the link stays open and says nothing more."""
+    """Requests are lost. The connection stays open and forwards nothing more."""
     REPLIES_LOST = "replies lost"
-    """What is asked is heard and done, and the answer is lost."""
+    """Requests arrive, and the answers are lost."""
 
 
 class TcpRelay:
@@ -112,7 +112,7 @@ class TcpRelay:
         is_deaf, generation = False, self._generation
         with suppress(OSError):
             while data := await reader.read(_CHUNK_BYTES):
-                # A stream with a hole in it is of no use: what has lost something loses the rest.
+                # A stream with a gap is useless, so a connection that lost data loses the rest.
                 is_frozen = generation != self._generation
                 is_deaf = is_deaf or is_frozen or self.trouble is loss
                 if is_deaf:

@@ -1,4 +1,4 @@
-"""The files by which Darkroom is deployed: lint, and what would hurt if somebody changed it."""
+"""The files of a deployment: lint, and properties that must not change."""
 
 from __future__ import annotations
 

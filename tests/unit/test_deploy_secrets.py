@@ -1,4 +1,4 @@
-"""What each container is handed: its own secrets, and images and actions that cannot change."""
+"""Each container gets only its own secrets. Images and actions are pinned."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_what_must_be_given_is_what_the_script_prints(compose: dict[str, Any]) -
     assert set(printed[0]) == required
     values = [value for one in printed for value in one.values()]
     assert len(set(values)) == len(values)
-    # As they stand in URLs and in a line of options.
+    # As they are in URLs and in a line of options.
     assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in values)
 
 

@@ -30,7 +30,7 @@ def _bare_environment(
     clean_environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(Settings.model_config, "env_file", ENV_FILE)
-    # Away from the project folder, where a developer's own .env may lie.
+    # Outside the project folder, which may contain a developer's .env.
     monkeypatch.chdir(tmp_path)
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 async def is_open(port: str) -> bool:
-    """Whether somebody listens on that port of this machine."""
+    """Return whether a local process listens on the port."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", int(port))
     except OSError:
@@ -30,7 +30,7 @@ async def is_open(port: str) -> bool:
 
 
 async def test_a_worker_becomes_the_program_itself_and_health_finds_it(darkroom: Darkroom) -> None:
-    # A caller's project may have a `worker` of its own; that one is never run.
+    # A caller's project may have its own package `worker`, which is never run.
     foreign = darkroom.directory / "worker"
     foreign.mkdir()
     (foreign / "__init__.py").write_text("")

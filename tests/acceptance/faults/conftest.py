@@ -1,4 +1,4 @@
-"""A running system to play faults on; each test has its own."""
+"""Each test has its own running system."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class FaultSetup:
     lines: list[Any] = field(default_factory=list)
     """What was logged."""
     until_the_end: AsyncExitStack = field(default_factory=AsyncExitStack)
-    """What a fault has started that stays until the test is over."""
+    """Resources of a fault that are closed at the end of the test."""
 
     async def sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
         """Run a statement past the relay, as an operator would."""

@@ -83,7 +83,7 @@ RUNBOOK = {
         "tests/integration/producer/test_doctor.py::test_a_job_that_nobody_moves_is_named"
     ),
 }
-"""By heading of the runbook: the alert that a row plays, or the test of what is no alert."""
+"""By heading of the runbook: the alert of a row, or the test of a fault without an alert."""
 PROCEDURES = frozenset({"A restore", "Stopping a worker", "Who did it"})
 """Headings that say how something is done; nothing is wrong there."""
 

@@ -23,7 +23,7 @@ _LET_SIX_MINUTES_PASS = (
 
 @asynccontextmanager
 async def _backlog(setup: FaultSetup) -> AsyncIterator[None]:
-    """Enqueue more than the limit lets pass, and let them wait for six minutes."""
+    """Enqueue more jobs than the limit allows, and make them wait for six minutes."""
     await setup.enqueue(12)
 
     async def are_submitted() -> bool:

@@ -45,7 +45,7 @@ async def _one_of_two_workers_killed(setup: FaultSetup) -> AsyncIterator[None]:
         await second.kill()
         await _let_time_pass(setup, "worker", second.process.pid)
         yield
-        # Somebody starts another in its place.
+        # An operator starts another one.
         await setup.until_the_end.enter_async_context(setup.deployment.worker_process())
 
 
@@ -112,7 +112,7 @@ async def _receiver_refuses(setup: FaultSetup) -> AsyncIterator[None]:
             await producer.enqueue(text_to_image(), account_id="acme", webhook_url=url)
         await receiver.has(2)
         yield
-        # The next try would be half a minute away; the receiver is well again.
+        # The next try would be in half a minute; the receiver works again.
         receiver.answering = None
         await _replay_all(setup, producer)
 

@@ -25,7 +25,7 @@ def database_of(setup: FaultSetup) -> str:
 
 @asynccontextmanager
 async def operator(setup: FaultSetup) -> AsyncIterator[Connection]:
-    """Open a session of one's own, past the relay."""
+    """Open a session that does not use the relay."""
     url = setup.deployment.settings.database_url
     assert url is not None
     connection = await asyncpg.connect(url.get_secret_value())

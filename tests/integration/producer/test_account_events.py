@@ -233,7 +233,7 @@ async def test_events_restored_from_another_cluster_are_not_told_as_new(
 ) -> None:
     await open_account(producer)
     old = await enqueued(producer)
-    # What a dump brings along: transactions that this cluster is only about to reach.
+    # As in a restored dump: transaction ids that this cluster has not reached yet.
     await database.pool.execute(
         "UPDATE job_events SET at = now() - interval '2 days',"
         " tx = (pg_current_xact_id()::text::bigint + 20)::text::xid8"

@@ -90,7 +90,7 @@ def test_a_home_that_does_not_exist_yet_is_checked_at_its_future_path(tmp_path: 
 
 @dataclass(frozen=True)
 class Room:
-    """What the system says of a file system, as `os.statvfs` returns it."""
+    """The result of `os.statvfs` for a file system."""
 
     f_bavail: int
     f_blocks: int

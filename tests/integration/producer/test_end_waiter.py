@@ -43,7 +43,7 @@ async def waiting(producer: Producer, *jobs: Job) -> AsyncIterator[list[asyncio.
 
 
 async def until_listening(redis: ArqRedis) -> None:
-    """Wait until somebody has subscribed to changes of jobs."""
+    """Wait until a client has subscribed to changes of jobs."""
 
     async def is_listening() -> bool:
         ((_, listeners),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
@@ -196,7 +196,7 @@ class RecordingQueries:
 async def test_a_thousand_waits_ask_for_ids_and_states_alone(
     producer: Producer, database: Database, tmp_path: Path
 ) -> None:
-    """What is waited for is read whole once, when it has ended."""
+    """A job that is waited for is read completely once, when it has ended."""
     jobs = await enqueue(producer, times=2)
     queries = RecordingQueries(database)
     redis = open_redis(f"unix://{tmp_path}/nobody.sock")

@@ -38,7 +38,7 @@ class Hands:
 
 
 class Watched(Database):
-    """A database that counts what it is asked, and may be away."""
+    """A database that counts queries, and may be down."""
 
     def __init__(self, database: Database, hands: Hands) -> None:
         super().__init__(database.pool)

@@ -1,4 +1,4 @@
-"""The simulator as a process: it writes where it listens, and stops on a signal."""
+"""The simulator as a process: it writes its address to a file, and stops on a signal."""
 
 from __future__ import annotations
 

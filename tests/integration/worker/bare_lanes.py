@@ -24,7 +24,7 @@ Body = Callable[[str], Awaitable[None]]
 
 
 class Runs:
-    """A job function that notes its runs and then does what the test wants."""
+    """A job function that records its runs and then performs the test's action."""
 
     def __init__(self, body: Body | None = None) -> None:
         self._body = body
@@ -79,7 +79,7 @@ def lane_over(
 
 @asynccontextmanager
 async def running(*workers: LeasedWorker) -> AsyncIterator[None]:
-    """Run these lanes; a lane that dies meanwhile fails the test."""
+    """Run these lanes. A lane that dies fails the test."""
     tasks = [asyncio.create_task(worker.run_until_cancelled()) for worker in workers]
     try:
         yield
@@ -142,7 +142,7 @@ async def is_gone(redis: ArqRedis, job_id: UUID, lane: Lane = Lane.POLL) -> bool
 
 
 async def due_now(redis: ArqRedis, lane: Lane = Lane.POLL) -> int:
-    """Return how many deliveries stand in the window that workers read."""
+    """Return the number of deliveries in the window that workers read."""
     return int(await redis.zcount(lane.value, "-inf", local_now_ms()))
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the worker's setup."""
+"""Fixtures of worker tests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def scripts(redis: ArqRedis) -> AsyncIterator[RedisScripts]:
 async def setup(
     servers: Servers, producer: Producer, database: Database, redis: ArqRedis, tmp_path: Path
 ) -> AsyncIterator[WorkerSetup]:
-    """The worker's setup over a scripted Kie, with one account of 100 credits."""
+    """A worker setup with a scripted Kie and one account of 100 credits."""
     settings = Settings(
         database_url=SecretStr(servers.database_url),
         redis_url=SecretStr(servers.redis_url),

@@ -1,4 +1,4 @@
-"""Several Kie accounts through the steps: sent with one, and asked about with that one alone."""
+"""Several Kie accounts in the steps: a task is polled only with the account that submitted it."""
 
 from __future__ import annotations
 

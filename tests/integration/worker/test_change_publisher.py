@@ -39,7 +39,7 @@ URL = "https://example.com/1.png"
 
 
 class Paper:
-    """What was published, message by message."""
+    """The published messages."""
 
     def __init__(self) -> None:
         self.messages: list[list[Change]] = []
@@ -198,7 +198,7 @@ async def test_the_claim_is_announced_before_kie_is_asked(setup: WorkerSetup) ->
         announced_by_then: list[int] = []
 
         class Watching(FakeKie):
-            """A Kie that notes what was announced when it is asked."""
+            """A Kie that records the announced changes at each call."""
 
             async def submit(self, *_: object, **__: object) -> SubmitOutcome:
                 announced_by_then.append(len(changes))

@@ -1,4 +1,4 @@
-"""The brake of one model family on a real Valkey: what may have cost money slows it down hard."""
+"""The brake of one model family on a real Valkey: failures that may have cost money pause it."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 
 def scripted(**checks: Exception | None) -> HealthEndpoints:
-    """Return a health whose checks raise what is given, or nothing."""
+    """Return a health endpoint whose checks raise the given errors, or none."""
 
     def check_of(error: Exception | None) -> Any:
         async def check() -> None:
@@ -224,7 +224,7 @@ async def _scrape_until(client: aiohttp.ClientSession, name: str, value: float) 
 
 @pytest.mark.promise("If `METRICS_KEY` is set, `/metrics` requires it")
 async def test_metrics_ask_for_their_key_on_the_api_and_on_a_worker(deployment: Deployment) -> None:
-    """METRICS_KEY is no API key: it is checked while Postgres is away."""
+    """METRICS_KEY is not an API key: it is checked while Postgres is down."""
     key = SecretStr("a-key-of-prometheus")
     api_key = (await KeyStore(deployment.database).create("admin"))[1]
     port = free_port()

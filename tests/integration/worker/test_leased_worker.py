@@ -1,4 +1,4 @@
-"""The batched claim on a real Valkey: who runs what, when, and how often."""
+"""The batched claim on a real Valkey: which worker runs which delivery, when and how often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases, fences and hand-backs: what the claim does when workers stall, stop or lose Redis."""
+"""Leases, fences and returned deliveries when workers stall, stop or lose Redis."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class HeldScripts(RedisScripts):
         *,
         may_wait: bool = False,
     ) -> Any:
-        """Send the call at once, and give its answer away late."""
+        """Send the call at once, and return its answer late."""
         answer = await super().run(name, keys, args, items, may_wait=may_wait)
         if name == "claim":
             self.has_claimed.set()

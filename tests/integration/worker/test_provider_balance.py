@@ -1,4 +1,4 @@
-"""Kie's balance against our attempts, on the real database and the simulator's own account.
+"""Kie's balance compared with our attempts, on a real database and the simulator's account.
 
 No lanes run here: the tests take the steps by hand, so that no cron checks in between.
 """

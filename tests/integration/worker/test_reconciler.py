@@ -1,4 +1,4 @@
-"""The reconciler: what Redis has lost is delivered again, what lives is left alone."""
+"""The reconciler adds deliveries that Redis has lost, and does not touch existing ones."""
 
 from __future__ import annotations
 

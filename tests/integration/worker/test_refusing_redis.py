@@ -26,7 +26,7 @@ from worker.batching.redis_scripts import RedisScripts
 
 @pytest.fixture(scope="module")
 def other_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Valkey of this file's own, whose settings may be changed."""
+    """The URL of a Valkey for this file only, whose settings may be changed."""
     home: Path = tmp_path_factory.mktemp("refusing")
     with acquire_servers(home, postgres=False, linger_seconds=0, fsync=False) as servers:
         assert servers.redis_url is not None
@@ -82,7 +82,7 @@ async def promote(operator: ArqRedis) -> None:
 
 
 async def make_room(operator: ArqRedis) -> None:
-    """Take the limit of memory away."""
+    """Remove the memory limit."""
     await operator.config_set("maxmemory", 0)
 
 

@@ -1,4 +1,4 @@
-"""Our deliveries and arq's own are one and the same: either worker runs what either side made."""
+"""Our deliveries are arq jobs: either worker runs deliveries of either side."""
 
 from __future__ import annotations
 

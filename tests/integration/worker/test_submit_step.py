@@ -31,7 +31,7 @@ from worker.store.job_store import JobStore
 
 
 class ShakyStore(JobStore):
-    """A store behind a Postgres that is away for the first calls of some methods.
+    """A store whose Postgres is down for the first calls of some methods.
 
     `lost_replies` are calls that are stored although their caller hears of an outage.
     """

@@ -1,4 +1,4 @@
-"""A paid task id outlives the worker that could not store it, whatever else is away."""
+"""A paid task id survives the worker that could not store it, during any other outage."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RefusingStore(JobStore):
 
 @pytest.fixture
 def folder(setup: WorkerSetup) -> Path:
-    """Where the files are."""
+    """The folder of the files."""
     return setup.deps.settings.darkroom_home / BACKUP_FOLDER
 
 

@@ -27,7 +27,7 @@ def throttle(scripts: RedisScripts) -> Throttle:
 
 
 async def ask(throttle: Throttle, name: str = "task") -> float:
-    """Send one request that is answered at once; return the wait where it is refused, else 0."""
+    """Send one request that is answered at once. Return the wait if it is refused, else 0."""
     try:
         async with throttle.permit(name):
             return 0

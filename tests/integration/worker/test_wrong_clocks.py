@@ -1,4 +1,4 @@
-"""A worker that is wrong about the time: Postgres's clock decides all the same."""
+"""A worker with a wrong clock: Postgres's clock decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's setup over a scripted Kie, a clock that tests move, and real Postgres and Valkey."""
+"""Sets up a worker's steps with a scripted Kie, a fake clock, and real Postgres and Valkey."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ START = Decimal(100)
 
 @dataclass(slots=True)
 class WorkerSetup:
-    """One job's way through the steps, called by hand."""
+    """A worker's dependencies and steps, which tests call directly."""
 
     deps: Dependencies
     producer: Producer
@@ -60,16 +60,16 @@ class WorkerSetup:
     slept: list[float] = field(default_factory=list)
 
     def with_deps(self, **changes: Any) -> WorkerSetup:
-        """Return the same setup with other deps."""
+        """Return this setup with other dependencies."""
         return replace(self, deps=replace(self.deps, **changes))
 
     def with_kie(self, kie: KieApi, brake: AccountBrake | None = None) -> WorkerSetup:
-        """Return the same setup over another Kie, with one account there."""
+        """Return this setup with another Kie and one account."""
         brake = brake or AccountBrake(self.deps.scripts)
         return self.with_deps(accounts=KieAccountPool([KieAccount(DEFAULT_ACCOUNT, kie, brake)]))
 
     def with_settings(self, **changes: Any) -> WorkerSetup:
-        """Return the same setup with other settings."""
+        """Return this setup with other settings."""
         return self.with_deps(settings=self.deps.settings.model_copy(update=changes))
 
     async def enqueue(self, request: TextToImage | None = None, **options: Any) -> Job:
@@ -97,7 +97,7 @@ class WorkerSetup:
         return [(row["outcome"], row["provider_task_id"]) for row in rows]
 
     async def events(self, job: Job) -> list[str]:
-        """Return the names of what has happened to the job."""
+        """Return the names of the job's events."""
         rows = await self.sql("SELECT event FROM job_events WHERE job_id = $1 ORDER BY id", job.id)
         return [str(row["event"]) for row in rows]
 
@@ -123,7 +123,7 @@ class WorkerSetup:
             " WHERE state IN ('submitting', 'unknown', 'generating')",
             seconds,
         )
-        # What the store remembers of them is as old as before.
+        # The cache of the store would still have the old times.
         self.deps = replace(self.deps, store=JobStore(self.database))
 
     async def delivery_due_in_seconds(self, job_id: UUID, lane: Lane) -> float | None:
@@ -137,7 +137,7 @@ class WorkerSetup:
 async def open_worker_setup(
     settings: Settings, producer: Producer, database: Database, redis: ArqRedis
 ) -> AsyncIterator[WorkerSetup]:
-    """Open setup with one account of 100 credits."""
+    """Open a setup with one account of 100 credits."""
     await producer.billing.create_account("acme")
     await producer.billing.grant("acme", START, "for the test")
     clock, kie = FakeClock(), FakeKie()
@@ -186,7 +186,7 @@ async def listen(
 
 @asynccontextmanager
 async def running_lanes(deps: Dependencies) -> AsyncIterator[list[LeasedWorker]]:
-    """Run both lanes over these setup, as the service does."""
+    """Run all lanes with these dependencies, as the service does."""
     lanes = build_lanes(deps)
     tasks = [
         asyncio.create_task(forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes))

@@ -1,4 +1,4 @@
-"""What the measuring commands may be asked."""
+"""The arguments of the measuring commands."""
 
 from __future__ import annotations
 

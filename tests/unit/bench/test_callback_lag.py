@@ -1,4 +1,4 @@
-"""The figure P3a: what is made of the runs with callbacks."""
+"""The figure P3a, from the runs with callbacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of the runs of several rounds."""
+"""The figures from the runs of several rounds."""
 
 from __future__ import annotations
 

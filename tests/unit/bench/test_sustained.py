@@ -1,4 +1,4 @@
-"""The rate that a worker carries: how a trial is judged, who goes on, and what is written."""
+"""The rate that a worker carries: the result of a trial, the screening, and the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search for the highest rate that somebody carries."""
+"""The search for the highest rate that a target carries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ YES, NO, LATE = Outcome.CARRIED, Outcome.NOT_CARRIED, Outcome.NOT_OFFERED
 
 
 def tried_until(rounds: int, first: int, limit: Callable[[], float]) -> list[Tried]:
-    """Try as a measurement does somebody who carries what is at most the limit of that round."""
+    """Run the search for a target that carries every rate up to the limit of the round."""
     tried: list[Tried] = []
     for _ in range(rounds):
         rate = next_rate(tried) if tried else first

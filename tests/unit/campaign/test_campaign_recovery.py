@@ -1,4 +1,4 @@
-"""How soon jobs move again: what is measured, and what is set apart."""
+"""The recovery times of jobs: which are measured, and which are listed separately."""
 
 from __future__ import annotations
 

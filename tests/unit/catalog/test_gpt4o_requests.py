@@ -1,4 +1,4 @@
-"""What a request to `gpt-4o-image` may say, and the sentences that refuse the rest."""
+"""The fields of a request to `gpt-4o-image`, and the sentences that refuse all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client makes of broken connections, and that it never sends anything twice."""
+"""The outcomes of broken connections. The client never sends a request twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Create calls that go wrong: what is answered, and whether a task exists all the same."""
+"""Faults of create calls: the answer, and whether a task exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The waits of a failover campaign end at their deadline, and say what they waited for."""
+"""The waits of a failover campaign end at their deadline. The error names the condition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step returns or raises becomes a snooze or an end; nothing ever fails a delivery."""
+"""The result or error of a step becomes a snooze or an end. No delivery ever fails."""
 
 from __future__ import annotations
 

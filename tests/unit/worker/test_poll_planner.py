@@ -1,4 +1,4 @@
-"""What a worker learns from the ends it sees, and when it believes Kie's clock and progress."""
+"""What a worker learns from ends, and when it uses Kie's clock and progress."""
 
 from __future__ import annotations
 

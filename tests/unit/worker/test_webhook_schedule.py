@@ -1,4 +1,4 @@
-"""When a webhook is tried again and given up, and whose turn it is, by a clock of our own."""
+"""When a webhook is sent again or given up, and in which order, by a fake clock."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Bench:
     def take(
         self, endpoint: str, host: str | None = None, account_id: str | None = None
     ) -> float | None:
-        """Begin a request that does not end. Returns the wait where a limit is reached."""
+        """Begin a request that does not end. Returns the wait if a limit is reached."""
         try:
             self.held.enter_context(self._turn(endpoint, host, account_id))
         except ConcurrencyReached as full:

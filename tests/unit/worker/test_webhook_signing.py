@@ -1,4 +1,4 @@
-"""Signatures of webhooks: as the Standard Webhooks specification and its own library have them."""
+"""Signatures of webhooks agree with the Standard Webhooks specification and its library."""
 
 from __future__ import annotations
 
