@@ -166,6 +166,10 @@ class Billing:
         """Return every row of `pricing`."""
         return as_dicts(await self._database.fetch("list_prices"))
 
+    async def price_versions(self, key: tuple[str, str, int], limit: int) -> list[dict[str, Any]]:
+        """Return the versions of one price, newest first."""
+        return as_dicts(await self._database.fetch("list_price_versions", *key, limit))
+
     async def price_history(self, limit: int) -> list[dict[str, Any]]:
         """Return price versions, newest first."""
         return as_dicts(await self._database.fetch("list_price_history", limit))
@@ -200,10 +204,17 @@ class Billing:
         return await read_statement(self._database, account_id, since, until)
 
     async def statement_lines(
-        self, statement: Statement, *, after: int = 0, limit: int = DEFAULT_LIST_LIMIT
+        self,
+        statement: Statement,
+        *,
+        after: int = 0,
+        limit: int = DEFAULT_LIST_LIMIT,
+        newest_first: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return lines of a statement, oldest first, with an id above `after`."""
-        return await read_statement_lines(self._database, statement, after=after, limit=limit)
+        """Return lines of a statement, oldest first, with an id above `after`; or the newest."""
+        return await read_statement_lines(
+            self._database, statement, after=after, limit=limit, newest_first=newest_first
+        )
 
     async def statement_csv(self, statement: Statement) -> str:
         """Return all lines of a statement as CSV. Raises `InvalidRequest` if there are too many."""

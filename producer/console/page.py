@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -85,6 +86,11 @@ class PageCall:
         return self.visitor.caller.role is not Role.VIEWER or self.context.api.viewers_see_prompts
 
     @property
+    def now(self) -> datetime:
+        """The time at which the handler reads it."""
+        return datetime.now(UTC)
+
+    @property
     def url(self) -> str:
         """The path of the request with its query."""
         return self.request.path_qs
@@ -141,6 +147,8 @@ class Page:
     """Whether the response is a stream of events."""
     uses_plots: bool = False
     """Whether the page loads the scripts for plots."""
+    is_file: bool = False
+    """Whether the response is a file to download."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ Routes, navigation, roles, and the tests that try every page and action follow f
 
 from __future__ import annotations
 
-from producer.console.page import OPERATORS, VIEWERS, Action, Page
+from producer.console.page import ADMINS, OPERATORS, VIEWERS, Action, Page
 from producer.console.pages import (
     change_stream,
     job_actions,
@@ -13,6 +13,14 @@ from producer.console.pages import (
     jobs_page,
     overview_page,
     sessions_page,
+)
+from producer.console.pages.money import (
+    account_actions,
+    accounts_page,
+    audit_page,
+    margin_page,
+    price_change,
+    prices_page,
 )
 
 PAGES: tuple[Page, ...] = (
@@ -39,6 +47,63 @@ PAGES: tuple[Page, ...] = (
         title="Job",
         handler=job_page.show_job,
         section="jobs",
+    ),
+    Page(
+        name="prices",
+        path="/prices",
+        title="Prices",
+        nav="Prices",
+        icon="prices",
+        handler=prices_page.show_prices,
+    ),
+    Page(
+        name="price",
+        path="/prices/{model}/{task}/{quantity}",
+        title="Price",
+        handler=prices_page.show_price,
+        section="prices",
+        uses_plots=True,
+    ),
+    Page(
+        name="accounts",
+        path="/accounts",
+        title="Accounts",
+        nav="Accounts",
+        icon="accounts",
+        handler=accounts_page.show_accounts,
+    ),
+    Page(
+        name="account",
+        path="/accounts/{id}",
+        title="Account",
+        handler=accounts_page.show_account,
+        section="accounts",
+    ),
+    Page(
+        name="statement",
+        path="/accounts/{id}/statement.csv",
+        title="Statement",
+        handler=accounts_page.download_statement,
+        section="accounts",
+        is_file=True,
+    ),
+    Page(
+        name="margin",
+        path="/margin",
+        title="Margin",
+        nav="Margin",
+        icon="margin",
+        handler=margin_page.show_margin,
+        uses_plots=True,
+    ),
+    Page(
+        name="audit",
+        path="/audit",
+        title="Audit",
+        nav="Audit",
+        icon="audit",
+        handler=audit_page.show_audit,
+        roles=ADMINS,
     ),
     Page(
         name="sessions",
@@ -92,6 +157,41 @@ ACTIONS: tuple[Action, ...] = (
         title="Send a webhook again",
         roles=OPERATORS,
         handler=job_actions.replay_webhook,
+        section="jobs",
+    ),
+    Action(
+        name="change_price",
+        path="/prices/{model}/{task}/{quantity}/change",
+        title="Change a price",
+        roles=ADMINS,
+        handler=price_change.change_price,
+        form=price_change.ask_change,
+        section="prices",
+    ),
+    Action(
+        name="revoke_scheduled_price",
+        path="/scheduled-prices/{id}/revoke",
+        title="Revoke a scheduled change",
+        roles=ADMINS,
+        handler=prices_page.revoke_scheduled,
+        section="prices",
+    ),
+    Action(
+        name="grant_credits",
+        path="/accounts/{id}/grant",
+        title="Grant or adjust credits",
+        roles=ADMINS,
+        handler=account_actions.grant,
+        form=account_actions.ask_grant,
+        section="accounts",
+    ),
+    Action(
+        name="refund_job",
+        path="/jobs/{id}/refund",
+        title="Refund a job",
+        roles=ADMINS,
+        handler=account_actions.refund,
+        form=account_actions.ask_refund,
         section="jobs",
     ),
     Action(

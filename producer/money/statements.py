@@ -93,15 +93,21 @@ async def read_statement(
 
 
 async def read_statement_lines(
-    queries: Queries, statement: Statement, *, after: int, limit: int
+    queries: Queries,
+    statement: Statement,
+    *,
+    after: int = 0,
+    limit: int,
+    newest_first: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return the lines of a statement with an id above `after`, oldest first."""
+    """Return the lines of a statement with an id above `after`, oldest first, or the newest."""
     rows = await queries.fetch(
         "statement_lines",
         statement.account_id,
         max(statement.first_entry, after + 1),
         statement.end_entry,
         limit,
+        newest_first,
     )
     return as_dicts(rows)
 

@@ -45,7 +45,8 @@ SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
  GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: statement_lines
--- Oldest first. $1 account id, $2 first entry, $3 end entry, $4 limit.
+-- $1 account id, $2 first entry, $3 end entry, $4 limit, $5 whether the newest are wanted, newest first;
+-- otherwise the oldest, oldest first.
 SELECT entry.id, entry.created_at, entry.job_id, entry.balance_change AS credits, entry.balance_after,
        CASE WHEN entry.kind = 'adjustment' AND entry.job_id IS NOT NULL THEN 'refund'
             ELSE entry.kind END AS kind,
@@ -53,7 +54,7 @@ SELECT entry.id, entry.created_at, entry.job_id, entry.balance_change AS credits
   FROM ledger_entries AS entry LEFT JOIN pricing_history AS version ON version.id = entry.price_id
  WHERE entry.account_id = $1 AND entry.id >= $2 AND entry.id < $3
    AND entry.kind IN ('grant', 'adjustment', 'capture')
- ORDER BY entry.id LIMIT $4;
+ ORDER BY CASE WHEN $5::boolean THEN -entry.id ELSE entry.id END LIMIT $4;
 
 -- name: grant_to_account
 -- $1 id, $2 credits, $3 reason, $4 whether a debt is wanted, $5 who (JSON text).
@@ -87,6 +88,13 @@ SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by,
 -- $1 model, $2 task, $3 quantity.
 SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
   FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3;
+
+-- name: list_price_versions
+-- Newest first. $1 model, $2 task, $3 quantity, $4 limit.
+SELECT id, credits, provider_credits, lower(valid) AS valid_from, upper(valid) AS valid_to, changed_by,
+       reason
+  FROM pricing_history WHERE model = $1 AND task = $2 AND quantity = $3
+ ORDER BY lower(valid) DESC LIMIT $4;
 
 -- name: list_price_history
 -- Newest first. $1 limit.

@@ -17,7 +17,7 @@ from tests.browser.stocked_system import StockedSystem, stocked_system
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 SHOWN: list[Page | Action] = [
-    *(page for page in PAGES if not page.is_stream),
+    *(page for page in PAGES if not page.is_stream and not page.is_file),
     *(action for action in ACTIONS if action.form is not None),
 ]
 LOOKS: tuple[tuple[Theme, int], ...] = (("dark", 1440), ("light", 1440), ("light", 390))

@@ -77,7 +77,7 @@ class _Album:
     async def picture_pages(self, only: Sequence[str]) -> None:
         """Take a picture of each page in each look."""
         for page in page_table.PAGES:
-            if page.is_stream or (only and page.name not in only):
+            if page.is_stream or page.is_file or (only and page.name not in only):
                 continue
             for look in _LOOKS:
                 path = address_of(page, self._ids)

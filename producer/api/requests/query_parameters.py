@@ -26,6 +26,13 @@ def is_storable_text(text: str) -> bool:
     return "\0" not in text and (text.isascii() or not has_lone_surrogate(text))
 
 
+def read_credits(text: str, highest: int) -> Decimal | None:
+    """Return credits from 0 to `highest` with at most 2 decimals, or None for other texts."""
+    if _CREDITS.fullmatch(text) and Decimal(text) <= highest:
+        return Decimal(text)
+    return None
+
+
 class QueryParameters:
     """The query parameters of one request. Methods collect faults; `raise_faults` raises them."""
 
@@ -121,10 +128,11 @@ class QueryParameters:
         value = self._given.get(name)
         if value is None:
             return None
-        if _CREDITS.fullmatch(value) and Decimal(value) <= highest:
-            return Decimal(value)
-        self._refuse_number(name, value, f"a number from 0 to {highest:,}, with at most 2 decimals")
-        return None
+        credits = read_credits(value, highest)
+        if credits is None:
+            wanted = f"a number from 0 to {highest:,}, with at most 2 decimals"
+            self._refuse_number(name, value, wanted)
+        return credits
 
     def time(self, name: str) -> datetime | None:
         """Return the parameter as a time, or None if it is missing. A date is its start in UTC."""

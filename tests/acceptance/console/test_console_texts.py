@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
+from urllib.parse import quote
 
+from producer.actor import Actor
 from producer.console.page_table import ACTIONS, PAGES
 from producer.keys.key_store import KeyStore, Role
 from shared.domain import job_events
@@ -75,6 +79,22 @@ async def make_hostile_jobs(deployment: Deployment) -> dict[JobState, Job]:
     return jobs
 
 
+async def make_hostile_money(deployment: Deployment, charged: Job) -> None:
+    """Change, schedule and refund with a hostile reason by a hostile actor."""
+    billing, key = deployment.producer.billing, ("gpt-4o-image", "text-to-image", 1)
+    by = Actor(HOSTILE, via="cli", os_user=HOSTILE, origin=HOSTILE)
+    await billing.set_price(key, Decimal(9), reason=HOSTILE, actor=by)
+    await billing.price_changes.schedule(
+        key,
+        Decimal(8),
+        at=datetime.now(UTC) + timedelta(days=1),
+        reason=HOSTILE,
+        actor=by,
+    )
+    await billing.grant(charged.account_id, Decimal(5), HOSTILE, actor=by)
+    await billing.refund(charged.id, reason=HOSTILE, actor=by)
+
+
 async def end_with(
     setup: DatabaseSetup,
     jobs: Mapping[JobState, Job],
@@ -96,8 +116,14 @@ async def end_with(
 async def test_every_text_is_escaped_on_every_page(deployment: Deployment) -> None:
     jobs = await make_hostile_jobs(deployment)
     _, key = await KeyStore(deployment.database).create(Role.ADMIN, name=HOSTILE[:150])
-    paths = {path_of(page.path) for page in PAGES if not page.is_stream}
+    await make_hostile_money(deployment, jobs[JobState.SUCCEEDED])
+    shown = [page for page in PAGES if not page.is_stream and not page.is_file]
+    paths = {path_of(page.path) for page in shown}
     paths |= {path_of(action.path) for action in ACTIONS if action.form is not None}
+    account = quote(jobs[JobState.SUCCEEDED].account_id, safe="")
+    paths |= {f"/console/accounts/{account}{end}" for end in ("", "/grant")}
+    paths |= {f"/console/margin?by={group}" for group in ("model", "account")}
+    paths.add(f"/console/jobs/{jobs[JobState.SUCCEEDED].id}/refund")
     for job in jobs.values():
         paths |= {f"/console/jobs/{job.id}{end}" for end in ("", "/retry", "/cancel", "/resolve")}
     async with deployment.api() as api, browsing(api) as browser:

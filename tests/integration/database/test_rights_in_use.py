@@ -19,6 +19,7 @@ PROGRAMS = {"api": ("producer", "shared"), "worker": ("worker", "shared")}
 # Keys are billing's; the last only the demo asks, of servers of its own.
 NOT_THE_APIS = frozenset({"create_key", "revoke_key", "worker_is_connected"})
 OF_PRICING = frozenset({"get_price", "list_prices", "list_price_history"}) | {
+    "list_price_versions",
     *("change_price", "preview_price", "schedule_price", "unschedule_price", "list_scheduled"),
 }
 OF_BILLING = frozenset({"create_account", "get_account", "grant_to_account", "list_ledger"}) | {

@@ -1,0 +1,1 @@
+"""Pages of prices, accounts, the margin and the audit entries."""

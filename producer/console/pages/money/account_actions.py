@@ -1,0 +1,87 @@
+"""Grants credits to an account, and gives back what a job was charged."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from uuid import UUID
+
+from producer.actor import MAX_REASON_LENGTH
+from producer.api.requests.query_parameters import read_credits
+from producer.console.page import CONSOLE, PageCall, PageView, Redirect
+from producer.console.pages.money.accounts_page import account_path
+from producer.console.text_filters import format_credits
+from producer.jobs.job_mask import mask_job
+from shared.errors import Fault, InvalidRequest
+
+CREDITS_MAX = 1_000_000
+
+
+async def ask_grant(call: PageCall) -> PageView:
+    """Show the form of a grant or an adjustment."""
+    account = await call.billing.account(call.part("id"))
+    return PageView("money/grant.html", {"account": account, "reason_length": MAX_REASON_LENGTH})
+
+
+async def grant(call: PageCall) -> Redirect:
+    """Grant credits, or take them if negative."""
+    faults: list[Fault] = []
+    credits = _read_grant(call.form.get("credits", ""), faults)
+    reason = _read_reason(call, faults)
+    account = await call.billing.grant(
+        call.part("id"),
+        credits,
+        reason,
+        allow_debt=call.form.get("allow_debt") == "yes",
+        actor=call.actor,
+    )
+    verb = "granted" if credits > 0 else "taken"
+    notice = f"{format_credits(abs(credits))} credits were {verb}."
+    return Redirect(account_path(account.id), notice)
+
+
+async def ask_refund(call: PageCall) -> PageView:
+    """Show what the job was charged, and the form of a refund."""
+    job = await call.producer.get(call.part("id"))
+    details = await call.producer.job_details(job.id)
+    refunds = [entry for entry in details["entries"] if entry["kind"] == "adjustment"]
+    values = {
+        "job": job if call.sees_prompts else mask_job(job),
+        "refund": refunds[0] if refunds else None,
+        "reason_length": MAX_REASON_LENGTH,
+    }
+    return PageView("money/refund.html", values)
+
+
+async def refund(call: PageCall) -> Redirect:
+    """Give back what the job was charged, or a part of it, once."""
+    job = await call.producer.get(call.part("id"))
+    faults: list[Fault] = []
+    text = call.form.get("credits", "")
+    credits = read_credits(text, CREDITS_MAX) if text else None
+    if text and not credits:
+        faults.append(Fault("credits", "must be a number above 0, with at most 2 decimals"))
+    reason = _read_reason(call, faults)
+    entry = await call.billing.refund(UUID(str(job.id)), credits, reason=reason, actor=call.actor)
+    notice = f"{format_credits(entry['credits'])} credits were given back to {job.account_id}."
+    return Redirect(f"{CONSOLE}/jobs/{job.id}", notice)
+
+
+def _read_grant(text: str, faults: list[Fault]) -> Decimal:
+    try:
+        credits = Decimal(text)
+    except InvalidOperation:
+        credits = Decimal(0)
+    if not credits.is_finite() or not 0 < abs(credits) <= CREDITS_MAX:
+        wanted = f"must be a number from -{CREDITS_MAX:,} to {CREDITS_MAX:,}, not 0"
+        faults.append(Fault("credits", wanted))
+    return credits
+
+
+def _read_reason(call: PageCall, faults: list[Fault]) -> str:
+    """Return the reason. Raises `InvalidRequest` with the faults found so far, if any."""
+    reason = call.form.get("reason", "")
+    if not 1 <= len(reason) <= MAX_REASON_LENGTH:
+        faults.append(Fault("reason", f"say why, in 1 to {MAX_REASON_LENGTH} characters"))
+    if faults:
+        raise InvalidRequest(faults)
+    return reason

@@ -1,0 +1,152 @@
+"""The pages of accounts, the margin and the audit: figures, grants, refunds, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from producer.keys.key_store import Role
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from tests.acceptance.test_http_access import key_of
+from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.api_client import ApiClient
+from tests.support.console_client import ConsoleClient, browsing
+from tests.support.deployment import Deployment
+
+ACME = "/console/accounts/acme"
+
+
+@dataclass
+class AdminBrowser:
+    """An admin's browser beside a database with a charged job."""
+
+    deployment: Deployment
+    api: ApiClient
+    browser: ConsoleClient
+    setup: DatabaseSetup
+    charged: Job
+    prefix: str
+
+    async def text_of(self, path: str, status: int = 200) -> str:
+        """Return the HTML of a page."""
+        return (await self.browser.get(path)).expect(status)
+
+
+@pytest.fixture
+async def admin(deployment: Deployment) -> AsyncIterator[AdminBrowser]:
+    key = await key_of(deployment, Role.ADMIN)
+    setup = DatabaseSetup(deployment.database)
+    charged = await setup.job_in(JobState.SUCCEEDED)
+    async with deployment.api() as api, browsing(api, key) as browser:
+        yield AdminBrowser(deployment, api, browser, setup, charged, key[:15])
+
+
+async def test_accounts_are_listed_and_found(admin: AdminBrowser) -> None:
+    await admin.setup.open_account("bolt/2&co", 5)
+    text = await admin.text_of("/console/accounts")
+    assert "9,994" in text
+    assert 'href="/console/accounts/bolt%2F2%26co"' in text
+    assert "bolt/2&amp;co" in await admin.text_of("/console/accounts/bolt%2F2%26co")
+    assert (await admin.browser.get("/console/accounts?id=acme")).location == ACME
+    assert "no account has exactly this id" in await admin.text_of("/console/accounts?id=nobody")
+    assert "No more accounts" in await admin.text_of("/console/accounts?after=zzz")
+    await admin.text_of("/console/accounts/nobody", 404)
+
+
+async def test_credits_are_granted_and_adjusted_with_a_reason(admin: AdminBrowser) -> None:
+    grant = f"{ACME}/grant"
+    for fields, sentence in (
+        ({"credits": "x", "reason": "x"}, "must be a number"),
+        ({"credits": "0", "reason": "x"}, "must be a number"),
+        ({"credits": "1000001", "reason": "x"}, "must be a number"),
+        ({"credits": "5", "reason": " "}, "say why"),
+    ):
+        assert sentence in (await admin.browser.post(grant, fields)).expect(422)
+    done = await admin.browser.post(grant, {"credits": "5.5", "reason": "invoice 17"})
+    assert done.location == ACME
+    debt = {"credits": "-20000", "reason": "fraud"}
+    assert "cannot be taken without a debt" in (await admin.browser.post(grant, debt)).expect(409)
+    assert (await admin.browser.post(grant, {**debt, "allow_debt": "yes"})).location == ACME
+    text = await admin.text_of(ACME)
+    assert "invoice 17" in text
+    assert f"console:{admin.prefix}" in text
+    assert "-10,000.5" in text
+    assert await admin.setup.broken_books() == {}
+
+
+async def test_a_charge_is_refunded_once(admin: AdminBrowser) -> None:
+    refund = f"/console/jobs/{admin.charged.id}/refund"
+    assert "was charged 6 credits" in await admin.text_of(refund)
+    assert "say why" in (await admin.browser.post(refund, {"credits": "2"})).expect(422)
+    for credits in ("0", "-1", "x", "1.001"):
+        answer = await admin.browser.post(refund, {"credits": credits, "reason": "x"})
+        assert "must be a number above 0" in answer.expect(422)
+    too_much = await admin.browser.post(refund, {"credits": "7", "reason": "x"})
+    assert "at most the 6 credits" in too_much.expect(422)
+    done = await admin.browser.post(refund, {"reason": "blurred"})
+    assert done.location == f"/console/jobs/{admin.charged.id}"
+    assert "6 credits were given back to acme." in await admin.text_of(done.location)
+    again = await admin.browser.post(refund, {"reason": "blurred"})
+    assert "was refunded already" in again.expect(409)
+    assert "This job was refunded already" in await admin.text_of(refund)
+    uncharged = await admin.setup.job_in(JobState.FAILED)
+    assert "There is nothing to refund" in await admin.text_of(
+        f"/console/jobs/{uncharged.id}/refund"
+    )
+    assert await admin.setup.money() == (10_000, 0)
+    assert await admin.setup.broken_books() == {}
+
+
+async def test_the_statement_of_a_month_is_shown_and_downloaded(admin: AdminBrowser) -> None:
+    text = await admin.text_of(ACME)
+    assert "10,000" in text
+    assert str(admin.charged.id) in text
+    answer = await admin.browser.get(f"{ACME}/statement.csv")
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+    rows = list(csv.DictReader(io.StringIO(answer.expect(200))))
+    assert [(row["kind"], row["credits"]) for row in rows] == [
+        ("grant", "10000"),
+        ("capture", "-6"),
+    ]
+    assert "No line in this month" in await admin.text_of(f"{ACME}?month=2025-12")
+    for month in ("2025-13", "x", "1999-01"):
+        await admin.text_of(f"{ACME}?month={month}", 422)
+        await admin.text_of(f"{ACME}/statement.csv?month={month}", 422)
+
+
+async def test_the_margin_is_that_of_http(admin: AdminBrowser) -> None:
+    await admin.deployment.producer.billing.refund(admin.charged.id, reason="blurred")
+    for group in ("day", "model", "account"):
+        text = await admin.text_of(f"/console/margin?by={group}&days=7")
+        assert "loss -6" in text
+    assert "lowest margin first" in text
+    for query in ("by=week", "days=8", "days=x"):
+        await admin.text_of(f"/console/margin?{query}", 422)
+
+
+async def test_the_audit_shows_who_did_what_from_where(admin: AdminBrowser) -> None:
+    await admin.browser.post(f"{ACME}/grant", {"credits": "5", "reason": "invoice 17"})
+    text = await admin.text_of("/console/audit?act=credits_granted")
+    assert f"console:{admin.prefix}" in text
+    assert "invoice 17" in text
+    assert "127.0.0.1" in text
+    assert "9994 → 9999" in text
+    assert "No entry matches" in await admin.text_of("/console/audit?actor=nobody")
+    for query in ("act=theft", "job_id=x"):
+        assert 'aria-invalid="true"' in await admin.text_of(f"/console/audit?{query}", 422)
+
+
+async def test_viewers_see_money_and_change_nothing(admin: AdminBrowser) -> None:
+    key = await key_of(admin.deployment, Role.VIEWER)
+    async with browsing(admin.api, key) as viewer:
+        for path in ("/console/prices", "/console/accounts", ACME, "/console/margin"):
+            text = (await viewer.get(path)).expect(200)
+            assert "/change" not in text
+            assert "/grant" not in text
+        (await viewer.get("/console/audit")).expect(403)
