@@ -30,7 +30,6 @@ OF_CALLBACKS = [("POST", "/callbacks/kie/nobody"), ("POST", "/nowhere")]
 OF_THE_SIMULATOR = [
     ("POST", "/api/v1/gpt4o-image/generate"),
     ("GET", "/api/v1/gpt4o-image/record-info"),
-    ("POST", "/api/v1/gpt4o-image/download-url"),
     ("GET", "/api/v1/chat/credit"),
     ("POST", "/simulator/reset"),
 ]

@@ -17,7 +17,7 @@ from .control_routes import ControlRoutes
 from .fault_switch_parser import read_switches, with_switches
 from .fault_switches import FaultSwitches
 from .generate_route import answer_create
-from .other_routes import answer_credit, answer_download_url, answer_image
+from .other_routes import answer_credit, answer_image
 from .provider_state import Caller, SimulatedProvider
 from .record_info_route import answer_record_info
 from .request_record import RequestRecord, SeenRequest
@@ -26,7 +26,6 @@ from .simulator_config import SimulatorClocks, SimulatorConfig
 
 _GENERATE = "/api/v1/gpt4o-image/generate"
 _RECORD_INFO = "/api/v1/gpt4o-image/record-info"
-_DOWNLOAD_URL = "/api/v1/gpt4o-image/download-url"
 _CREDIT = "/api/v1/chat/credit"
 _IMAGES = "/images/"
 _CONTROL = "/simulator"
@@ -51,7 +50,6 @@ class Simulator:
         self._routes: dict[tuple[str, str], tuple[str, Route]] = {
             ("POST", _GENERATE): ("create", self._create),
             ("GET", _RECORD_INFO): ("poll", self._poll),
-            ("POST", _DOWNLOAD_URL): ("download_url", self._download_url),
             ("GET", _CREDIT): ("credit", self._credit),
         }
         # The low-level server: one dictionary look-up instead of a router and middlewares.
@@ -162,15 +160,11 @@ class Simulator:
         task_id = request.query.get("taskId", "")
         return answer_record_info(self._kie, _caller(request), task_id), task_id
 
-    async def _download_url(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
-        raw = await request.read()
-        return answer_download_url(self._kie, _caller(request), raw), ""
-
     async def _credit(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_credit(self._kie, _caller(request)), ""
 
     async def _image(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
-        return answer_image(self._kie, request.path, request.query.get("until", "")), ""
+        return answer_image(self._kie, request.path), ""
 
     async def _unknown(self, _request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return NOT_FOUND, ""

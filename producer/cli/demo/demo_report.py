@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +10,6 @@ from producer.cli.demo.demo_checks import MAX_POLLS_PER_SECOND
 from producer.cli.demo.demo_jobs import ACCOUNT
 from producer.cli.demo.demo_run import DemoResult
 from producer.cli.demo.simulator_record import FetchedImage
-from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png
 from producer.cli.display.console import build_table, styled_state
 from producer.cli.display.text_format import (
     command_text,
@@ -22,8 +19,6 @@ from producer.cli.display.text_format import (
     printable,
     state_text,
 )
-
-_PREVIEW_COLUMNS = 36
 
 
 def print_result(console: Console, result: DemoResult) -> None:
@@ -76,10 +71,6 @@ def _jobs_table(result: DemoResult) -> Table:
 
 
 def _print_image(console: Console, image: FetchedImage) -> None:
-    if console.is_terminal and console.color_system is not None and not console.no_color:
-        # If the image cannot be shown, the next line still describes it.
-        with suppress(UnreadablePicture):
-            console.print(miniature(read_png(image.content), _PREVIEW_COLUMNS))
     size = f"{len(image.content):,} bytes of {printable(image.content_type)}"
     console.print(f"the first image, fetched: {size}")
     console.print(f"  {printable(image.url)}", soft_wrap=True)

@@ -38,13 +38,11 @@ async def test_the_credit_is_a_float() -> None:
         assert answer.body == b'{"code":200,"msg":"success","data":999994.0}'
 
 
-async def test_a_download_address_leads_to_the_picture() -> None:
+async def test_a_result_url_leads_to_the_picture() -> None:
     async with calling_simulator() as kie:
         task_id = await kie.created_id()
         url = (await kie.finished(task_id))["response"]["resultUrls"][0]
-        body = f'{{"taskId":"{task_id}","url":"{url}"}}'.encode()
-        answer = await kie.call("POST", "/api/v1/gpt4o-image/download-url", body)
-        picture = await kie.call("GET", answer.json()["data"])
+        picture = await kie.call("GET", url)
         assert picture.headers["Content-Type"] == "image/png"
 
 
@@ -94,7 +92,6 @@ async def test_a_wrong_key_is_refused_everywhere() -> None:
         for method, path, body in (
             ("POST", "/api/v1/gpt4o-image/generate", b'{"prompt":"x","size":"1:1"}'),
             ("GET", "/api/v1/gpt4o-image/record-info?taskId=x", None),
-            ("POST", "/api/v1/gpt4o-image/download-url", b"{}"),
             ("GET", "/api/v1/chat/credit", None),
         ):
             answer = await kie.call(method, path, body, key="wrong")

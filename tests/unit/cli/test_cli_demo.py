@@ -15,11 +15,9 @@ from producer.cli.demo.demo_jobs import DEMO_JOBS, DemoJob, ExpectedCosts
 from producer.cli.demo.demo_processes import child_environ, demo_settings, ignored_settings
 from producer.cli.demo.demo_run import DemoResult
 from producer.cli.demo.simulator_record import FetchedImage, KieRecord
-from producer.cli.demo.terminal_image import UnreadablePicture, miniature, read_png
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from tests.support.example_jobs import example_job
-from worker.simulator.png_images import draw_picture
 
 NOW = datetime(2030, 1, 31, tzinfo=UTC)
 PRICES = tuple(map(Decimal, (6, 7, 8, 6, 7, 8, 7)))
@@ -115,17 +113,3 @@ def test_the_demos_children_see_no_setting_of_the_caller(
     assert {"database_url", "CHARGE_BASIS"}.isdisjoint(environ)
     assert environ["DARKROOM_HOME"] == str(tmp_path)
     assert environ["KIE_API_KEY"] == "sim"
-
-
-def test_a_simulated_image_is_shown_two_pixels_to_a_character() -> None:
-    content = draw_picture("a lighthouse", "3:2")
-    picture = read_png(content)
-    assert (picture.width, picture.height) == (240, 160)
-    lines = miniature(picture, 36).plain.splitlines()
-    assert [len(line) for line in lines] == [36] * 12
-
-
-@pytest.mark.parametrize("content", [b"", b"GIF89a", draw_picture("x", "1:1")[:60]])
-def test_anything_but_such_a_picture_is_refused(content: bytes) -> None:
-    with pytest.raises(UnreadablePicture):
-        read_png(content)

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.simulator.fake_kie import TEN_SECONDS, FakeKie, read
 from worker.simulator.fault_switch_parser import read_switches
 from worker.simulator.generate_route import CreateResult, answer_create
-from worker.simulator.other_routes import answer_credit, answer_download_url
+from worker.simulator.other_routes import answer_credit
 from worker.simulator.provider_state import Caller
 from worker.simulator.simulated_task import SimulatedTask
 from worker.simulator.simulator_config import SimulatorConfig
@@ -86,10 +86,8 @@ def test_another_accounts_task_is_as_unknown_as_none_at_all_and_that_is_counted(
     task = created(fake, FIRST)
     assert read(fake.poll(task.id, FIRST))["data"]["taskId"] == task.id
     assert read(fake.poll(task.id, SECOND)) == read(fake.poll("nobody", SECOND))
-    asked = orjson.dumps({"taskId": task.id, "url": "http://x"})
-    assert read(answer_download_url(fake.kie, SECOND, asked))["msg"] == "record is null"
     summary: Any = fake.kie.record.summary()
-    assert summary["polls"]["of_other_accounts"] == 2
+    assert summary["polls"]["of_other_accounts"] == 1
     assert summary["polls"]["arrived"] == 3
 
 

@@ -200,8 +200,8 @@ def test_images_can_expire_and_fail() -> None:
     task = fake.created()
     path = f"/images/{task.id}_1.png"
     fake.time.advance(69)
-    assert answer_image(fake.kie, path, "").http_status == 200
+    assert answer_image(fake.kie, path).http_status == 200
     fake.time.advance(1)
-    assert answer_image(fake.kie, path, "").http_status == 404
+    assert answer_image(fake.kie, path).http_status == 404
     fake.kie.faults = FakeKie(image_error_rate=1).kie.faults
-    assert answer_image(fake.kie, path, "").http_status == 503
+    assert answer_image(fake.kie, path).http_status == 503

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.simulator.fake_kie import CALLER, START_EPOCH, TEN_SECONDS, FakeKie, read
 from worker.simulator.durations import Durations
-from worker.simulator.other_routes import answer_credit, answer_download_url, answer_image
+from worker.simulator.other_routes import answer_credit, answer_image
 from worker.simulator.provider_state import Caller, SimulatedProvider
 from worker.simulator.simulator_config import SimulatorConfig
 
@@ -185,56 +185,18 @@ def test_a_reset_forgets_everything_and_restores_the_faults() -> None:
     assert read(fake.poll(task.id))["code"] == 422
 
 
-def test_a_download_address_is_good_for_twenty_minutes() -> None:
-    fake = FakeKie()
-    task = fake.created()
-    url = f"http://sim/images/{task.id}_1.png"
-    body = b'{"taskId":"%s","url":"%s"}' % (task.id.encode(), url.encode())
-    assert read(answer_download_url(fake.kie, CALLER, body))["msg"].endswith("is not success")
-    fake.time.advance(10)
-    address = read(answer_download_url(fake.kie, CALLER, body))["data"]
-    assert address.startswith(url)
-    until = address.rpartition("=")[2]
-    path = f"/images/{task.id}_1.png"
-    fake.time.advance(1200)
-    assert answer_image(fake.kie, path, until).http_status == 200
-    fake.time.advance(1)
-    assert answer_image(fake.kie, path, until).http_status == 403
-
-
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        (b"{", "not valid JSON"),
-        (b"[]", "not valid JSON"),
-        (b'{"imageUrl":"x"}', "taskId and url are required"),
-        (b'{"taskId":"nobody","url":"x"}', "record is null"),
-    ],
-)
-def test_wrong_download_requests_are_distinguished(body: bytes, told: str) -> None:
-    assert told in read(answer_download_url(FakeKie().kie, CALLER, body))["msg"]
-
-
-def test_a_foreign_url_has_no_download_address() -> None:
-    fake = FakeKie()
-    task = fake.created()
-    fake.time.advance(10)
-    body = b'{"taskId":"%s","url":"http://elsewhere/a.png"}' % task.id.encode()
-    assert read(answer_download_url(fake.kie, CALLER, body))["msg"] == "url is wrong"
-
-
 def test_images_exist_only_once_the_task_has_succeeded() -> None:
     fake = FakeKie()
     task = fake.created(nVariants=2)
-    assert answer_image(fake.kie, f"/images/{task.id}_1.png", "").http_status == 404
+    assert answer_image(fake.kie, f"/images/{task.id}_1.png").http_status == 404
     fake.time.advance(10)
     statuses = [
-        answer_image(fake.kie, f"/images/{task.id}_{number}.png", "").http_status
+        answer_image(fake.kie, f"/images/{task.id}_{number}.png").http_status
         for number in (0, 1, 2, 3)
     ]
     assert statuses == [404, 200, 200, 404]
-    assert answer_image(fake.kie, "/images/nobody_1.png", "").http_status == 404
-    assert answer_image(fake.kie, "/images/../secret", "").http_status == 404
+    assert answer_image(fake.kie, "/images/nobody_1.png").http_status == 404
+    assert answer_image(fake.kie, "/images/../secret").http_status == 404
 
 
 def test_a_row_of_the_record_has_every_fact_about_a_task() -> None:
