@@ -2,9 +2,9 @@
 
 Run with `python -m bench.overview [--ended 1000000] [--queued 100000]`: fills an embedded Postgres
 with jobs by SQL, with all their rows, and times the overview and each of its statements, the
-history, the list of jobs with each filter, the page of a job, and the statement that samples the
-history. Each is called as the API or the worker calls it, one after the other, on a machine that
-does nothing else.
+history, the list of jobs with each filter, the page of a job, each page of the console as the API
+serves it, and the statement that samples the history. Each is called as the API or the worker calls
+it, one after the other, on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
 from uuid import UUID
 
+import aiohttp
+from pydantic import SecretStr
+
 from bench.scaling.history_databases import LARGE, Size, create_history_database
+from producer.api import serving_api
 from producer.client import Producer
+from producer.console.page import CONSOLE, Action, Page
+from producer.console.page_table import ACTIONS, PAGES
 from producer.jobs.job_filter import JobFilter
 from producer.monitoring.overview import OverviewReader
 from shared.adapters.monitoring.alert_monitor import read_alerts
@@ -88,6 +95,7 @@ async def main() -> None:
         await _print_timings("history", histories)
         await _print_timings("list of jobs, 50 rows", await _lists(producer, database))
         await _print_timings("page of a job", {"job and details": await _job_page(producer)})
+        await _print_console_timings(servers, producer)
         await _print_plans(database)
 
 
@@ -154,6 +162,37 @@ async def _job_page(producer: Producer) -> Read:
         await producer.job_details(newest.id)
 
     return read
+
+
+async def _print_console_timings(servers: Servers, producer: Producer) -> None:
+    """Print what `Server-Timing` says of each page: the time from the request to its response."""
+    (newest,) = await producer.list(where=JobFilter(state="failed"), limit=1)
+    shown: list[Page | Action] = [page for page in PAGES if not page.is_stream]
+    shown += [action for action in ACTIONS if action.form is not None]
+    paths = {one.name: one.path.replace("{id}", str(newest.id)) for one in shown}
+    known = {name: path for name, path in paths.items() if "{" not in path}
+    settings = Settings(
+        database_url=SecretStr(servers.database_url),
+        redis_url=SecretStr(servers.redis_url or ""),
+        api_port=0,
+    )
+    print("\npages of the console, on the server")
+    async with (
+        serving_api(settings) as addresses,
+        aiohttp.ClientSession(f"http://{addresses[0]}") as session,
+    ):
+        for name, path in known.items():
+            timings = [await _server_seconds(session, CONSOLE + path) for _ in range(TIMES + 1)]
+            print(f"  {name:28} {_milliseconds(timings[1:])}")
+    if skipped := sorted(set(paths) - set(known)):
+        print(f"  not measured: {', '.join(skipped)}")
+
+
+async def _server_seconds(session: aiohttp.ClientSession, path: str) -> float:
+    async with session.get(path) as response:
+        if response.status != HTTPStatus.OK:
+            raise RuntimeError(f"{path} answers {response.status}: {await response.text()}")
+        return float(response.headers["Server-Timing"].partition("dur=")[2]) / 1000
 
 
 async def _print_history_cost(database: Database) -> None:
