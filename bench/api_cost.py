@@ -1,4 +1,4 @@
-"""What `POST /v1/jobs` costs beside the Python client, and how soon it answers under load.
+"""The CPU cost of `POST /v1/jobs` compared with the Python client, and its latency under load.
 
 `python -m bench.api_cost`. First the CPU of one enqueue: of the API process per POST, and of a
 process that calls `Producer.enqueue` as often, both on the same loop and eight at a time, in
@@ -59,7 +59,7 @@ async def main(rounds: int, jobs: int, per_second: int, seconds: int) -> None:
 
 
 async def open_accounts(servers: Servers) -> None:
-    """Open rich accounts."""
+    """Create accounts with many credits."""
     async with Producer.connect_to(servers) as producer:
         for account in ACCOUNTS:
             await producer.billing.create_account(account)
@@ -70,7 +70,7 @@ async def open_accounts(servers: Servers) -> None:
 async def api_process(
     environ: dict[str, str],
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """Run the API in a process of its own; yields it with its URL."""
+    """Run the API in a separate process. Yields the process and its URL."""
     environ = {**environ, "API_PORT": "0", "LOG_LEVEL": "INFO", "LOG_FORMAT": "json"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "producer", "api"), env=environ, stderr=asyncio.subprocess.PIPE
@@ -90,7 +90,7 @@ async def api_process(
 
 @asynccontextmanager
 async def worker_process(servers: Servers, environ: dict[str, str]) -> AsyncIterator[None]:
-    """Run a simulator and a worker beside the API, without Kie's account limit."""
+    """Run a simulator and a worker with the API, without Kie's account limit."""
     assert servers.embedded is not None
     arguments = ["--creates-per-10-seconds", "0", "--duration", "5"]
     kie = servers.embedded.ensure_process(
@@ -145,7 +145,7 @@ async def compare(
 
 
 async def client_microseconds(environ: dict[str, str], jobs: int) -> float:
-    """Return the CPU per `enqueue`, measured in a process of its own after a warm-up."""
+    """Return the CPU per `enqueue`, measured in a separate process after a warm-up."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.api_cost", "--client", str(jobs)),
         env=environ,
@@ -156,7 +156,7 @@ async def client_microseconds(environ: dict[str, str], jobs: int) -> float:
 
 
 async def be_the_client(jobs: int) -> None:
-    """Enqueue so many jobs and print the microseconds of CPU per call."""
+    """Enqueue that many jobs, and print the microseconds of CPU per call."""
     numbers = count()
     async with Producer.connect() as producer:
 
@@ -171,7 +171,7 @@ async def be_the_client(jobs: int) -> None:
 
 
 async def post_many(session: aiohttp.ClientSession, jobs: int) -> None:
-    """POST so many jobs, eight at a time."""
+    """POST that many jobs, eight at a time."""
 
     async def post() -> None:
         async with session.post("/v1/jobs", json=body(ACCOUNTS[0])) as answer:
@@ -191,7 +191,7 @@ def body(account_id: str) -> dict[str, object]:
 
 
 async def many(act: Callable[[], Awaitable[None]], times: int) -> None:
-    """Do it so many times, eight at a time."""
+    """Call it that many times, eight at a time."""
     left = iter(range(times))
 
     async def go_on() -> None:
@@ -212,7 +212,7 @@ async def press(
     per_second: int,
     seconds: int,
 ) -> None:
-    """Send POSTs at fixed moments, late or not, and print how soon they were answered."""
+    """Send POSTs at fixed times, and print their latencies."""
     took: list[float] = []
     loop = asyncio.get_running_loop()
 
@@ -220,7 +220,7 @@ async def press(
         async with session.post("/v1/jobs", json=body(account_id)) as answer:
             await answer.read()
             assert answer.status == 202
-        # From the moment it was due: a queue before the door counts.
+        # From the time it was due, so the time in the client's queue counts.
         took.append(1000 * (loop.time() - due))
 
     async def keep_on(for_seconds: int) -> None:
@@ -239,7 +239,7 @@ async def press(
     busy = (cpu_seconds(api_pid) - before) / seconds
     quantiles = statistics.quantiles(sorted(took), n=1000)
     print(
-        f"{len(took)} POSTs at {per_second}/s, accounts: {len(accounts)}, a worker beside it:"
+        f"{len(took)} POSTs at {per_second}/s, accounts: {len(accounts)}, with a worker:"
         f" p50 {quantiles[499]:.1f} ms, p95 {quantiles[949]:.1f} ms, p99 {quantiles[989]:.1f} ms,"
         f" max {max(took):.1f} ms;"
         f" the API used {100 * busy:.0f} % of a core"

@@ -91,7 +91,7 @@ async def silent_receiver(_: BenchDeployment, producer: Producer) -> AsyncIterat
 
 @asynccontextmanager
 async def bad_row(deployment: BenchDeployment, producer: Producer) -> AsyncIterator[None]:
-    """The request of one queued job has a number that nobody can read."""
+    """The request of one queued job has a number that cannot be read."""
     job = await producer.enqueue(order_for(TROUBLE, 0.1).request, account_id=TROUBLE)
     session = await asyncpg.connect(deployment.servers.database_url)
     await session.execute("UPDATE jobs SET request = '{\"n\": 1e400}' WHERE id = $1", job.id)

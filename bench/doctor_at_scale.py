@@ -1,4 +1,4 @@
-"""How long the doctor and the first screen take on a large database.
+"""The duration of the doctor and of the queue snapshot on a large database.
 
 Run with `python -m bench.doctor_at_scale [--jobs 1000000]`: fills an embedded Postgres with ended
 jobs and their books, written by SQL alone, and times every invariant and the queue's snapshot.
@@ -78,7 +78,7 @@ async def main() -> None:
 
 
 async def fill(database: Database, jobs: int) -> None:
-    """Write the jobs and their books."""
+    """Write the jobs and their ledger entries."""
     async with database.pool.acquire() as connection:
         for statement in _FILL.strip().split(";\n"):
             sized = statement.replace("$1", str(jobs)).replace("$2", str(ACCOUNTS))
@@ -86,7 +86,7 @@ async def fill(database: Database, jobs: int) -> None:
 
 
 async def measure(database: Database) -> None:
-    """Time each invariant, and the first screen."""
+    """Time each invariant, and the queue snapshot."""
     begun_at = last_at = time.monotonic()
     async for finding in check_invariants(database):
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""`python -m bench.idle_worker`: what a worker costs while there is nothing to do.
+"""`python -m bench.idle_worker`: the cost of an idle worker.
 
 Prints processor time, memory, and what the worker asks of Redis and Postgres, over one minute.
 """

@@ -1,4 +1,4 @@
-"""How long the operator's pages take with 1,000,000 jobs, and what the history of the queue costs.
+"""The duration of the operator's pages with 1,000,000 jobs, and the cost of the queue's history.
 
 Run with `python -m bench.overview [--ended 1000000] [--queued 100000]`: fills an embedded Postgres
 with jobs by SQL, with all their rows, and times the overview and each of its statements, the
@@ -85,7 +85,7 @@ async def main() -> None:
         await _print_history_cost(database)
         async with connect_redis(servers.redis_url, connections=4) as redis:
             alerts = partial(read_alerts, database, redis, ACCOUNTS)
-            # A clock that advances by a second at each look: no read is taken from the cache.
+            # A clock that advances by a second at each read, so that no read uses the cache.
             reader = OverviewReader(database, redis, ACCOUNTS, alerts, monotonic=count().__next__)
             await _print_timings("overview", {"the whole overview": reader.read})
             await _print_timings("of it", _statements(database, alerts))
@@ -232,7 +232,7 @@ def _milliseconds(seconds: list[float]) -> str:
 
 
 async def _print_plans(database: Database) -> None:
-    """Say which statements go through the whole table of jobs."""
+    """Print the statements that scan the whole table of jobs."""
     print("\nsequential scans of jobs")
     for name, arguments in (("queue_snapshot", (300.0,)), ("day_totals", ())):
         text = await database.pool.fetchval(f"EXPLAIN (FORMAT JSON) {get_query(name)}", *arguments)

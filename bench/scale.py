@@ -1,4 +1,4 @@
-"""`python -m bench.scale`: measures how Darkroom grows, and with `--write` puts it on the page."""
+"""`python -m bench.scale`: measures how Darkroom scales. `--write` writes the page."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _SHORT_TASKS = (
     "--sigma",
     "0.35",
 )
-"""For the workers: so short that the last task's end is no great part of the whole."""
+"""The task time for the workers: short, so that the last task's end has little effect."""
 
 
 def main() -> int:
-    """Measure, print, and write where asked; 1 where it was ended."""
+    """Measure, print, and write if requested. Return 1 if it was interrupted."""
     options = read_scale_options(sys.argv[1:])
     try:
         asyncio.run(_measure(options))

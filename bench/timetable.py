@@ -39,7 +39,7 @@ _HEAD = ("completion times", "timetable", "polls", "p50 s", "p95 s", "p99 s", "p
 
 
 def main() -> int:
-    """Measure and print; 0 always, figures fail nothing."""
+    """Measure and print. Returns 0: figures cannot fail."""
     options = _read_command_line(sys.argv[1:])
     worlds = [*MAIN, *([recorded(options.recorded)] if options.recorded else [])]
     rows = [row for world in worlds for row in _compare(world, options)]
@@ -78,7 +78,7 @@ def _describe(options: Namespace) -> str:
 def _compare(
     world: DurationModel, options: Namespace, *, brief: bool = False
 ) -> Iterable[Sequence[str]]:
-    """Yield the rows of one world; everybody goes through the same tasks."""
+    """Yield the rows of one world. All timetables have the same tasks."""
     warm = min(WARM_UP_TASKS, options.tasks // 2)
     tasks = options.tasks + warm
     advice = simulate(world, KieAdvicePolicy(), tasks, options.seed)

@@ -2,7 +2,7 @@
 """The pipeline on stock arq, as https://arq-docs.helpmanual.io advises.
 
 A submit enqueues the poll for later; a poll that finds the task still generating raises `Retry`.
-`max_tries` is raised for the poll, for else its fifth look would be its last.
+`max_tries` is raised for the poll, otherwise the fifth poll would be the last.
 
 Tuned: `max_jobs` 100, `poll_delay` 0.01 s, `queue_read_limit` 2000, no results kept, uvloop.
 """

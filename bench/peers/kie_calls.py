@@ -1,4 +1,4 @@
-"""The two calls of Kie that a hand-made pipeline makes. Runs in every peer's environment."""
+"""The two calls to Kie of a hand-written pipeline. Runs in every peer's environment."""
 
 from __future__ import annotations
 

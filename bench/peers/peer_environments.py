@@ -1,4 +1,4 @@
-"""An environment for each peer, because their redis pins clash: installed when first needed.
+"""A separate environment for each peer, because their redis pins conflict. Installed when needed.
 
 They lie in `.darkroom-peers/` of the project, which git ignores. What is installed is pinned with
 hashes in `bench/peers/requirements/`; from where is up to this machine's own configuration.
@@ -24,16 +24,16 @@ _NOT_OURS = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH", "UV_PROJECT", "UV_PROJEC
 
 
 class PeerUnavailableError(Exception):
-    """A peer's environment could not be installed; the message has the last words of the tool."""
+    """A peer's environment could not be installed. The message has the end of the tool's output."""
 
 
 def peers() -> tuple[str, ...]:
-    """Return the peers that there are requirements for, in the order of their names."""
+    """Return the peers that have requirements, in the order of their names."""
     return tuple(sorted(path.stem for path in REQUIREMENTS.glob("*.txt")))
 
 
 def python_of(peer: str) -> Path:
-    """Return the interpreter of the peer's environment, which is installed first where it lacks.
+    """Return the interpreter of the peer's environment, which is installed first if it is missing.
 
     Raises PeerUnavailableError.
     """
@@ -51,7 +51,7 @@ def python_of(peer: str) -> Path:
 
 
 def version_of(peer: str) -> str:
-    """Return what is pinned for the peer itself: the first requirement of its name."""
+    """Return the pinned requirement of the peer's library."""
     for line in (REQUIREMENTS / f"{peer}.txt").read_text("utf-8").splitlines():
         name, _, rest = line.partition("==")
         if name.partition("[")[0] == peer:
@@ -89,7 +89,7 @@ def _uvs() -> list[str]:
 
 
 def _run(arguments: Sequence[str], extra: dict[str, str]) -> str:
-    """Return nothing where it went well, else the end of what it said."""
+    """Return None if the tool succeeded, else the end of its output."""
     environ = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
     done = subprocess.run(
         list(arguments),

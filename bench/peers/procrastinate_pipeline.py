@@ -32,7 +32,7 @@ TUNED: dict[str, Any] = {
 app = App(
     connector=PsycopgConnector(
         conninfo=SETTING.database_url,
-        # Beside the tables of the jobs, which are made anew for each run.
+        # Apart from the tables of the jobs, which are created again for each run.
         kwargs={"options": "-c search_path=peers"},
         min_size=4,
         max_size=20,
@@ -69,7 +69,7 @@ async def look_after(seconds: float, number: int, task_id: str) -> None:
 
 
 async def work() -> None:
-    """Make the tables of the library where they lack, and run the worker."""
+    """Create the tables of the library if they are missing, and run the worker."""
     async with app.open_async(), open_job_table(SETTING) as job_table, open_kie(SETTING) as kie:
         resources.update(job_table=job_table, kie=kie)
         try:

@@ -2,7 +2,7 @@
 """The pipeline on streaQ, as https://streaq.readthedocs.io advises.
 
 A submit enqueues the poll with a delay; a poll that finds the task still generating raises
-`StreaqRetry`. `max_tries` is lifted for the poll, for else its third look would be its last.
+`StreaqRetry`. `max_tries` is lifted for the poll, otherwise the third poll would be the last.
 
 Tuned: `concurrency` 100, results not kept (`ttl` 0), task logs off (`silent`), uvloop.
 """

@@ -1,4 +1,4 @@
--- What a hand-made pipeline keeps in Postgres: its jobs, and the money. Made anew for each run.
+-- The tables of a hand-written pipeline: its jobs and its money. Created again for each run.
 DROP SCHEMA IF EXISTS peers CASCADE;
 CREATE SCHEMA peers;
 

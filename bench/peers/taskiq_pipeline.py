@@ -4,7 +4,7 @@
 Delays need a schedule source and a scheduler beside the worker. It runs here as a process of its
 own, whose processor time is not counted: a kindness. It ticks once a second.
 
-Tuned: 200 tasks at once, no result backend, the scheduler looks for updates every second, uvloop.
+Tuned: 200 tasks at once, no result backend, the scheduler checks for updates every second, uvloop.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ async def look_after(seconds: float, number: int, task_id: str) -> None:
 
 
 async def work() -> None:
-    """Run the worker until it is cancelled, with a scheduler beside it."""
+    """Run the worker until it is cancelled, together with a scheduler."""
     async with AsyncExitStack() as stack:
         resources["book"] = await stack.enter_async_context(open_job_table(SETTING))
         resources["kie"] = await stack.enter_async_context(open_kie(SETTING))

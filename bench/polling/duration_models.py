@@ -36,7 +36,7 @@ MAIN = (
     DurationModel("heavy tail (from 20 s)", lambda random, _: _HEAVY.draw(random)),
     DurationModel("drifting (20 to 80 s)", _drifting),
 )
-"""What P3b names, from the simulated Kie's own shapes, and a slow drift."""
+"""The distributions of P3b: those of the simulated Kie, and a slow drift."""
 
 OTHERS = (
     DurationModel(
@@ -61,7 +61,7 @@ OTHERS = (
 
 
 def recorded(path: Path) -> DurationModel:
-    """Return the world of a file of seconds, one per line, taken in turn and over again.
+    """Return the world of a file of seconds, one per line, used in a cycle.
 
     Raises ValueError where a line is no positive number.
     """

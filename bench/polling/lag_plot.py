@@ -38,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One distribution: the curve over all trade-offs, the one that is the default, the others."""
+    """One distribution: the curve over all trade-offs, the default, and the others."""
 
     title: str
     curve: Sequence[Point]

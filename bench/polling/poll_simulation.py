@@ -1,9 +1,9 @@
-"""Many tasks under one timetable of polls, in simulated time: what was asked, and how late.
+"""Many tasks under one timetable of polls, in simulated time: the number of polls, and the lags.
 
 A poll is sent, Kie decides half a round trip later what to say, and the answer is settled when it
 is there. Tasks come as fast as Kie's account limit lets them, at random moments. What is learned
 is learned in that order: from tasks that have been found done, every few seconds, and used by the
-next decision about tasks that are already under way.
+next decision about tasks that are already running.
 """
 
 from __future__ import annotations
@@ -35,42 +35,42 @@ _KIND = TaskKind("gpt-4o-image", "text-to-image", 1)
 
 @dataclass(frozen=True, slots=True)
 class DurationModel:
-    """How long the n-th task takes, and what Kie tells about it."""
+    """The durations of tasks, and the progress and end time that Kie reports."""
 
     name: str
     draw: Callable[[Random, float], float]
-    """Seconds of a task; told the share of all tasks that came before it."""
+    """Seconds of a task. The argument is the share of all tasks that came before it."""
     progress: Callable[[float, float], float] = lambda seconds, elapsed: 0.0
     """0 to 1, of a task of so many seconds after so many."""
     said: Callable[[float], float | None] = lambda seconds: seconds
-    """When it was done as Kie says it; None: Kie does not say."""
+    """The end time that Kie reports, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedTask:
-    """One task: how often it was asked about, and how long after its end it was settled."""
+    """One task: the number of its polls, and the time from its end to its settlement."""
 
     polls: int
     lag_seconds: float
 
 
 class PollPolicy(Protocol):
-    """A timetable under measurement; times are seconds since the task id."""
+    """A measured timetable. Times are seconds since the task id."""
 
     def first(self) -> float:
-        """Return when to look first."""
+        """Return the time of the first poll."""
         ...
 
     def again(self, number: int, elapsed: float, progress: float) -> float:
-        """Return how long to wait after an answer that came now."""
+        """Return the time to wait after an answer."""
         ...
 
     def found(self, number: int, elapsed: float, said: float | None) -> None:
-        """Learn from an end."""
+        """Record an end."""
         ...
 
     def tick(self, now: float) -> None:
-        """Note the time of the simulated day."""
+        """Set the time of the simulated day."""
         ...
 
 
@@ -102,7 +102,7 @@ class UnlearnedPolicy(KieAdvicePolicy):
 
 
 class Learned:
-    """Darkroom's timetable, which begins without experience and shares it as workers do."""
+    """Darkroom's timetable, which begins without experience, and shares it like workers."""
 
     def __init__(self, seed: int, poll_cost_in_lag_seconds: float) -> None:
         self._timetable = PollPlanner(poll_cost_in_lag_seconds)
@@ -147,7 +147,7 @@ def simulate(
     for number in range(tasks):
         now += arrivals.expovariate(TASKS_PER_SECOND)
         started.append(now)
-        # No task outlasts the deadline, which every timetable ends with a look.
+        # No task outlasts the deadline, which every timetable ends with a poll.
         seconds.append(min(world.draw(durations, number / tasks), DEADLINE_SECONDS - 1))
         heappush(schedule, (now, -number - 1))
     polls = [0] * tasks
@@ -174,7 +174,7 @@ def simulate(
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a timetable comes to over many tasks."""
+    """The figures of a timetable over many tasks."""
 
     polls: float
     p50_seconds: float

@@ -34,12 +34,12 @@ from shared.kie_accounts import DEFAULT_ACCOUNT
 from worker.recovery.reconciler import PAGE_LENGTH
 
 TOGETHER = 10
-"""Jobs in one statement of a move; so many come together at a busy worker."""
+"""Jobs in one statement of a move, as at a busy worker."""
 TIMES = 20
-"""How often each statement is run in a round; its cost is the median."""
+"""The runs of each statement in a round. Its cost is their median."""
 _PAGE = 50
 _RECONCILED = 1_000
-"""Rows of a reconciler's page: as many as the small database has. In earnest `PAGE_LENGTH`."""
+"""Rows of a reconciler's page: as many as the small database has. A worker uses `PAGE_LENGTH`."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _LOWEST_ID = UUID(int=0)
 
@@ -56,13 +56,13 @@ assert _RECONCILED <= PAGE_LENGTH
 
 @dataclass(slots=True)
 class StatementCosts:
-    """Seconds of every statement, by its name: one median per round, the same round in both."""
+    """Seconds of every statement by name: one median per round, for both databases."""
 
     small: dict[str, list[float]] = field(default_factory=dict)
     large: dict[str, list[float]] = field(default_factory=dict)
 
     def ratio(self, name: str) -> Spread:
-        """Return what it costs in the large database in terms of the small one, over the rounds."""
+        """Return the cost in the large database ÷ in the small one, over the rounds."""
         pairs = zip(self.large[name], self.small[name], strict=True)
         return spread([large / small for large, small in pairs])
 
@@ -119,7 +119,7 @@ def _guard(event: type[job_events.Event]) -> tuple[list[str], str, str]:
 
 
 async def _move(database: Database, watch: _Stopwatch) -> None:
-    """Enqueue some jobs, and take as many of the oldest to their ends."""
+    """Enqueue some jobs, and end as many of the oldest."""
     book = JobRepository(database)
     request = TextToImage(prompt="one more", aspect_ratio="1:1")
     async with watch.timing("enqueue"):
@@ -166,7 +166,7 @@ def _expect(rows: Sequence[asyncpg.Record], ids: Sequence[UUID]) -> None:
 
 
 def _reads(database: Database, account: str) -> dict[str, Callable[[], Awaitable[Any]]]:
-    """Return what is read, by name; every list fills its page in both databases."""
+    """Return the reads by name. Every list fills its page in both databases."""
     book = JobRepository(database)
     own = JobFilter(account_id=account)
     own_successes = JobFilter(account_id=account, state=JobState.SUCCEEDED)

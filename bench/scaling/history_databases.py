@@ -1,4 +1,4 @@
-"""Two databases side by side: one with a small history, one with a large one."""
+"""Two databases, one with a small and one with a large history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 1_800.0
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much a database holds."""
+    """The size of a database."""
 
     ended: int
     queued: int
@@ -32,7 +32,7 @@ class Size:
 
 
 SMALL = Size(ended=1_000, queued=1_000, accounts=10)
-"""A page of any list is full here too: equal work, however large the rest."""
+"""Enough for a full page of any list, so that both databases do equal work."""
 LARGE = Size(ended=1_000_000, queued=100_000, accounts=1_000)
 
 

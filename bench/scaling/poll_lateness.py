@@ -1,4 +1,4 @@
-"""How late a worker's polls were, out of the histogram on its `/metrics`: pure."""
+"""Reads the lateness of a worker's polls from the histogram on its `/metrics`. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METRIC = "darkroom_poll_lateness_seconds"
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """Polls by how late they were sent; `polls` of each bucket hold those of the ones before."""
+    """Polls by lateness. `polls` of each bucket includes the buckets before."""
 
     edges: tuple[float, ...]
     polls: tuple[float, ...]
@@ -22,18 +22,18 @@ class Lateness:
 
     @property
     def count(self) -> int:
-        """How many polls were sent."""
+        """The number of polls sent."""
         return int(self.polls[-1]) if self.polls else 0
 
     def since(self, before: Lateness) -> Lateness:
-        """Return what was added since an earlier look at the same worker."""
+        """Return the polls since an earlier reading of the same worker."""
         if self.edges != before.edges:
             raise ValueError(f"the buckets differ: {self.edges} and {before.edges}")
         added = tuple(now - then for now, then in zip(self.polls, before.polls, strict=True))
         return Lateness(self.edges, added, self.seconds - before.seconds)
 
     def share_within(self, seconds: float, unsent: int = 0) -> float:
-        """Return which share of all polls was sent within that time, which must be an edge.
+        """Return the share of polls sent within that time, which must be an edge.
 
         `unsent` are polls that were due before that time and had not been sent at the end.
         """
@@ -43,7 +43,7 @@ class Lateness:
         return self.polls[self.edges.index(seconds)] / whole if whole else 1.0
 
     def percentile(self, percent: float) -> float:
-        """Return the lateness that so many per cent kept within, even inside of its bucket."""
+        """Return a percentile of the lateness, interpolated within its bucket."""
         wanted = self.count * percent / 100
         if not wanted:
             return 0.0
@@ -57,7 +57,7 @@ class Lateness:
 
 
 def read_lateness(metrics: str) -> Lateness:
-    """Return the histogram in the text of `/metrics`; raises ValueError where there is none."""
+    """Return the histogram in the text of `/metrics`. Raises ValueError without one."""
     for family in text_string_to_metric_families(metrics):
         if family.name != METRIC:
             continue

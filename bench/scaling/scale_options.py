@@ -1,4 +1,4 @@
-"""What the measurement of growth is asked to do."""
+"""The options of the measurement of growth."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class ScaleOptions:
     """One measurement. The seed repeats the random choices of the simulated Kie."""
 
     tasks: tuple[int, ...] = (1_000, 3_000, 10_000)
-    """In flight at one worker, one after the other."""
+    """The numbers of tasks in flight at one worker, measured one after the other."""
     task_seconds: float = 120.0
     watch_seconds: float = 45.0
     history: int = 1_000_000
-    """Jobs that have ended; a tenth as many wait."""
+    """The number of ended jobs. A tenth as many are queued."""
     workers: tuple[int, ...] = (1, 2, 4, 8)
     jobs: int = 4_000
-    """For the workers."""
+    """The number of jobs for the measurement of workers."""
     account_jobs: int = 10_000
     rounds: int = 5
     account_rounds: int = 3

@@ -1,4 +1,4 @@
-"""Writes what the measurement of growth found, a section for each figure: pure."""
+"""Formats the results of the measurement of growth, a section for each figure. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PERCENTS = (50, 95, 99)
 
 
 def marks_of(figure: str) -> tuple[str, str]:
-    """Return the lines between which the section of a figure stands on the page."""
+    """Return the marks of a figure's section on the page."""
     return f"<!-- {figure}: written by `make bench-scale` -->", f"<!-- end of {figure} -->"
 
 

@@ -1,4 +1,4 @@
-"""The figure P4: how many tasks one worker process on one core watches without polling late.
+"""The figure P4: how many tasks one worker process on one core polls on time.
 
 The worker has a core of its own; all else (Postgres, Valkey, the simulated Kie, who places the
 jobs) has the rest. Jobs are placed evenly until as many are in flight as wanted, and then whenever
@@ -38,7 +38,7 @@ from worker.simulator import Durations
 ON_TIME_SECONDS = 0.25
 ON_TIME_SHARE = 0.99
 FULL_SHARE = 0.95
-"""So many of the wanted tasks must be in flight at every look."""
+"""The share of the planned tasks that must be in flight at every reading."""
 SIGMA = 0.4
 _FILL_TASKS = 1.25
 _LOOK_SECONDS = 0.25
@@ -46,11 +46,11 @@ _LOOK_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one worker is given to carry."""
+    """The load of one worker."""
 
     tasks: int
     task_seconds: float
-    """The median of a lognormal."""
+    """The median task time of a lognormal distribution."""
     watch_seconds: float
     seed: int
 
@@ -65,31 +65,31 @@ class Load:
 
     @property
     def jobs_per_second(self) -> float:
-        """The pace at which as many tasks end as must begin."""
+        """The rate at which as many tasks end as begin."""
         return self.tasks / (self.task_seconds * exp(SIGMA**2 / 2))
 
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What came of one load, while all its tasks were in flight."""
+    """The results of one load while all its tasks were in flight."""
 
     load: Load
     fewest: int
-    """The fewest tasks in flight at any look."""
+    """The fewest tasks in flight at any reading."""
     usual: float
     seconds: float
     ended: int
     lateness: Lateness
     unsent: int
-    """Polls overdue by more than 250 ms when the watch ended, and not sent."""
+    """Unsent polls that were overdue by more than 250 ms at the end of the measurement."""
     arrived: int
     """Polls that the simulated Kie counted."""
     worker_share: float
-    """Of one core; so are the next two."""
+    """The share of one core, as in the next two fields."""
     kie_share: float
     valkey_share: float
     busy_cores: float
-    """Everything on the machine."""
+    """The whole machine."""
     peak_mb: float
 
     @property
@@ -99,14 +99,14 @@ class LoadResult:
 
     @property
     def is_carried(self) -> bool:
-        """Whether the load was there, and 99 of 100 polls were on time."""
+        """Return whether the load was in flight, and 99 of 100 polls were on time."""
         is_full = self.fewest >= FULL_SHARE * self.load.tasks
         return is_full and self.on_time >= ON_TIME_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """What is read at both ends of the watch."""
+    """The values that are read at the begin and the end of the measurement."""
 
     at: float
     lateness: Lateness
@@ -119,7 +119,7 @@ class _Counts:
 
 
 async def measure_tasks_in_flight(load: Load) -> LoadResult:
-    """Let a new worker in a new house carry the load."""
+    """Run the load on a new worker in a new deployment."""
     options = ["--seed", str(load.seed), "--duration", f"{load.task_seconds:g}"]
     options += ["--sigma", f"{SIGMA:g}", "--request-log", "1000"]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, one_core_set_aside() as core:
@@ -142,7 +142,7 @@ async def measure_tasks_in_flight(load: Load) -> LoadResult:
 
 
 async def _store_completion_times(deployment: BenchDeployment, load: Load) -> None:
-    """Store completion times as a day's work would have left them: the timetable is not cold."""
+    """Store completion times as after a day of work, so that the timetable has experience."""
     rng = Random(load.seed)  # noqa: S311  # no secrets
     durations = Durations(median_seconds=load.task_seconds, sigma=SIGMA)
     rows = [
@@ -170,14 +170,14 @@ class _Watch:
         self.valkey_pid = 0
 
     async def place_until(self, producer: Producer, placed: int) -> None:
-        """Place jobs until that many have been placed in all."""
+        """Place jobs until that many have been placed in total."""
         if placed > self._placed:
             numbers = range(self._placed, placed)
             await producer.enqueue_many([order_of(number) for number in numbers])
             self._placed = placed
 
     async def keep_open(self, producer: Producer, most: int) -> int:
-        """Place as many jobs as lack until `most` are open; return how many are in flight."""
+        """Place jobs until `most` are open. Return the number in flight."""
         row = await self._postgres.fetchrow(
             "SELECT count(*) AS open, count(*) FILTER (WHERE state = 'generating') AS flying"
             "  FROM jobs WHERE state IN ('queued', 'submitting', 'unknown', 'generating')"
@@ -186,7 +186,7 @@ class _Watch:
         return int(row["flying"])
 
     async def counts(self) -> _Counts:
-        """Read everything now."""
+        """Read all values."""
         async with self._house.session.get(self._metrics_url) as answer:
             lateness = read_lateness(await answer.text())
         record = await self._house.record()

@@ -1,4 +1,4 @@
-"""How throughput grows with workers, and what one hot account costs beside many."""
+"""How throughput grows with workers, and the cost of one busy account compared with many."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from worker.store.job_store import JobStore, SettledJob
 
 MANY_ACCOUNTS = 10_000
 STORES = 4
-"""As many workers' statements settle at once; each worker settles up to 100 jobs together."""
+"""The number of workers that settle at once. Each settles up to 100 jobs in a statement."""
 CALL = 1_000
-"""Orders in one `enqueue_many`: its statement compares each account of a call with each."""
+"""Orders in one `enqueue_many`, whose statement compares all accounts of a call."""
 _UNDER_WAY = 400
-"""Settlements that are asked for at once, over all stores."""
+"""Concurrent settlements over all stores."""
 _GRANT = 1_000
 Moved = TypeVar("Moved")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroupRun:
-    """What a number of workers did with the same jobs."""
+    """The results of a number of workers with the same jobs."""
 
     workers: int
     jobs_per_second: float
     cpu_ms_per_job: float
-    """Of all worker processes together."""
+    """The sum over all worker processes."""
     redis_commands_per_job: float
     busy_cores: float
-    """Everything on the machine."""
+    """The whole machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class AccountRates:
 
 
 async def measure_workers(deployment: BenchDeployment, workers: int, jobs: int) -> WorkerGroupRun:
-    """Let that many workers, all started beforehand, work through the jobs."""
+    """Run the jobs on that many workers, which are started before."""
     await deployment.start_over()
     pipeline = DarkroomPipeline()
     async with AsyncExitStack() as stack, Redis.from_url(deployment.servers.redis_url) as redis:
@@ -98,7 +98,7 @@ async def measure_workers(deployment: BenchDeployment, workers: int, jobs: int) 
 async def measure_accounts(
     deployment: BenchDeployment, rounds: int, jobs: int
 ) -> list[AccountRates]:
-    """Enqueue and settle as many jobs on one account and over many; in alternating order."""
+    """Enqueue and settle as many jobs on one account as on many, in alternating order."""
     await _open_accounts(deployment)
     found = []
     for number in range(rounds):
@@ -166,7 +166,7 @@ async def _each(
     jobs: Sequence[Job],
     move: Callable[[JobStore, Job], Coroutine[Any, Any, Moved]],
 ) -> list[Moved]:
-    """Make the move for every job, each store its own share, as many at once as workers would."""
+    """Move every job. Each store moves its share, with as many calls at once as a worker."""
     moved: list[Moved] = []
     waiting = list(enumerate(jobs))
 
