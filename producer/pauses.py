@@ -12,6 +12,7 @@ from producer.jobs.locked_rows import name_locked_row
 from producer.list_pages import DEFAULT_LIST_LIMIT, PAGE_BYTES, RowPage, find_limit_faults
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
+from shared.domain.alerts.system_state import describe_pause
 from shared.errors import AccountNotFound, DatabaseRefused, Fault, InvalidRequest, NotFound
 from shared.job_json import timestamp_to_json
 
@@ -46,6 +47,11 @@ class Pause:
     resumed_by: str | None = None
     is_active: bool = True
     """Whether it still applied, by Postgres's clock, when it was read."""
+
+    @property
+    def subject(self) -> str:
+        """What it applies to, as text."""
+        return describe_pause(self.scope, self.value)
 
 
 class PauseAdmin:

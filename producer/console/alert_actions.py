@@ -59,9 +59,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "late_tasks_in_doubt": _FAILED,
     "nothing_is_submitted": _WAITING,
     "no_worker": _START_WORKER,
-    "paused_by_operator": lambda alert: AlertAction(
-        command=f"darkroom queue resume {alert.subject}"
-    ),
+    "paused_by_operator": _page("See the pauses", "/pauses"),
     "postgres_is_read_only": _EXAMINE,
     "price_missing": _command("darkroom prices list"),
     "process_without_redis": _EXAMINE,

@@ -233,6 +233,7 @@ class _ConsoleServer:
             section=run.section,
             call=run.call,
             uses_plots=target.uses_plots,
+            pauses=await run.call.producer.pauses.active(),
         )
 
     def _error_page(

@@ -15,6 +15,7 @@ from producer.console.page import CONSOLE, Action, Page, PageCall, PageView
 from producer.console.static_files import StaticFile
 from producer.console.text_filters import FILTERS
 from producer.keys.key_store import Role
+from producer.pauses import Pause
 from shared.adapters.http.slow_readers import PacedResponse
 
 THEME_COOKIE = "darkroom_theme"
@@ -42,6 +43,8 @@ class PageFrame:
     call: PageCall | None
     """None on pages without a visitor, such as the login."""
     now: datetime
+    pauses: Sequence[Pause] = ()
+    """The active pauses, which every page names. Empty on error pages."""
 
     @property
     def form_token(self) -> str:
@@ -97,6 +100,7 @@ class PageRenderer:
         section: str,
         call: PageCall | None,
         uses_plots: bool = False,
+        pauses: Sequence[Pause] = (),
     ) -> web.Response:
         """Return the page as a response. A notice of the action before is shown once."""
         notice = request.cookies.get(NOTICE_COOKIE)
@@ -111,6 +115,7 @@ class PageRenderer:
             uses_plots=uses_plots,
             call=call,
             now=datetime.now(UTC),
+            pauses=pauses,
         )
         role = call.visitor.caller.role if call is not None else None
         text = self._environment.get_template(view.template).render(

@@ -12,6 +12,7 @@ from producer.console.pages import (
     job_page,
     jobs_page,
     overview_page,
+    pauses_page,
     sessions_page,
 )
 from producer.console.pages.money import (
@@ -47,6 +48,14 @@ PAGES: tuple[Page, ...] = (
         title="Job",
         handler=job_page.show_job,
         section="jobs",
+    ),
+    Page(
+        name="pauses",
+        path="/pauses",
+        title="Pauses",
+        nav="Pauses",
+        icon="pause",
+        handler=pauses_page.show_pauses,
     ),
     Page(
         name="prices",
@@ -158,6 +167,23 @@ ACTIONS: tuple[Action, ...] = (
         roles=OPERATORS,
         handler=job_actions.replay_webhook,
         section="jobs",
+    ),
+    Action(
+        name="start_pause",
+        path="/pauses/new",
+        title="Pause submits",
+        roles=OPERATORS,
+        handler=pauses_page.start_pause,
+        form=pauses_page.ask_pause,
+        section="pauses",
+    ),
+    Action(
+        name="resume_pause",
+        path="/pauses/{id}/resume",
+        title="End a pause",
+        roles=OPERATORS,
+        handler=pauses_page.resume_pause,
+        section="pauses",
     ),
     Action(
         name="change_price",

@@ -232,7 +232,7 @@ def resume_queue(
         _print_pauses(ended, as_json=as_json, none="no such pause is active")
         left = await pauses.active()
         if left and not as_json:
-            others = ", ".join(f"{one.id} ({_applies_to(one)})" for one in left)
+            others = ", ".join(f"{one.id} ({one.subject})" for one in left)
             print_message(f"still active: {others}")
 
     run_connected(step)
@@ -299,7 +299,7 @@ def _pauses_table(pauses: Sequence[Pause]) -> Table:
         resumed = f"{time_text(pause.resumed_at)} by {printable(pause.resumed_by or '')}"
         table.add_row(
             str(pause.id),
-            printable(_applies_to(pause)),
+            printable(pause.subject),
             Text("active", style="bold yellow") if pause.is_active else Text("over", style="dim"),
             time_text(pause.paused_at),
             time_text(pause.until),
@@ -308,7 +308,3 @@ def _pauses_table(pauses: Sequence[Pause]) -> Table:
             resumed if pause.resumed_at is not None else NO_VALUE,
         )
     return table
-
-
-def _applies_to(pause: Pause) -> str:
-    return pause.scope.replace("_", " ") + ("" if pause.value is None else f" {pause.value}")

@@ -77,6 +77,12 @@ class LostWorker:
     seen_at: datetime
 
 
+def describe_pause(scope: str, value: str | None) -> str:
+    """Return what a pause applies to, as text."""
+    name = scope.replace("kie_account", "Kie account")
+    return name if value is None else f"{name} {value}"
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorPause:
     """An active pause of submits that a person has set."""
@@ -92,9 +98,7 @@ class OperatorPause:
     @property
     def subject(self) -> str:
         """What it applies to, as text."""
-        return self.scope.replace("kie_account", "Kie account") + (
-            f" {self.value}" if self.value is not None else ""
-        )
+        return describe_pause(self.scope, self.value)
 
 
 @dataclass(frozen=True, slots=True)
