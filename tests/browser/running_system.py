@@ -72,12 +72,15 @@ async def running_system(
             kie_api_key=simulator.api_key,
             kie_base_url=simulator.base_url,
             kie_submits_per_10_seconds=0,
+            webhooks_allow_loopback=True,
             worker_http_port=0,
             api_port=0,
             console_image_hosts=simulator.base_url.removeprefix("http://"),
         )
         servers = Servers(database_url, embedded.redis_url, embedded, has_given_database=True)
-        producer = await stack.enter_async_context(Producer.connect_to(servers))
+        producer = await stack.enter_async_context(
+            Producer.connect_to(servers, webhooks_allow_loopback=True)
+        )
         database = await stack.enter_async_context(connect_database(database_url))
         addresses = await stack.enter_async_context(serving_api(settings))
         deployment = Deployment(settings, producer, database, simulator)

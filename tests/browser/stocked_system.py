@@ -28,9 +28,12 @@ class StockedSystem:
 
     @property
     def ids(self) -> dict[str, dict[str, str]]:
-        """The parts of paths, by the first word of the path."""
+        """The parts of paths, by the name of the page or form, or by the first word of its path."""
         return {
             "jobs": {"id": str(self.jobs["succeeded"].id)},
+            "cancel_job": {"id": str(self.jobs["queued"].id)},
+            "retry_job": {"id": str(self.jobs["failed"].id)},
+            "resolve_job": {"id": str(self.jobs["unknown"].id)},
             "accounts": {"id": "acme"},
             "prices": {"model": MODEL, "task": TASK, "quantity": str(QUANTITY)},
         }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.async_api import Browser, FloatRect, async_playwright
+from playwright.async_api import Browser, ViewportSize, async_playwright
 
 from producer.console import page_table
 from producer.keys.key_store import Role
@@ -34,7 +34,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
 _HEIGHT_MAX = 1800
 _COLOURS = 160
 _IS_DRAWN = """() => document.readyState === 'complete'
-  && [...document.images].every(one => one.complete)
+  && [...document.images].every(
+    one => one.complete || one.getBoundingClientRect().top > window.innerHeight)
   && [...document.querySelectorAll('[data-plot], [data-plot-name]')]
     .every(one => one.querySelector('canvas, p'))"""
 
@@ -87,13 +88,12 @@ class _Album:
         """Take one picture, and write it with a palette: a third of the bytes, the same look."""
         window = await self.windows.open(Role.ADMIN, **_LOOKS[look])
         page = await window.open(path)
-        await page.wait_for_function(_IS_DRAWN)
+        # Images below the window are loaded when they are scrolled to.
         height = await page.evaluate("() => document.documentElement.scrollHeight")
-        taken = await page.screenshot(
-            full_page=True,
-            animations="disabled",
-            clip=FloatRect(x=0, y=0, width=_LOOKS[look]["width"], height=min(height, _HEIGHT_MAX)),
-        )
+        size = ViewportSize(width=_LOOKS[look]["width"], height=min(height, _HEIGHT_MAX))
+        await page.set_viewport_size(size)
+        await page.wait_for_function(_IS_DRAWN)
+        taken = await page.screenshot(animations="disabled")
         with Image.open(io.BytesIO(taken)) as picture:
             drawn = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
             drawn.save(self._folder / f"{name}.png", optimize=True)

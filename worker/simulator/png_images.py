@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 import math
 import struct
@@ -36,12 +37,14 @@ def draw_picture(seed_text: str, size: str) -> bytes:
 
 
 def _wave_row(width: int, digest: bytes) -> bytes:
-    dark, light = digest[0:3], digest[3:6]
+    hue = digest[0] / 256.0
+    dark = colorsys.hsv_to_rgb(hue, 0.45 + digest[1] / 1024.0, 0.2 + digest[2] / 1024.0)
+    light = colorsys.hsv_to_rgb(hue + (digest[3] - 128) / 1024.0, 0.4, 0.8 + digest[4] / 1600.0)
     waves = 1 + digest[6] % 3
     row = bytearray()
     for x in range(width):
         share = (1.0 + math.cos(2.0 * math.pi * waves * x / width)) / 2.0
-        row.extend(int(a + (b - a) * share) for a, b in zip(dark, light, strict=True))
+        row.extend(int(255.0 * (a + (b - a) * share)) for a, b in zip(dark, light, strict=True))
     return bytes(row)
 
 
