@@ -58,6 +58,12 @@ WHERE audit_entries.id = entry.id
 """
 
 
+_ACCOUNT = "halcyon-prints"
+_CHARGED_JOB = (
+    "SELECT id FROM jobs WHERE account_id = $1 AND state = 'succeeded' ORDER BY id DESC LIMIT 1"
+)
+
+
 async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str]]:
     """Let two weeks of orders run within seconds, and move them to where they belong in time.
 
@@ -78,7 +84,26 @@ async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str
     async with connect_redis(_url(deployment.settings.redis_url)) as redis:
         await redis.flushall()
     (shown,) = await deployment.run_sql(_SHOWN_JOB)
-    return {"job": {"id": str(shown["id"])}, "account": {"id": "halcyon-prints"}}
+    await _schedule_and_refund(deployment, now)
+    return {
+        "job": {"id": str(shown["id"])},
+        "account": {"id": _ACCOUNT},
+        "price": {"model": _MODEL, "task": "text-to-image", "quantity": "4"},
+    }
+
+
+async def _schedule_and_refund(deployment: Deployment, now: datetime) -> None:
+    billing = deployment.producer.billing
+    await billing.price_changes.schedule(
+        (_MODEL, "text-to-image", 4),
+        Decimal("11.5"),
+        provider_credits=Decimal(9),
+        at=(now + timedelta(days=12)).replace(hour=0, minute=0),
+        reason="Kie raises its price",
+        actor=_ADMIN,
+    )
+    (charged,) = await deployment.run_sql(_CHARGED_JOB, _ACCOUNT)
+    await billing.refund(charged["id"], reason="blurred, ticket 2210", actor=_ADMIN)
 
 
 def _url(secret: SecretStr | None) -> str:

@@ -61,7 +61,7 @@ async def test_a_price_is_previewed_and_then_changed_with_who_and_why(admin: Adm
     done = await admin.send(preview, **fields)
     assert done.location == PRICE
     shown = (await admin.browser.get(PRICE)).expect(200)
-    assert "The price is 9 credits from the next settlement." in shown
+    assert "The new price is 9, from the next settlement." in shown
     assert "Kie raised it" in shown
     assert (await admin.price())["updated_by"] == f"console:{admin.prefix}"
     entry = (await admin.deployment.producer.billing.audit(limit=1))[0]
@@ -91,7 +91,9 @@ async def test_a_change_of_more_than_5_times_wants_a_second_confirmation(
     for credits in ("1", "0", "36"):
         fields = {"credits": credits, "reason": "x"}
         preview = await admin.send(None, **fields)
-        assert f"from 7 to {credits} is a change of more than 5 times" in preview.expect(200)
+        assert f"Credits from 7 to {credits} is a change of more than 5 times" in preview.expect(
+            200
+        )
         unconfirmed = await admin.send(preview, **fields)
         assert "Check this if it is meant." in unconfirmed.expect(200)
         assert (await admin.price())["credits"] == 7
@@ -102,7 +104,7 @@ async def test_a_change_of_more_than_5_times_wants_a_second_confirmation(
 
 async def test_a_price_below_kies_charge_is_warned_of(admin: AdminBrowser) -> None:
     preview = await admin.send(None, credits="6", provider_credits="8.5", reason="x")
-    assert "The price of 6 is below the 8.5 that kie charges" in preview.expect(200)
+    assert "The price of 6 is below the 8.5 that Kie charges" in preview.expect(200)
     done = await admin.send(preview, credits="6", provider_credits="8.5", reason="x")
     assert done.location == PRICE
     assert (await admin.price())["provider_credits"] == Decimal("8.5")

@@ -16,7 +16,7 @@ from shared.errors import AccountNotFound, Fault, InvalidRequest
 
 PATH = f"{CONSOLE}/accounts"
 PAGE_ROWS = 50
-_LINES = 200
+_LINES = 100
 _MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])", re.ASCII)
 
 

@@ -64,7 +64,7 @@ async def _make(call: PageCall, key: PriceKey, change: _Change) -> Redirect:
             confirmed=change.is_confirmed,
             actor=call.actor,
         )
-        notice = f"The price is {format_credits(change.credits)} credits from the next settlement."
+        notice = f"The new price is {format_credits(change.credits)}, from the next settlement."
     else:
         await changes.schedule(
             key,
@@ -76,8 +76,8 @@ async def _make(call: PageCall, key: PriceKey, change: _Change) -> Redirect:
             actor=call.actor,
         )
         notice = (
-            f"The price will be {format_credits(change.credits)} credits from"
-            f" {format_time(change.at)} UTC."
+            f"The price will be {format_credits(change.credits)} from"
+            f" {format_time(change.at)} UTC on."
         )
     return Redirect(price_path(key), notice)
 

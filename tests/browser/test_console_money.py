@@ -1,0 +1,113 @@
+"""Prices, credits and refunds of the console in a real browser, as somebody new uses them."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+
+import pytest
+from playwright.async_api import Page, expect
+
+from producer.keys.key_store import Role
+from tests.browser.browser_windows import Windows
+from tests.browser.running_system import RunningSystem
+from tests.support.deployment import text_to_image
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+KEY = ("gpt-4o-image", "text-to-image", 4)
+NAME = "Change the price of gpt-4o-image text-to-image, 4 images"
+CHANGE_SECONDS = 15.0
+"""What an admin may need for a change with its preview. The browser needs a part of it."""
+
+
+async def price_of(system: RunningSystem) -> Decimal:
+    price: Decimal = (await system.deployment.producer.billing.price(*KEY))["credits"]
+    return price
+
+
+async def ask(page: Page, credits: str, reason: str) -> None:
+    await page.get_by_label("New price").fill(credits)
+    await page.get_by_label("Reason").fill(reason)
+    await page.get_by_role("button", name="Preview").click()
+    await expect(page.get_by_role("heading", name="What it does")).to_be_visible()
+
+
+async def test_a_price_is_changed_with_its_preview_in_five_steps(
+    windows: Windows, system: RunningSystem
+) -> None:
+    window = await windows.open(Role.ADMIN)
+    page = await window.open("/console")
+    started = time.monotonic()
+    await page.get_by_role("link", name="Prices").click()
+    await page.get_by_role("link", name=NAME).click()
+    await expect(page.get_by_label("New price")).to_be_focused()
+    await ask(page, "9.5", "Kie raised it")
+    await expect(page.get_by_text("Nothing is changed yet")).to_be_visible()
+    await window.check_accessibility()
+    await page.get_by_role("button", name="Change the price").click()
+    await expect(page.get_by_role("status")).to_contain_text("The new price is 9.5")
+    assert time.monotonic() - started < CHANGE_SECONDS
+    await expect(page.locator("[data-plot] canvas")).to_be_visible()
+    await expect(page.get_by_role("cell", name="Kie raised it")).to_be_visible()
+    assert await price_of(system) == Decimal("9.5")
+    await window.check_accessibility()
+
+
+async def test_a_slip_asks_a_second_time(windows: Windows, system: RunningSystem) -> None:
+    window = await windows.open(Role.ADMIN)
+    before = await price_of(system)
+    page = await window.open("/console/prices/{}/{}/{}/change".format(*KEY))
+    await ask(page, "1", "a slip")
+    await expect(page.get_by_role("alert")).to_contain_text("more than 5 times")
+    await page.get_by_role("button", name="Change the price").click()
+    await expect(page.get_by_text("Check this if it is meant.")).to_be_visible()
+    assert await price_of(system) == before
+    await window.check_accessibility()
+    await page.get_by_label("Yes, a change of more than 5 times is meant").check()
+    await page.get_by_role("button", name="Change the price").click()
+    await expect(page.get_by_role("status")).to_contain_text("The new price is 1,")
+    assert await price_of(system) == 1
+
+
+async def test_a_change_is_scheduled_and_revoked(windows: Windows, system: RunningSystem) -> None:
+    window = await windows.open(Role.ADMIN, theme="light", width=390)
+    page = await window.open("/console/prices/{}/{}/{}/change".format(*KEY))
+    before = await price_of(system)
+    await page.get_by_label("Takes hold (UTC)").fill("2027-12-31T00:00")
+    await ask(page, f"{before + 1:f}", "new year")
+    await window.check_width()
+    await page.get_by_role("button", name="Schedule the change").click()
+    await expect(page.get_by_role("cell", name="new year")).to_be_visible()
+    await page.get_by_role("button", name="Revoke").click()
+    await expect(page.get_by_role("status")).to_contain_text("was revoked")
+    assert await price_of(system) == before
+
+
+async def test_credits_are_granted_and_a_charge_is_given_back(
+    windows: Windows, system: RunningSystem
+) -> None:
+    deployment = system.deployment
+    await deployment.open_account("studio", 100)
+    async with deployment.worker():
+        placed = await deployment.producer.enqueue(text_to_image(), account_id="studio")
+        job = await deployment.ended(placed)
+    window = await windows.open(Role.ADMIN)
+    page = await window.open("/console/accounts?id=studio")
+    await page.get_by_role("link", name="Grant or adjust").click()
+    await page.get_by_label("Credits").fill("50")
+    await page.get_by_label("Reason").fill("invoice 17")
+    await page.get_by_role("button", name="Book").click()
+    await expect(page.get_by_role("status")).to_contain_text("50 credits were granted.")
+    await expect(page.get_by_text("invoice 17")).to_be_visible()
+    page = await window.open(f"/console/jobs/{job.id}")
+    await page.get_by_role("link", name="Refund").click()
+    await page.get_by_label("Reason").fill("blurred")
+    await window.check_accessibility()
+    await page.get_by_role("button", name="Refund").click()
+    await expect(page.get_by_role("status")).to_contain_text("were given back to studio.")
+    account = await deployment.producer.balance("studio")
+    assert (account.balance, account.held) == (150, 0)
+    page = await window.open("/console/accounts/studio")
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="CSV").click()
+    assert (await download.value).suggested_filename.startswith("statement-")
