@@ -14,7 +14,7 @@ from shared.adapters.postgres.database import Database
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import DatabaseRefused, PostgresDown, StaleJob
+from shared.errors import PostgresDown, StaleJob, TaskOfAnotherJob
 from tests.integration.database.database_setup import DatabaseSetup, claimed, completed, submitted
 from tests.support.deployment import text_to_image
 from tests.support.example_jobs import polled
@@ -157,7 +157,7 @@ async def test_a_refused_move_fails_no_other_move_of_its_batch(setup: DatabaseSe
         *(setup.store.record_submitted(job, task) for job, task in zip(jobs, tasks, strict=True)),
         return_exceptions=True,
     )
-    assert [type(outcome) for outcome in outcomes] == [Job, Job, DatabaseRefused, Job, Job]
+    assert [type(outcome) for outcome in outcomes] == [Job, Job, TaskOfAnotherJob, Job, Job]
     states = [(await setup.store.load(job.id)).state for job in jobs]
     assert states.count(JobState.GENERATING) == 4
     assert states[2] == JobState.SUBMITTING
