@@ -3,7 +3,7 @@
 Five hundred tasks that outlast the run, four worker processes, and everything that asks for polls
 at once: an operator who makes random open jobs due now, all the time; early, doubled and forged
 callbacks; and `kill -9` of a random worker every few seconds. The simulated Kie counts the
-arrivals of each task in every sliding second, and is the judge. It ends when the polls are enough.
+arrivals of each task in every sliding second. It ends when the polls are enough.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ async def press(options: Options, folder: Path) -> Finding:
         await _until(deployment, _SUBMITTED_SECONDS, options.tasks, "creates", "created")
         started_at = time.monotonic()
         others = [
-            asyncio.create_task(_hasten(deployment, job_ids, rng, pressure)),
+            asyncio.create_task(_make_polls_due(deployment, job_ids, rng, pressure)),
             asyncio.create_task(_kill(workers, options.seconds_per_kill, rng, pressure)),
         ]
         stack.callback(lambda: [one.cancel() for one in others])
@@ -209,7 +209,7 @@ async def _until(deployment: BenchDeployment, seconds: float, enough: int, *path
         await asyncio.sleep(0.5)
 
 
-async def _hasten(
+async def _make_polls_due(
     deployment: BenchDeployment, job_ids: Sequence[UUID], rng: Random, pressure: Pressure
 ) -> None:
     """Make random jobs due now, as an operator's refresh and callbacks do."""

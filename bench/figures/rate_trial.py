@@ -107,7 +107,7 @@ async def try_rate(
         name=pipeline.name,
         rate=rate,
         jobs=jobs,
-        outcome=judge(lateness_of(placed, rate), delays, lags, all_ended=all_ended),
+        outcome=outcome_of(lateness_of(placed, rate), delays, lags, all_ended=all_ended),
         cpu_seconds=worker,
         polls=record["polls"]["arrived"],
         kie_share=kie_share,
@@ -117,7 +117,7 @@ async def try_rate(
     )
 
 
-def judge(
+def outcome_of(
     lateness: Sequence[float],
     submit_delays: Sequence[float],
     lags: Sequence[float],

@@ -54,7 +54,7 @@ def check_too_much(answer: ApiResponse) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
-async def is_nothing_under_way(budgets: KeyBudgets) -> bool:
+async def has_no_requests(budgets: KeyBudgets) -> bool:
     return not budgets.in_use
 
 
@@ -82,7 +82,7 @@ async def test_a_key_waits_so_often_at_once_and_no_more(deployment: Deployment) 
             await deployment.producer.cancel(job.id)
             assert (await waiting).expect(200)["state"] == "cancelled"
             await stream.content.read()
-        await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+        await eventually(lambda: has_no_requests(budgets), "all is given back")
 
 
 async def test_a_key_has_so_many_requests_worked_on_at_once(deployment: Deployment) -> None:
@@ -104,7 +104,7 @@ async def test_a_key_has_so_many_requests_worked_on_at_once(deployment: Deployme
         (await placing).expect(202)
         (await api.get("/v1/prices")).expect(200)
         assert (await rows(deployment))["jobs"] == before["jobs"] + 1
-        await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+        await eventually(lambda: has_no_requests(budgets), "all is given back")
 
 
 async def test_what_is_refused_vanishes_or_fails_gives_its_part_back(
@@ -122,7 +122,7 @@ async def test_what_is_refused_vanishes_or_fails_gives_its_part_back(
             for path in (f"/v1/jobs/{job.id}?wait=60", f"/v1/jobs/{job.id}/events"):
                 head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
                 await leave_after(api, head.encode())
-            await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+            await eventually(lambda: has_no_requests(budgets), "all is given back")
         (await api.get("/v1/jobs")).expect(200)
 
 
@@ -161,7 +161,7 @@ async def test_an_unread_history_counts_and_ends_the_next_stream(
             async with api.session.get(path) as ended:
                 assert b"large" not in await ended.content.read()
             check_too_much(await api.get("/v1/jobs", limit=1000))
-        await eventually(lambda: is_nothing_under_way(budgets), "all is given back")
+        await eventually(lambda: has_no_requests(budgets), "all is given back")
         async with api.session.get(path) as stream:
             for _ in range(200):
                 if b"large" in await stream.content.readline():

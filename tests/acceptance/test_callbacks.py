@@ -56,7 +56,7 @@ async def test_a_callback_settles_the_job_long_before_its_next_poll(deployment: 
     # The first poll is due two seconds after the submit.
     assert (ended.finished_at - ended.submitted_at).total_seconds() < 1.5
     assert [row["verdict"] for row in await _inbox(deployment)] == ["hastened"]
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_lost_reply_is_recovered_by_the_callback_and_paid_once(
@@ -71,7 +71,7 @@ async def test_a_lost_reply_is_recovered_by_the_callback_and_paid_once(
     assert len(deployment.simulator.record.tasks) == 1
     assert [row["verdict"] for row in await _inbox(deployment)] == ["confirmed"]
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_worker_killed_before_it_stored_the_reply_loses_nothing_with_callbacks(
@@ -90,7 +90,7 @@ async def test_a_worker_killed_before_it_stored_the_reply_loses_nothing_with_cal
     assert ended.state is JobState.SUCCEEDED
     assert ended.credits_charged == 6
     assert len(deployment.simulator.record.tasks) == 1
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_duplicate_callbacks_are_one_row_and_change_nothing(deployment: Deployment) -> None:
@@ -103,7 +103,7 @@ async def test_duplicate_callbacks_are_one_row_and_change_nothing(deployment: De
 
         await eventually(came_four_times, "the callback came four times")
     assert ended.credits_charged == 6
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_an_early_false_success_is_not_believed(deployment: Deployment) -> None:
@@ -114,7 +114,7 @@ async def test_an_early_false_success_is_not_believed(deployment: Deployment) ->
     assert ended.finished_at is not None
     assert ended.submitted_at is not None
     assert (ended.finished_at - ended.submitted_at).total_seconds() >= 0.9
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 @pytest.mark.parametrize("kind", ["body", "failure", "task", "token", "garbage"])
@@ -127,7 +127,7 @@ async def test_a_forged_callback_moves_no_money(deployment: Deployment, kind: st
     assert ended.state is JobState.SUCCEEDED
     assert all("forged" not in url for url in ended.result_urls)
     assert ended.credits_charged == 6
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_for_an_unknown_attempt_another_jobs_task_is_refuted(deployment: Deployment) -> None:
@@ -162,7 +162,7 @@ async def test_a_success_after_the_job_was_given_up_is_kept_and_never_charged(
     events = await deployment.run_sql("SELECT event FROM job_events ORDER BY id DESC LIMIT 1")
     assert events[0]["event"] == "delivered_late"
     await deployment.check_account(balance=10_000)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_strange_callbacks_are_refused_and_nothing_is_stored(deployment: Deployment) -> None:
@@ -233,4 +233,4 @@ async def test_a_task_of_another_job_is_refuted_and_delays_no_other_end(
         ended = await deployment.ended(second)
     assert (ended.state, ended.reason) == (JobState.FAILED, "submission_lost")
     assert [row["verdict"] for row in await _inbox(deployment)] == ["refuted"]
-    await deployment.check_books()
+    await deployment.check_invariants_hold()

@@ -1,6 +1,6 @@
 """A worker killed between each pair of steps: nothing lost, nothing paid or charged twice.
 
-The judge is the simulator's own record of what it was paid for.
+Paid tasks are counted by the record of the simulator.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def test_sigkill_between_steps_loses_nothing_and_pays_once(
     charged = 6 if state is JobState.SUCCEEDED else 0
     await deployment.check_account(balance=10_000 - charged)
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_sigkill_jobs_of_a_dead_worker_move_again_within_15_seconds(

@@ -46,7 +46,7 @@ PROGRAMS_HERE = [name for name in PROGRAMS if name == "python" or shutil.which(n
 
 
 @dataclass(frozen=True)
-class Said:
+class ProgramOutput:
     """The exit code and the output of a program."""
 
     code: int
@@ -67,7 +67,7 @@ def environ_of(**changes: str) -> dict[str, str]:
     return {**kept, **changes}
 
 
-async def run(command: tuple[str, ...], **environ: str) -> Said:
+async def run(command: tuple[str, ...], **environ: str) -> ProgramOutput:
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -83,7 +83,7 @@ async def run(command: tuple[str, ...], **environ: str) -> Said:
         if process.returncode is None:
             process.kill()
     assert process.returncode is not None
-    said = Said(process.returncode, out.decode(), err.decode())
+    said = ProgramOutput(process.returncode, out.decode(), err.decode())
     assert "Traceback" not in said.err, said.err
     return said
 

@@ -220,4 +220,4 @@ if shutil.which("curl"):
         )
         assert first == {"idempotency_key": "order-1042", "state": "succeeded"}
         assert retry == {"idempotency_key": None, "state": "succeeded"}
-        await deployment.check_books()
+        await deployment.check_invariants_hold()

@@ -45,7 +45,7 @@ async def test_a_job_is_placed_waited_for_and_charged(deployment: Deployment) ->
     assert ended["metadata"] == {"order": 1042}
     assert ended["request"]["prompt"] == ORDER["prompt"]
     await deployment.check_account(balance=9_993)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_image_to_image_is_another_task(deployment: Deployment) -> None:

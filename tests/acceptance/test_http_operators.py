@@ -151,7 +151,7 @@ async def test_each_verdict_resolves_its_kind_of_doubt_and_names_the_key(
         (entry,) = await setup.billing.audit(job_id=job.id, act="job_resolved")
         assert entry["key_role"] == "operator"
         (await api.post(f"/v1/jobs/{job.id}/resolve", body)).expect(409)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ async def test_a_charge_is_given_back_once(deployment: Deployment) -> None:
         ledger = (await api.get("/v1/accounts/acme/ledger")).expect(200)["entries"]
     assert (ledger[0]["id"], ledger[0]["granted_by"]) == (entry["id"], f"api:{made.prefix}")
     assert {one["granted_by"] for one in ledger if one["kind"] == "capture"} == {None}
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_only_an_admin_changes_and_only_staff_sees_everybodys_money(

@@ -62,7 +62,7 @@ async def check_that_each_kept_to_its_own(deployment: Deployment, jobs: list[Job
     assert summary["polls"]["of_other_accounts"] == 0
     assert summary["polls"]["arrived"] >= len(jobs)
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     rows = await deployment.run_sql("SELECT provider_task_id, provider_account FROM job_attempts")
     numbers = {"studio": 1, "archive": 2}
     for row in rows:
@@ -122,7 +122,7 @@ async def test_one_account_refused_pauses_alone_and_the_other_takes_its_jobs(
     assert took_seconds < 12, "nobody waited for the pause of 15 s of the refused account"
     assert [row["created"] for row in record_of(deployment)["accounts"]] == [0, 12]
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_removed_key_is_logged_as_an_error_and_put_back_in_time(

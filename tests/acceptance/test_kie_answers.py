@@ -27,7 +27,7 @@ async def _run(deployment: Deployment, *directives: str) -> dict[str, tuple[str,
             for directive in directives
         }
         ended = {directive: await deployment.ended(job) for directive, job in jobs.items()}
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     deployment.check_paid_once()
     return {directive: (job.state.value, job.reason) for directive, job in ended.items()}
 
@@ -73,7 +73,7 @@ async def test_m9_kie_401_402_433_pause_submitting_and_nothing_fails(
     refused = deployment.simulator.record.summary()["creates"]
     assert isinstance(refused, dict)
     assert refused["created"] == 0
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 @pytest.mark.parametrize("fault", ["submit_code=500, submit_code_creates=yes", "lost_reply=1"])
@@ -89,7 +89,7 @@ async def test_m9_kie_500_or_a_lost_reply_on_submit_is_unknown_and_never_resent(
     assert (ended.state, ended.reason) == (JobState.FAILED, "submission_lost")
     assert len(deployment.simulator.record.tasks) == 1
     assert (await deployment.producer.balance("acme")).available == 10_000
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_m9_any_error_code_on_a_poll_is_asked_again(deployment: Deployment) -> None:
@@ -153,7 +153,7 @@ async def test_success_without_images_is_held_beyond_the_deadline(deployment: De
 
         await eventually(is_held, "the job is held for an operator")
     await deployment.check_account(balance=10_000, held=6)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_fewer_images_than_asked_are_charged_by_what_was_delivered(
@@ -165,7 +165,7 @@ async def test_fewer_images_than_asked_are_charged_by_what_was_delivered(
     assert (ended.state, len(ended.result_urls)) == (JobState.SUCCEEDED, 2)
     assert ended.credits_charged == 7
     assert ended.message == "2 of 4 images were delivered"
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_m6_a_price_changed_by_plain_update_holds_from_the_next_settlement(
@@ -180,7 +180,7 @@ async def test_m6_a_price_changed_by_plain_update_holds_from_the_next_settlement
         )
         ended = await deployment.ended(before)
     assert (ended.credits_quoted, ended.credits_charged) == (Decimal(7), Decimal(9))
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 @pytest.mark.parametrize(("basis", "charged"), [("quoted", 7), ("lower_of", 7), ("current", 9)])
@@ -193,7 +193,7 @@ async def test_m10_the_charge_follows_its_basis(
         await deployment.run_sql("UPDATE pricing SET credits = 9 WHERE quantity = 2")
         ended = await deployment.ended(job)
     assert ended.credits_charged == charged
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_m8_kie_counts_at_most_3_queries_a_second_while_four_workers_and_operators_ask(

@@ -69,7 +69,7 @@ async def test_images_that_come_after_the_deadline_are_kept_shown_and_told(
     events = await deployment.run_sql("SELECT event FROM job_events ORDER BY id DESC LIMIT 1")
     assert events[0]["event"] == "delivered_late"
     await deployment.check_account(balance=10_000)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_task_is_found_when_kie_answers_again_after_it_was_given_up(
@@ -93,7 +93,7 @@ async def test_a_task_is_found_when_kie_answers_again_after_it_was_given_up(
         deployment.simulator.set_faults(poll_code=0)
         await images_came(deployment, job, check_now=True)
     await deployment.check_account(balance=10_000)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_worker_killed_while_it_checks_leaves_the_images_to_another(
@@ -124,4 +124,4 @@ async def test_a_worker_killed_while_it_checks_leaves_the_images_to_another(
     events = await deployment.run_sql("SELECT event FROM job_events WHERE event = 'delivered_late'")
     assert len(events) == 1
     await deployment.check_account(balance=10_000)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()

@@ -92,7 +92,7 @@ async def test_others_jobs_take_as_long_as_ever(deployment: Deployment, statemen
         ended = await asyncio.gather(*(deployment.ended(job) for job in held))
     assert max(took_seconds) <= usual_seconds * TEN_JOBS_TAKE_AT_MOST
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     deployment.check_paid_once()
 
 

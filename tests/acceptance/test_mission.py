@@ -101,7 +101,7 @@ async def test_not_enough_credits_is_refused_with_needed_available_and_held(
     error = refused.value
     assert (error.needed, error.available, error.held) == (Decimal(6), Decimal(4), Decimal(6))
     assert await _count(deployment, "jobs") == 1
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_the_same_idempotency_key_gives_the_first_job_again_or_names_what_differs(

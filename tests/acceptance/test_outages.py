@@ -50,7 +50,7 @@ async def _run_through(
         ended = [await deployment.ended(job, 60) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_postgres_down_for_30_seconds_loses_nothing_and_workers_continue(
@@ -105,4 +105,4 @@ async def test_redis_wiped_mid_run_every_job_still_ends_right(deployment: Deploy
         ended = [await deployment.ended(job, 40) for job in [*jobs, *later]]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()

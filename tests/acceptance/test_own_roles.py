@@ -93,7 +93,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
     history = await deployment.producer.billing.price_history(1)
     assert (history[0]["credits"], history[0]["reason"]) == (9, "for the test")
     await deployment.check_account(balance=10_005, held=3 * 7)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def _opened(api: ApiClient, key: str, path: str) -> ApiResponse:
@@ -142,7 +142,7 @@ async def test_a_worker_lives_its_whole_life_as_a_login_of_its_own_role(
         ):
             # It names what Postgres refused in the last half minute.
             assert health.status == 200, await health.text()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     deployment.check_paid_once()
 
 

@@ -86,7 +86,7 @@ async def rename_the_database(server: Server) -> None:
     )
 
 
-async def name_it_as_before(server: Server) -> None:
+async def restore_the_name(server: Server) -> None:
     await server.run(f"ALTER DATABASE {server.database}_moved RENAME TO {server.database}")
 
 
@@ -179,7 +179,7 @@ async def both_are_paid_and_kept(deployment: Deployment, resources: WorkerResour
     ("refuse", "mend", "sqlstate", "words"),
     [
         (rotate_the_password, put_the_password_back, "28P01", "password authentication failed"),
-        (rename_the_database, name_it_as_before, "3D000", "does not exist"),
+        (rename_the_database, restore_the_name, "3D000", "does not exist"),
         (forbid_the_login, allow_the_login, "28000", "is not permitted to log in"),
         (take_the_right_to_connect, give_the_right_to_connect, "42501", "permission denied"),
     ],
@@ -219,4 +219,4 @@ async def test_a_refused_login_loses_nothing_and_is_fixed_without_a_restart(
         assert {job.attempt for job in ended} == {1}
         await eventually(is_ready, "the worker is ready again", 15)
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()

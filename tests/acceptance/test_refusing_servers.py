@@ -150,7 +150,7 @@ async def test_paid_tasks_are_stored_once_the_server_serves_again(
         await eventually(is_ready, "the API is ready again", 15)
         assert not await resources.deps.delivery_queue.redis.exists(BACKUP_KEY)
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def _check_the_api(api: ApiClient, sqlstate: str, words: str) -> None:
@@ -182,7 +182,7 @@ async def test_a_stricter_default_isolation_loses_nothing_with_three_workers(
         ended = [await deployment.ended(job, 60) for job in jobs]
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_killed_worker_leaves_its_task_ids_to_the_next_one(
@@ -206,4 +206,4 @@ async def test_a_killed_worker_leaves_its_task_ids_to_the_next_one(
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     assert list(folder.iterdir()) == []
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()

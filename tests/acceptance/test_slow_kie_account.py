@@ -60,7 +60,7 @@ async def test_slow_submits_leave_half_of_the_slots_to_the_other_account(
         ended = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_each_of_two_accounts_has_half_of_the_polls(deployment: Deployment) -> None:

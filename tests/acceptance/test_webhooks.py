@@ -33,7 +33,9 @@ async def receiver() -> AsyncIterator[FakeWebhookReceiver]:
         yield receiver
 
 
-async def told(deployment: Deployment, receiver: FakeWebhookReceiver, jobs: list[Job]) -> None:
+async def wait_until_sent(
+    deployment: Deployment, receiver: FakeWebhookReceiver, jobs: list[Job]
+) -> None:
     """Wait until every end is sent and recorded. Fails unless each is one verified message."""
 
     async def is_recorded() -> bool:
@@ -61,7 +63,7 @@ async def test_success_failure_and_cancellation_are_reported(
         good = await deployment.enqueue(webhook_url=url, metadata={"order": 7})
         bad = await deployment.enqueue(text_to_image("[[sim: fail=1]]"), webhook_url=url)
         ended = [await deployment.ended(job) for job in (good, bad)]
-        await told(deployment, receiver, [cancelled, good, bad])
+        await wait_until_sent(deployment, receiver, [cancelled, good, bad])
     by_job = {one.job_id: one.object for one in receiver.requests}
     assert [by_job[job.id]["type"] for job in (good, bad, cancelled)] == [
         *("job.succeeded", "job.failed", "job.cancelled"),
@@ -69,7 +71,7 @@ async def test_success_failure_and_cancellation_are_reported(
     for job in ended:
         assert by_job[job.id]["data"] == job_to_json(job)
     assert by_job[good.id]["data"]["metadata"] == {"order": 7}
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_job_that_is_not_to_be_told_of_is_not(
@@ -78,7 +80,7 @@ async def test_a_job_that_is_not_to_be_told_of_is_not(
     async with deployment.worker(webhooks_allow_loopback=True):
         quiet = await deployment.ended(await deployment.enqueue())
         job = await deployment.enqueue(webhook_url=receiver.url)
-        await told(deployment, receiver, [job])
+        await wait_until_sent(deployment, receiver, [job])
     assert quiet.id not in {one.job_id for one in receiver.requests}
 
 
@@ -92,9 +94,9 @@ async def test_a_worker_killed_while_it_sends_leaves_the_message_to_another(
         await doomed.kill()
     receiver.answering = None
     async with deployment.worker(webhooks_allow_loopback=True):
-        await told(deployment, receiver, [job])
+        await wait_until_sent(deployment, receiver, [job])
     assert len(receiver.requests) == 2
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_stopping_worker_does_not_wait_for_a_receiver_that_hangs(
@@ -107,7 +109,7 @@ async def test_a_stopping_worker_does_not_wait_for_a_receiver_that_hangs(
         assert await process.stop(timeout_seconds=15) == 0
     receiver.answering = None
     async with deployment.worker(webhooks_allow_loopback=True):
-        await told(deployment, receiver, [job])
+        await wait_until_sent(deployment, receiver, [job])
 
 
 async def test_two_workers_report_each_end_and_a_flush_loses_none(
@@ -126,8 +128,8 @@ async def test_two_workers_report_each_end_and_a_flush_loses_none(
         await receiver.has(5)
         await resources.deps.delivery_queue.redis.flushall()
         await asyncio.gather(*(deployment.ended(job) for job in jobs))
-        await told(deployment, receiver, jobs)
-    await deployment.check_books()
+        await wait_until_sent(deployment, receiver, jobs)
+    await deployment.check_invariants_hold()
 
 
 async def test_without_the_development_setting_this_machine_is_not_sent_to(

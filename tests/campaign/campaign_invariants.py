@@ -60,7 +60,7 @@ class GivenUp:
     never_paid: Sequence[str]
 
 
-def judge(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
+def count_zeros(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]:
     """Return every count that must be zero."""
     jobs, record = evidence.tables.jobs, evidence.record
     cases = _Cases(evidence)

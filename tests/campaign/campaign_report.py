@@ -29,7 +29,7 @@ _SERVER_KILLS = (FaultKind.KILL_VALKEY, FaultKind.KILL_POSTGRES)
 
 NOT_TESTED = (
     "the machine losing power or its disk: only processes died, and Postgres had its fsync",
-    "the real Kie: the judge is the bundled simulator, which was not killed",
+    "the real Kie: the bundled simulator stands for it, and was not killed",
     "several machines, and clocks of Postgres and Redis that disagree with each other",
     "replicated servers and their failovers, which `make failover` tries",
     "the command line: orders came over the HTTP API and through the Python client",
@@ -189,11 +189,11 @@ def _times(result: CampaignResult) -> Iterator[str]:
     away = [one for one in result.moved if one.outage_seconds >= _OUTAGE_SECONDS]
     served = [one for one in result.moved if one not in away]
     manned = [one for one in served if one.unmanned_seconds < _START_SECONDS]
-    unmanned = [one for one in served if one not in manned]
+    without_worker = [one for one in served if one not in manned]
     for what in ("submitting", "polling"):
         yield _row(what, [one for one in manned if one.doing == what])
     yield _row("both", manned)
-    yield _row(f"both, no worker up for {_START_SECONDS:g} s or more of the time", unmanned)
+    yield _row(f"both, no worker up for {_START_SECONDS:g} s or more of the time", without_worker)
     yield _row(f"both, a server away for {_OUTAGE_SECONDS:g} s or more of the time", away)
     yield _row("all of them", result.moved)
     again = [one.since_first_seconds for one in result.moved if one.deaths > 1]

@@ -24,7 +24,7 @@ from tests.campaign.campaign_evidence import (
     read_summary,
     read_tables,
 )
-from tests.campaign.campaign_invariants import GivenUp, ZeroCount, given_up, judge
+from tests.campaign.campaign_invariants import GivenUp, ZeroCount, count_zeros, given_up
 from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_processes import (
     CampaignProcesses,
@@ -37,7 +37,7 @@ from tests.campaign.fault_plan import FaultKind, draw_plan
 from tests.campaign.lease_watch import LeaseWatch
 from tests.campaign.outage_watch import OutageInterval, OutageWatch
 from tests.campaign.poll_pressure import requesting_polls
-from tests.campaign.recovery_times import Moved, Stall, longest_stalls, moved_again
+from tests.campaign.recovery_times import Moved, Stall, longest_stalls, recovered
 from tests.support.restarted_process import Death
 
 _LOOK_SECONDS = 0.5
@@ -115,14 +115,14 @@ async def _conduct(folder: Path, options: CampaignOptions) -> CampaignResult:
     return CampaignResult(
         options=options,
         evidence=evidence,
-        zeros=judge(evidence, options),
+        zeros=count_zeros(evidence, options),
         given_up=given_up(evidence),
         deaths=deaths,
         done=dict(reaper.done),
         not_done=dict(reaper.not_done),
         starts=sum(process.starts for process in processes.workers),
         refused_starts=sum(process.refused_starts for process in processes.workers),
-        moved=moved_again(
+        moved=recovered(
             evidence,
             deaths,
             watch.orphans,

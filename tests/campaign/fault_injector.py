@@ -149,7 +149,7 @@ class FaultInjector:
         return True
 
     async def _flush(self, _: PlannedFault) -> bool:
-        return await _insist(self._house.redis.flushall)
+        return await _act_when_up(self._house.redis.flushall)
 
     async def _change_price(self, _: PlannedFault) -> bool:
         """Change a price as an admin does, by an UPDATE that holds from the next settlement."""
@@ -161,7 +161,7 @@ class FaultInjector:
                     "UPDATE pricing SET credits = $1 WHERE quantity = $2", credits, quantity
                 )
 
-        return await _insist(change)
+        return await _act_when_up(change)
 
     async def _pause_submits(self, fault: PlannedFault) -> bool:
         """Pause submits as an operator does in psql, and resume them after a while."""
@@ -182,10 +182,10 @@ class FaultInjector:
             async with self._session() as connection:
                 await connection.fetch("SELECT darkroom_resume($1)", ids[0])
 
-        if not await _insist(pause):
+        if not await _act_when_up(pause):
             return False
         await asyncio.sleep(fault.length_seconds)
-        assert await _insist(resume), "submits stayed paused"
+        assert await _act_when_up(resume), "submits stayed paused"
         return True
 
     async def _freeze_worker(self, fault: PlannedFault) -> bool:
@@ -245,12 +245,12 @@ class FaultInjector:
     async def _refuse_writes(self, fault: PlannedFault) -> bool:
         """Make Postgres read-only for a while. It answers, and refuses every write."""
         refused_epoch = time.time()
-        if not await _insist(partial(self._make_writable, False)):
+        if not await _act_when_up(partial(self._make_writable, False)):
             return False
         try:
             await asyncio.sleep(fault.length_seconds)
         finally:
-            was_undone = await _insist(partial(self._make_writable, True))
+            was_undone = await _act_when_up(partial(self._make_writable, True))
         assert was_undone, "Postgres stayed read-only"
         await self._outages.until_it_answers("postgres", refused_epoch)
         return True
@@ -295,7 +295,7 @@ class FaultInjector:
         return True
 
 
-async def _insist(do: Callable[[], Awaitable[object]]) -> bool:
+async def _act_when_up(do: Callable[[], Awaitable[object]]) -> bool:
     """Act as soon as the server answers. Return whether it answered in time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_INSIST_SECONDS):

@@ -43,7 +43,7 @@ class HttpOrders:
 
     async def _place(self, order: Order) -> str | None:
         headers = {"Idempotency-Key": str(order.idempotency_key)}
-        status, answer = await self._insist("/v1/jobs", _body(order), headers)
+        status, answer = await self._repeat_until_served("/v1/jobs", _body(order), headers)
         if status == _TOO_FEW_CREDITS and order.account_id == SHORT_ACCOUNT:
             with self._refused.open("a", encoding="ascii") as refused:
                 refused.write(f"{order.idempotency_key}\n")
@@ -54,12 +54,12 @@ class HttpOrders:
 
     async def take_back(self, job_id: str) -> None:
         """Cancel the job, which may be too late."""
-        status, answer = await self._insist(f"/v1/jobs/{job_id}/cancel", None, {})
+        status, answer = await self._repeat_until_served(f"/v1/jobs/{job_id}/cancel", None, {})
         # A lost reply to an earlier cancel leads to "too late" as well.
         if status not in {200, _TOO_LATE}:
             raise UnexpectedAnswer(f"cancelling {job_id} was answered {status}: {answer}")
 
-    async def _insist(
+    async def _repeat_until_served(
         self, path: str, body: dict[str, Any] | None, headers: dict[str, str]
     ) -> tuple[int, Any]:
         """Repeat the request while the connection breaks or the API is unavailable."""

@@ -25,14 +25,16 @@ async def requesting_polls(
     deployment: CampaignDeployment, options: CampaignOptions
 ) -> AsyncIterator[None]:
     """Make polls of random jobs due now during the block."""
-    tasks = [asyncio.create_task(_hasten(deployment))] if options.fault_level == "harsh" else []
+    tasks = (
+        [asyncio.create_task(_make_polls_due(deployment))] if options.fault_level == "harsh" else []
+    )
     try:
         yield
     finally:
         await stop_tasks(tasks)
 
 
-async def _hasten(deployment: CampaignDeployment) -> None:
+async def _make_polls_due(deployment: CampaignDeployment) -> None:
     delivery_queue = DeliveryQueue(deployment.redis)
     while True:
         stop_if_cancelled()

@@ -64,7 +64,7 @@ def moments_of(evidence: Evidence, job: JobRow) -> list[float]:
     return sorted({job.created_epoch, *events, *(at for at in polls if at <= end)})
 
 
-def moved_again(
+def recovered(
     evidence: Evidence,
     deaths: Sequence[Death],
     orphans: Sequence[Orphan],
@@ -89,22 +89,24 @@ def moved_again(
                 from_epoch=killed[-1],
                 job=job,
                 doing=same[-1].doing,
-                unmanned_seconds=_unmanned_seconds(killed[-1], moved_epoch, lives),
+                unmanned_seconds=_seconds_without_worker(killed[-1], moved_epoch, lives),
                 outage_seconds=overlap_seconds(killed[-1], moved_epoch, outages),
             )
         )
     return found
 
 
-def _unmanned_seconds(start: float, end: float, lives: Sequence[tuple[float, float]]) -> float:
+def _seconds_without_worker(
+    start: float, end: float, lives: Sequence[tuple[float, float]]
+) -> float:
     """Return for how many seconds between two times no worker was running."""
-    unmanned, reached = 0.0, start
+    without_worker, reached = 0.0, start
     for up_at, down_at in sorted(lives):
         if down_at <= reached or up_at >= end:
             continue
-        unmanned += max(0.0, up_at - reached)
+        without_worker += max(0.0, up_at - reached)
         reached = down_at
-    return unmanned + max(0.0, end - reached)
+    return without_worker + max(0.0, end - reached)
 
 
 def _deliveries(evidence: Evidence, orphans: Sequence[Orphan]) -> Iterator[_Loss]:

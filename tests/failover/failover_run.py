@@ -27,7 +27,7 @@ from tests.campaign.campaign_evidence import (
     read_summary,
     read_tables,
 )
-from tests.campaign.campaign_invariants import ZeroCount, judge
+from tests.campaign.campaign_invariants import ZeroCount, count_zeros
 from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_processes import (
     CampaignProcesses,
@@ -232,7 +232,7 @@ async def _conduct(
     return FailoverResult(
         plan=plan,
         evidence=evidence,
-        zeros=[*judge(evidence, options), _given_up_without_cause(evidence)],
+        zeros=[*count_zeros(evidence, options), _given_up_without_cause(evidence)],
         failovers=failovers,
         doctor=findings,
         doctor_code=code,

@@ -75,10 +75,10 @@ async def _one(session: aiohttp.ClientSession, name: str, phase: Phase) -> None:
     began = time.monotonic()
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            job = await _insist(session, phase, "POST", "/v1/jobs", name, body)
+            job = await _repeat_until_served(session, phase, "POST", "/v1/jobs", name, body)
             while job["state"] not in _ENDED:
                 path = f"/v1/jobs/{job['id']}?wait=30"
-                job = await _insist(session, phase, "GET", path, name, None)
+                job = await _repeat_until_served(session, phase, "GET", path, name, None)
     except TimeoutError:
         phase.not_succeeded.append(f"{name}: not ended within {_PATIENCE_SECONDS:g} s")
         return
@@ -88,7 +88,7 @@ async def _one(session: aiohttp.ClientSession, name: str, phase: Phase) -> None:
         phase.not_succeeded.append(f"{name}: {job['state']} {job['reason']}")
 
 
-async def _insist(
+async def _repeat_until_served(
     session: aiohttp.ClientSession,
     phase: Phase,
     method: str,

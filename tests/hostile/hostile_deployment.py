@@ -74,7 +74,7 @@ async def open_hostile_deployment(
         )
         producer = await stack.enter_async_context(Producer.connect_to(servers))
         database = await stack.enter_async_context(
-            connect_database(servers.database_url, connections=2, name="hostile-judge")
+            connect_database(servers.database_url, connections=2, name="hostile-checks")
         )
         keys = await _open_accounts(producer, database)
         kie = await stack.enter_async_context(
@@ -82,8 +82,8 @@ async def open_hostile_deployment(
         )
         api_port, worker_port = free_port(), free_port()
         environ = _environment(servers, kie, folder, api_port, worker_port)
-        worker = _keeper("worker", ["-m", "worker"], environ, folder, options)
-        api = _keeper("api", ["-m", "producer", "api"], environ, folder, options)
+        worker = _restarted_process("worker", ["-m", "worker"], environ, folder, options)
+        api = _restarted_process("api", ["-m", "producer", "api"], environ, folder, options)
         for process in (worker, api):
             await stack.enter_async_context(_running(process))
         yield HostileDeployment(
@@ -120,7 +120,7 @@ def _environment(
     }
 
 
-def _keeper(
+def _restarted_process(
     role: str,
     arguments: Sequence[str],
     environ: dict[str, str],

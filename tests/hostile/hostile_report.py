@@ -27,7 +27,7 @@ def _lines(outcome: HostileResult) -> Iterator[str]:
     yield ""
     yield from _phases(outcome)
     yield ""
-    yield from _judged(outcome)
+    yield from _limits_table(outcome)
     yield ""
     yield from _kinds(outcome)
     faults = faults_of(outcome)
@@ -53,7 +53,7 @@ def _row(phase: Phase) -> str:
     return " | ".join([*times, str(phase.tried_again), f"{health:.0f}"])
 
 
-def _judged(outcome: HostileResult) -> Iterator[str]:
+def _limits_table(outcome: HostileResult) -> Iterator[str]:
     options, watch = outcome.options, outcome.watch
     yield "| | allowed | was |"
     yield "|---|---|---|"

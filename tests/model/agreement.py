@@ -22,7 +22,7 @@ class Agreement:
 
     async def check(self) -> None:
         """Fail if they differ, or if an invariant is broken."""
-        broken = await self._setup.broken_books()
+        broken = await self._setup.broken_invariants()
         assert not broken, "\n".join(broken)
         await self._check_jobs()
         await self._check_attempts()

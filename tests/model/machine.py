@@ -55,11 +55,11 @@ def _urls(count: int) -> tuple[str, ...]:
     return tuple(f"https://images.example/{number}.png" for number in range(count))
 
 
-def _some(*states: str) -> Callable[[LifeOfJobs], bool]:
+def _some(*states: str) -> Callable[[JobRules], bool]:
     return lambda machine: bool(machine.ref.jobs_in(*states))
 
 
-class LifeOfJobs(CancelsAndRetries, PauseRules):
+class JobRules(CancelsAndRetries, PauseRules):
     """Every rule changes the database by the real code, and the reference by its own code."""
 
     def __init__(self, setup: ModelSetup, seen: Counter[str]) -> None:
@@ -348,7 +348,7 @@ class LifeOfJobs(CancelsAndRetries, PauseRules):
         says = "delivered" if delivered else "pending"
         self.setup.run(self.setup.handle_callback(callback.id, LATE_SAYS[says], silent=is_silent))
         makers = None if is_silent else self.setup.kie.makers
-        self.ref.judged(callback, makers, says)
+        self.ref.handle_callback(callback, makers, says)
 
     @precondition(lambda self: any(self.ref.open_late_tasks()))
     @rule(is_silent=st.sampled_from((False, False, True)), says=st.sampled_from(sorted(LATE_SAYS)))

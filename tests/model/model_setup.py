@@ -316,7 +316,7 @@ class ModelSetup:
                 credits,
             )
 
-    async def broken_books(self) -> list[str]:
+    async def broken_invariants(self) -> list[str]:
         """Return the doctor's findings that are not ok."""
         findings = [one async for one in check_invariants(self.database)]
         assert findings

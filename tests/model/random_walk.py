@@ -11,11 +11,11 @@ from random import Random
 
 from shared.domain.kie_outcomes import NoVerdict, Pending
 from tests.model.answers import ANSWER_NAMES
-from tests.model.machine import LATE_SAYS, LATE_SECONDS, LifeOfJobs
+from tests.model.machine import LATE_SAYS, LATE_SECONDS, JobRules
 from tests.model.pause_rules import ACCOUNTS, SCOPES
 from tests.model.stale_writes import WRITES
 
-_Step = Callable[[LifeOfJobs, Random], object]
+_Step = Callable[[JobRules, Random], object]
 _States = tuple[str, ...]
 
 _ANY: _States = ("queued", "submitting", "unknown", "generating", "succeeded", "failed")
@@ -29,38 +29,38 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     (
         8,
         (),
-        lambda life, dice: life.enqueue(
+        lambda rules, dice: rules.enqueue(
             dice.choice(ACCOUNTS), dice.choices(_QUANTITIES, k=dice.randint(1, 3)), has_keys=True
         ),
     ),
-    (3, (), lambda life, dice: life.grant(dice.choice(ACCOUNTS), dice.choice((20, 20, -7)))),
-    (3, (), lambda life, dice: life.change_price(dice.choice(_QUANTITIES), dice.randint(0, 12))),
-    (1, (), lambda life, dice: life.pause(dice.choice(SCOPES), "one", dice.random() < 0.5)),
-    (3, (), lambda life, dice: life.ref.pauses and life.resume(-1 - dice.randrange(2))),
-    (1, (), lambda life, dice: life.resume_scope(dice.choice(SCOPES))),
-    (3, _ANY, lambda life, dice: life.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
-    (2, _ANY, lambda life, dice: life.cancel(_any(dice))),
-    (2, _ANY, lambda life, dice: life.retry(_any(dice), again=dice.random() < 0.5)),
-    (12, ("queued",), lambda life, dice: life.submit(_any(dice), dice.choice((1, 2)))),
-    (10, ("queued",), lambda life, dice: life.submit_and_answer(_any(dice), _answer(dice))),
-    (8, ("submitting",), lambda life, dice: life.deliver_again(_any(dice), dice.random() < 0.5)),
+    (3, (), lambda rules, dice: rules.grant(dice.choice(ACCOUNTS), dice.choice((20, 20, -7)))),
+    (3, (), lambda rules, dice: rules.change_price(dice.choice(_QUANTITIES), dice.randint(0, 12))),
+    (1, (), lambda rules, dice: rules.pause(dice.choice(SCOPES), "one", dice.random() < 0.5)),
+    (3, (), lambda rules, dice: rules.ref.pauses and rules.resume(-1 - dice.randrange(2))),
+    (1, (), lambda rules, dice: rules.resume_scope(dice.choice(SCOPES))),
+    (3, _ANY, lambda rules, dice: rules.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
+    (2, _ANY, lambda rules, dice: rules.cancel(_any(dice))),
+    (2, _ANY, lambda rules, dice: rules.retry(_any(dice), again=dice.random() < 0.5)),
+    (12, ("queued",), lambda rules, dice: rules.submit(_any(dice), dice.choice((1, 2)))),
+    (10, ("queued",), lambda rules, dice: rules.submit_and_answer(_any(dice), _answer(dice))),
+    (8, ("submitting",), lambda rules, dice: rules.deliver_again(_any(dice), dice.random() < 0.5)),
     (
         6,
         _ANY[1:],
-        lambda life, dice: life.sleeper_writes(_any(dice), _any(dice), dice.choice(_EVENTS)),
+        lambda rules, dice: rules.sleeper_writes(_any(dice), _any(dice), dice.choice(_EVENTS)),
     ),
     (
         8,
         ("generating",),
-        lambda life, dice: life.kie_delivers(
+        lambda rules, dice: rules.kie_delivers(
             _any(dice), dice.randint(1, 5), dice.choice(("current", "quoted", "lower_of"))
         ),
     ),
-    (2, ("generating",), lambda life, dice: life.kie_fails(_any(dice), _reason(dice))),
+    (2, ("generating",), lambda rules, dice: rules.kie_fails(_any(dice), _reason(dice))),
     (
         4,
         ("generating",),
-        lambda life, dice: life.kie_is_not_done(
+        lambda rules, dice: rules.kie_is_not_done(
             _any(dice),
             dice.choice((Pending(0.25), Pending(0.5), NoVerdict("502"))),
             dice.choice(LATE_SECONDS),
@@ -69,64 +69,64 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     (
         6,
         ("generating",),
-        lambda life, dice: life.kie_cannot_be_read(_any(dice), dice.choice(LATE_SECONDS)),
+        lambda rules, dice: rules.kie_cannot_be_read(_any(dice), dice.choice(LATE_SECONDS)),
     ),
-    (3, _SETTLED, lambda life, dice: life.poll_comes_late(_any(dice))),
-    (3, ("queued", "submitting", "unknown"), lambda life, dice: life.an_hour_passes()),
-    (3, ("unknown",), lambda life, dice: life.sweep()),
+    (3, _SETTLED, lambda rules, dice: rules.poll_comes_late(_any(dice))),
+    (3, ("queued", "submitting", "unknown"), lambda rules, dice: rules.an_hour_passes()),
+    (3, ("unknown",), lambda rules, dice: rules.sweep()),
     (
         8,
         ("generating",),
-        lambda life, dice: life.operator_settles(
+        lambda rules, dice: rules.operator_settles(
             _any(dice), dice.choice((0, 1, 5)), dice.choice(("current", "quoted", "lower_of"))
         ),
     ),
     (
         4,
         ("unknown",),
-        lambda life, dice: life.operator_resolves(
+        lambda rules, dice: rules.operator_resolves(
             _any(dice), dice.choice(("own", "wrong", "taken", "none"))
         ),
     ),
 )
 
 
-def walk(life: LifeOfJobs, dice: Random, steps: int) -> None:
+def walk(rules: JobRules, dice: Random, steps: int) -> None:
     """Take so many steps, each followed by the comparison."""
-    life.open(["queued", "generating", "unknown", "submitting"])
+    rules.open(["queued", "generating", "unknown", "submitting"])
     for _ in range(steps):
-        _step(life, dice)
-        life.database_and_reference_agree()
+        _step(rules, dice)
+        rules.database_and_reference_agree()
 
 
-def _step(life: LifeOfJobs, dice: Random) -> None:
+def _step(rules: JobRules, dice: Random) -> None:
     roll = dice.random()
-    overtaken = _overtaken(life)
+    overtaken = _overtaken(rules)
     if overtaken and roll < 0.25:
-        life.kie_answers(dice.choice(overtaken), dice.choice((_answer(dice), *_WEIGHTY)))
-    elif life.setup.hanging() and roll < 0.07:
-        life.kie_answers(_any(dice), _answer(dice))
-    elif life.setup.hanging() and roll < 0.09:
-        life.worker_crashes(_any(dice))
-    elif any(life.ref.attempts()) and roll < 0.25:
+        rules.kie_answers(dice.choice(overtaken), dice.choice((_answer(dice), *_WEIGHTY)))
+    elif rules.setup.hanging() and roll < 0.07:
+        rules.kie_answers(_any(dice), _answer(dice))
+    elif rules.setup.hanging() and roll < 0.09:
+        rules.worker_crashes(_any(dice))
+    elif any(rules.ref.attempts()) and roll < 0.25:
         claim = dice.choice(("own", "own", "own", "another's", "forged"))
-        life.callback_comes(_any(dice), claim, _any(dice))
-    elif any(one.verdict is None for one in life.ref.callbacks) and roll < 0.4:
-        life.callback_is_handled(_any(dice), dice.random() < 0.2, dice.random() < 0.5)
-    elif any(life.ref.open_late_tasks()) and roll < 0.43:
-        life.late_tasks_are_checked(dice.random() < 0.2, dice.choice(sorted(LATE_SAYS)))
+        rules.callback_comes(_any(dice), claim, _any(dice))
+    elif any(one.verdict is None for one in rules.ref.callbacks) and roll < 0.4:
+        rules.callback_is_handled(_any(dice), dice.random() < 0.2, dice.random() < 0.5)
+    elif any(rules.ref.open_late_tasks()) and roll < 0.43:
+        rules.late_tasks_are_checked(dice.random() < 0.2, dice.choice(sorted(LATE_SAYS)))
     else:
-        able = [row for row in _STEPS if not row[1] or life.ref.jobs_in(*row[1])]
+        able = [row for row in _STEPS if not row[1] or rules.ref.jobs_in(*row[1])]
         (_, _, step) = dice.choices(able, [row[0] for row in able])[0]
-        step(life, dice)
+        step(rules, dice)
 
 
-def _overtaken(life: LifeOfJobs) -> list[int]:
+def _overtaken(rules: JobRules) -> list[int]:
     """Return which POSTs hang whose job no longer waits for their answer."""
-    jobs = life.ref.jobs
+    jobs = rules.ref.jobs
     return [
         number
-        for number, post in enumerate(life.setup.hanging())
+        for number, post in enumerate(rules.setup.hanging())
         if jobs[post.job_id].state not in {"submitting", "unknown"}
         or jobs[post.job_id].newest.token != post.token
     ]

@@ -266,7 +266,9 @@ class Reference:
 
     # --- callbacks and late tasks -------------------------------------------------------------
 
-    def judged(self, callback: RefCallback, makers: Mapping[str, str] | None, says: str) -> None:
+    def handle_callback(
+        self, callback: RefCallback, makers: Mapping[str, str] | None, says: str
+    ) -> None:
         """Handle a callback. `makers` has the token of each task, and is None if Kie is silent."""
         job, attempt = callback.job, callback.attempt
         is_newest = attempt is job.newest

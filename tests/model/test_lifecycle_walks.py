@@ -49,8 +49,8 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Life:
-    """One job in a world without a database."""
+class RandomJob:
+    """One job without a database."""
 
     random: Random
     is_fenced: bool = True
@@ -143,39 +143,39 @@ class Life:
         assert not self.paid_twice, f"paid twice: {self.path}"
 
 
-def lived(seed: int, *, is_fenced: bool = True, checked: bool = True) -> Life:
-    """Return a life of that seed after its last step."""
-    life = Life(Random(seed), is_fenced)
+def after_random_walk(seed: int, *, is_fenced: bool = True, checked: bool = True) -> RandomJob:
+    """Return a job of that seed after its last step."""
+    job = RandomJob(Random(seed), is_fenced)
     for _ in range(STEPS):
-        life.step()
+        job.step()
         if checked:
-            life.check()
-    return life
+            job.check()
+    return job
 
 
 def test_in_thousands_of_random_walks_nothing_is_paid_or_charged_twice() -> None:
-    ends = Counter(lived(seed).state for seed in range(SEEDS))
+    ends = Counter(after_random_walk(seed).state for seed in range(SEEDS))
     sys.stdout.write(f"seeds 0 to {SEEDS - 1}, {STEPS} steps each, ended: {dict(ends)}\n")
     assert set(ends) >= TERMINAL, f"these lives never saw {TERMINAL - set(ends)}"
 
 
 def test_every_move_of_the_table_occurs_in_those_walks() -> None:
-    made = {name for seed in range(SEEDS) for name in lived(seed).path}
+    made = {name for seed in range(SEEDS) for name in after_random_walk(seed).path}
     assert made == {row.event.__name__ for row in TRANSITIONS}
 
 
 def test_without_the_fence_some_walk_pays_twice() -> None:
-    lives = (lived(seed, is_fenced=False, checked=False) for seed in range(SEEDS))
-    assert any(life.paid_twice for life in lives)
+    lives = (after_random_walk(seed, is_fenced=False, checked=False) for seed in range(SEEDS))
+    assert any(job.paid_twice for job in lives)
 
 
 @pytest.mark.parametrize("seed", range(0, SEEDS, 100))
 def test_every_walk_ends_by_time_alone(seed: int) -> None:
-    life = lived(seed)
-    life.crash()  # no worker that knows anything is left
+    job = after_random_walk(seed)
+    job.crash()  # no worker that knows anything is left
     for _ in range(5):
-        life.now += DEADLINE
-        life.claim()
-        life.look_after()
-        life.check()
-    assert life.state in TERMINAL, life.path
+        job.now += DEADLINE
+        job.claim()
+        job.look_after()
+        job.check()
+    assert job.state in TERMINAL, job.path

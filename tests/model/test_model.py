@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.length import EXAMPLES, IS_LONG, SEED, STEPS, report
-from tests.model.machine import LifeOfJobs
+from tests.model.machine import JobRules
 from tests.model.model_setup import ModelSetup
 
 
@@ -23,7 +23,7 @@ def run_model(
 ) -> None:
     """Run so many examples. Raises with the shortest failing example."""
 
-    class Machine(LifeOfJobs):
+    class Machine(JobRules):
         def __init__(self) -> None:
             super().__init__(setup, seen)
 

@@ -15,7 +15,7 @@ from shared.domain.lifecycle import JobState, Reason
 from shared.settings import ChargeBasis
 from tests.model.answers import ANSWER_NAMES
 from tests.model.length import EXAMPLES, SEED, SUITE_SEED, report
-from tests.model.machine import LifeOfJobs
+from tests.model.machine import JobRules
 from tests.model.model_setup import ModelSetup
 from tests.model.random_walk import walk
 
@@ -49,12 +49,12 @@ def test_long_everyday_walks_leave_nothing_unseen_and_agree_after_every_step(
         f"{len(seeds)} walks of {WALK_STEPS} steps, seeds from {SUITE_SEED} and {SEED}\n"
     )
     for seed in seeds:
-        life = LifeOfJobs(setup, seen)
+        rules = JobRules(setup, seen)
         try:
-            walk(life, Random(seed), WALK_STEPS)
+            walk(rules, Random(seed), WALK_STEPS)
         except AssertionError as error:
             raise AssertionError(f"walk {seed}: {error}") from error
         finally:
-            life.teardown()
+            rules.teardown()
     report(seen)
     assert not EXPECTED - set(seen), f"these walks never saw {sorted(EXPECTED - set(seen))}"

@@ -97,10 +97,10 @@ def try_campaign(copy: TreeCopy, mutant: CampaignMutant) -> CampaignTrial:
         for edit in mutant.edits:
             stack.enter_context(copy.without_guard(edit))
         code, output, seconds = _run(copy, mutant.arguments)
-    return CampaignTrial(mutant, judge(mutant, code, output), _broken(output), seconds)
+    return CampaignTrial(mutant, trial_of(mutant, code, output), _broken(output), seconds)
 
 
-def judge(mutant: CampaignMutant, code: int | None, output: str) -> Fate:
+def trial_of(mutant: CampaignMutant, code: int | None, output: str) -> Fate:
     """Return the result of the mutant by the exit code and the output of the campaign."""
     if code == 0:
         return Fate.HELD if mutant.behind else Fate.SURVIVED

@@ -59,10 +59,10 @@ def try_all(copy: TreeCopy, mutants: Sequence[Mutant]) -> Iterator[Trial]:
                 timeout_seconds=_MUTANT_TIMEOUT_SECONDS,
                 stop_early=True,
             )
-        yield judge(mutant, outcome)
+        yield trial_of(mutant, outcome)
 
 
-def judge(mutant: Mutant, outcome: Outcome) -> Trial:
+def trial_of(mutant: Mutant, outcome: Outcome) -> Trial:
     """Tell from the first failure what became of the mutant."""
 
     def trial(fate: Fate, test: str, message: str = "") -> Trial:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.campaign.campaign_options import read_command_line
-from tests.mutants.campaign_mutants import CampaignTrial, Fate, judge, read_campaigns
+from tests.mutants.campaign_mutants import CampaignTrial, Fate, read_campaigns, trial_of
 from tests.mutants.tree_copy import ROOT
 from tests.mutants.under_campaign import write_section
 from tests.unit.campaign.sample_evidence import all_zeros
@@ -48,7 +48,7 @@ def test_only_the_zero_that_is_meant_proves_a_guard(
     name: str, code: int | None, output: str, fate: Fate
 ) -> None:
     mutant = next(one for one in read_campaigns() if one.name == name)
-    assert judge(mutant, code, output) is fate
+    assert trial_of(mutant, code, output) is fate
 
 
 def test_the_section_says_what_was_not_caught() -> None:

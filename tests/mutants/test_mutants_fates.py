@@ -6,7 +6,7 @@ import pytest
 
 from tests.mutants.mutant_list import Mutant
 from tests.mutants.mutant_report import conclusion, table_row
-from tests.mutants.mutant_trial import Fate, judge
+from tests.mutants.mutant_trial import Fate, trial_of
 from tests.mutants.tree_copy import Failure, Outcome
 
 MUTANT = Mutant(
@@ -42,7 +42,7 @@ def ended(exit_code: int | None, *failures: Failure) -> Outcome:
 def test_a_mutant_is_caught_by_the_test_that_is_named_for_it_alone(
     outcome: Outcome, fate: Fate
 ) -> None:
-    trial = judge(MUTANT, outcome)
+    trial = trial_of(MUTANT, outcome)
     assert trial.fate is fate
     expected = "1 of 1 mutants were caught"
     if fate is not Fate.CAUGHT:

@@ -79,7 +79,7 @@ async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str
         await write_past_samples(connection, now, list(deployment.settings.kie_account_names))
     finally:
         await connection.close()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     # Workers remember in Redis what they have written, and would miss it.
     async with connect_redis(_url(deployment.settings.redis_url)) as redis:
         await redis.flushall()

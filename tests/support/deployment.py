@@ -120,7 +120,7 @@ class Deployment:
         """Run any statement, as an admin does in psql."""
         return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
 
-    async def check_books(self) -> None:
+    async def check_invariants_hold(self) -> None:
         """Fail unless every invariant of the contract holds."""
         findings = [finding async for finding in check_invariants(self.database)]
         assert findings

@@ -23,7 +23,7 @@ def our_files() -> list[Path]:
     ]
 
 
-def loose_judgements(text: str) -> Iterator[int]:
+def unsafe_digit_checks(text: str) -> Iterator[int]:
     """Yield the lines that ask whether a text has digits without asking for ASCII."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -40,13 +40,13 @@ def test_no_text_is_judged_by_digits_of_other_scripts() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{line}"
         for file in our_files()
-        for line in loose_judgements(file.read_text(encoding="utf-8"))
+        for line in unsafe_digit_checks(file.read_text(encoding="utf-8"))
     ]
     assert not found
 
 
 def test_the_check_finds_what_it_checks_for() -> None:
-    assert list(loose_judgements('x = "1".isdigit()\n')) == [1]
-    assert list(loose_judgements('import re\ny = re.compile(r"\\d+")\n')) == [2]
-    assert not list(loose_judgements("x = a.isascii() and a.isdigit()\n"))
-    assert not list(loose_judgements('import re\ny = re.compile(r"\\d+", re.ASCII)\n'))
+    assert list(unsafe_digit_checks('x = "1".isdigit()\n')) == [1]
+    assert list(unsafe_digit_checks('import re\ny = re.compile(r"\\d+")\n')) == [2]
+    assert not list(unsafe_digit_checks("x = a.isascii() and a.isdigit()\n"))
+    assert not list(unsafe_digit_checks('import re\ny = re.compile(r"\\d+", re.ASCII)\n'))

@@ -131,7 +131,7 @@ async def test_every_command_runs_as_a_login_of_its_role(
                 if said.code and (command[0] != "doctor" or "denied" in said.out):
                     failed[" ".join(command)] = said.err + said.out
     assert failed == {}
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_worker_of_another_login_is_seen_by_who_enqueues(
@@ -160,8 +160,8 @@ async def test_a_command_that_is_not_its_roles_is_refused_and_changes_nothing(
     as_role: dict[str, Darkroom], deployment: Deployment, role: str, words: tuple[str, ...]
 ) -> None:
     setup = DatabaseSetup(deployment.database)
-    before = await setup.picture()
+    before = await setup.snapshot()
     said = await as_role[role].run(*words)
     assert said.code != 0
     assert "permission denied" in said.err
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before

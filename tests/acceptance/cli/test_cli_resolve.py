@@ -72,7 +72,7 @@ async def test_a_lost_submission_is_ended_with_who_and_why(
         getpass.getuser(),
         "not in Kie's log",
     )
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_recovered_submission_is_polled_and_charged_once(
@@ -88,7 +88,7 @@ async def test_a_recovered_submission_is_polled_and_charged_once(
         ended = await deployment.ended(job)
     assert (ended.state, ended.credits_charged) == (JobState.SUCCEEDED, 6)
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_task_that_never_was_is_given_up_at_the_deadline_and_charges_nothing(
@@ -143,7 +143,7 @@ async def test_a_success_that_cannot_be_read_is_settled_by_hand(
     )
     assert delivered.lines == [f"{first} succeeded with 1 image, 6 charged"]
     assert undelivered.lines == [f"{second} failed as undelivered, 6 credits released"]
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     again = await darkroom.run("jobs", "resolve", first, "--undelivered", "--reason", "x")
     assert again.code == 1
     assert f"job {first} is succeeded" in again.err

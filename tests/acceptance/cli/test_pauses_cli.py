@@ -42,7 +42,7 @@ async def test_a_queue_is_paused_and_resumed_while_a_worker_runs(
         assert resumed.code == 0, resumed.err
         for job in jobs:
             await deployment.ended(job)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     deployment.check_paid_once()
 
 

@@ -76,7 +76,7 @@ async def test_credits_are_granted_and_adjusted_with_a_reason(admin: AdminBrowse
     assert "invoice 17" in text
     assert f"console:{admin.prefix}" in text
     assert "-10,000.5" in text
-    assert await admin.setup.broken_books() == {}
+    assert await admin.setup.broken_invariants() == {}
 
 
 async def test_a_charge_is_refunded_once(admin: AdminBrowser) -> None:
@@ -99,7 +99,7 @@ async def test_a_charge_is_refunded_once(admin: AdminBrowser) -> None:
         f"/console/jobs/{uncharged.id}/refund"
     )
     assert await admin.setup.money() == (10_000, 0)
-    assert await admin.setup.broken_books() == {}
+    assert await admin.setup.broken_invariants() == {}
 
 
 async def test_the_statement_of_a_month_is_shown_and_downloaded(admin: AdminBrowser) -> None:

@@ -45,7 +45,7 @@ async def test_an_outage_is_reported_by_every_output_and_is_over_when_it_is_over
     await setup.enqueue(20)
     setup.lines.clear()
     await relay_of(setup, server).cut()
-    await _is_told(setup, server)
+    await _is_reported(setup, server)
     doctor, queue = await setup.darkroom.run_all(("doctor",), ("queue",))
     assert (doctor.code, queue.code) == (6, 6)
     assert f"✗ {server}: " in doctor.out
@@ -54,7 +54,7 @@ async def test_an_outage_is_reported_by_every_output_and_is_over_when_it_is_over
     await relay_of(setup, server).restore()
     await _is_over(setup, server)
     await relay_of(setup, server).cut()
-    await _is_told(setup, server)
+    await _is_reported(setup, server)
     await relay_of(setup, server).restore()
     await _is_over(setup, server)
     assert (await setup.darkroom.run("doctor")).code == 0
@@ -71,7 +71,7 @@ async def test_an_outage_is_reported_by_every_output_and_is_over_when_it_is_over
     assert last["times"] >= 1
 
 
-async def _is_told(setup: FaultSetup, server: str) -> None:
+async def _is_reported(setup: FaultSetup, server: str) -> None:
     began = monotonic()
     for process in ("worker", "api"):
 

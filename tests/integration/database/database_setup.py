@@ -27,7 +27,7 @@ from tests.support.deployment import text_to_image
 from tests.support.example_jobs import polled
 from worker.store.job_store import JobStore
 
-Picture = Mapping[str, frozenset[tuple[object, ...]]]
+Snapshot = Mapping[str, frozenset[tuple[object, ...]]]
 Move = Callable[["DatabaseSetup", Job], Awaitable[Job | None]]
 
 
@@ -162,11 +162,11 @@ class DatabaseSetup:
 
     async def refuses(self, statement: str, *args: Any, sqlstate: str = "DR001") -> DatabaseRefused:
         """Run a statement that must be refused and change nothing. Return the error."""
-        before = await self.picture()
+        before = await self.snapshot()
         with pytest.raises(DatabaseRefused) as caught:
             await self.sql(statement, *args)
         assert caught.value.sqlstate == sqlstate, caught.value
-        assert await self.picture() == before
+        assert await self.snapshot() == before
         return caught.value
 
     async def set_price(self, credits: object, *, quantity: int = 1) -> None:
@@ -185,7 +185,7 @@ class DatabaseSetup:
                 await connection.execute("SET LOCAL darkroom.confirm = 'yes'")
                 await connection.execute(statement, *args)
 
-    async def picture(self, *but: str) -> Picture:
+    async def snapshot(self, *but: str) -> Snapshot:
         """Return every row of every table, except those named."""
         tables = await self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         return {
@@ -194,7 +194,7 @@ class DatabaseSetup:
             if table not in but
         }
 
-    async def broken_books(self) -> dict[str, str]:
+    async def broken_invariants(self) -> dict[str, str]:
         """Return the broken invariants, by name."""
         return {
             finding.name: finding.detail

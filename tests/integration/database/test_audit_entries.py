@@ -103,13 +103,13 @@ async def test_a_statement_typed_by_hand_leaves_its_entry(setup: DatabaseSetup) 
 async def test_an_act_that_is_rolled_back_leaves_no_entry_and_no_entry_no_act(
     setup: DatabaseSetup,
 ) -> None:
-    before = await setup.picture()
+    before = await setup.snapshot()
     async with setup.database.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute(PLAIN_SQL[Act.CREDITS_GRANTED])
         await transaction.rollback()
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
     await setup.sql(
         "ALTER TABLE audit_entries ADD CONSTRAINT a_drill CHECK (act = 'none') NOT VALID"
     )

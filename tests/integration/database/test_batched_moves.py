@@ -74,7 +74,7 @@ async def test_jobs_that_move_together_are_one_statement_for_each_step(
     }  # fmt: skip
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     assert await setup.money() == (1_000 - 20 * 6, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_what_a_move_returns_is_what_is_stored(setup: DatabaseSetup) -> None:
@@ -113,7 +113,7 @@ async def test_each_entry_shows_the_account_as_it_stood_right_after_it(
             balance, held = balance + row["balance_change"], held + row["held_change"]
             assert (row["balance_after"], row["held_after"]) == (balance, held)
         assert await setup.money(name) == (balance, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_jobs_settled_together_are_charged_as_each_would_be_alone(
@@ -144,7 +144,7 @@ async def test_of_two_settlements_of_one_job_at_once_one_is_stale(
         setup.settle(job), setup.settle(other), setup.settle(job), return_exceptions=True
     )
     assert [type(outcome) for outcome in outcomes] == [Job, Job, StaleJob]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_refused_move_fails_no_other_move_of_its_batch(setup: DatabaseSetup) -> None:
@@ -196,7 +196,7 @@ async def test_two_workers_that_settle_the_same_jobs_charge_each_once(setup: Dat
     kinds = Counter(type(outcome) for outcome in outcomes)
     assert kinds == {SettledJob: 30, StaleJob: 60}
     assert await setup.value("SELECT count(*) FROM ledger_entries WHERE kind = 'capture'") == 30
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 @pytest.mark.parametrize("urls", [('https://images.example/ä?q="x"&n=1', "https://b.example/\\2")])

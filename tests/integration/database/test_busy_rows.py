@@ -77,7 +77,7 @@ async def test_what_is_held_is_busy_and_what_is_settled_with_it_is_settled(
     for job in needing:
         if (await setup.store.load(job.id)).state is JobState.GENERATING:
             await settled_in_the_end(setup.store, job)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     assert setup.store.busy.count("account") == setup.store.busy.count("job") == 0
 
 
@@ -132,7 +132,7 @@ async def test_what_is_known_to_be_held_is_asked_for_by_one_statement_at_a_time(
     )
     assert {type(one) for one in outcomes} == {SettledJob}
     assert queries.calls["settle_jobs"] == 1
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
@@ -153,7 +153,7 @@ async def test_rare_moves_of_a_held_account_take_three_connections_at_most(
         outcomes = await outcomes_of(moves)
         assert {type(one) for one in outcomes} == {RowBusy}
     assert await setup.money("held") == (1_000, sum(job.credits_quoted for job in needing))
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(
@@ -179,7 +179,7 @@ async def test_a_busy_account_is_settled_as_fast_as_if_nobody_watched_its_row(
     assert {type(one) for one in outcomes} == {SettledJob}
     assert queries.calls["settle_jobs"] == 1
     assert queries.calls["held_rows"] == 0
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 def test_a_row_is_tried_at_growing_intervals_and_dropped_when_no_caller_needs_it() -> None:

@@ -29,7 +29,7 @@ BASES: tuple[ChargeBasis, ...] = ("current", "quoted", "lower_of")
 EXPECTED = (InsufficientCredits, StaleJob, TooLateToCancel)
 
 
-class Hand:
+class ConcurrentCaller:
     """One of many concurrent callers. The seed determines its actions and their order."""
 
     def __init__(self, setup: DatabaseSetup, seed: int, jobs: list[UUID]) -> None:
@@ -108,12 +108,12 @@ async def test_after_any_concurrent_changes_the_books_are_right(
     for name in ACCOUNTS[1:]:
         await setup.open_account(name, 200)
     jobs: list[UUID] = []
-    hands = [Hand(setup, seed + n, jobs) for n in range(HANDS)]
+    callers = [ConcurrentCaller(setup, seed + n, jobs) for n in range(HANDS)]
     loop = asyncio.get_running_loop()
     began = loop.time()
 
     def unseen() -> set[str]:
-        done = set().union(*(hand.done for hand in hands))
+        done = set().union(*(caller.done for caller in callers))
         return {one.event.__name__ for one in TRANSITIONS} - done
 
     def is_over() -> bool:
@@ -122,18 +122,18 @@ async def test_after_any_concurrent_changes_the_books_are_right(
         return seconds > SECONDS_AT_MOST or (seconds > SECONDS and not unseen())
 
     async with asyncio.TaskGroup() as group:
-        for hand in hands:
-            group.create_task(hand.work(is_over))
+        for caller in callers:
+            group.create_task(caller.work(is_over))
         readers = [group.create_task(read_until(setup.database, is_over)) for _ in range(READERS)]
-    assert await setup.broken_books() == {}, f"seed {seed}"
+    assert await setup.broken_invariants() == {}, f"seed {seed}"
     await every_entry_continues_the_one_before(setup)
     assert min(reader.result() for reader in readers) > 5
-    done = sum((hand.done for hand in hands), Counter[str]())
+    done = sum((caller.done for caller in callers), Counter[str]())
     assert unseen() == set(), f"seed {seed} after {done}"
     assert done["_enqueue"] > 20, done
     await end_everything(setup)
     assert await setup.value("SELECT sum(held) FROM accounts") == 0
-    assert await setup.broken_books() == {}, f"seed {seed}"
+    assert await setup.broken_invariants() == {}, f"seed {seed}"
 
 
 async def every_entry_continues_the_one_before(setup: DatabaseSetup) -> None:

@@ -17,15 +17,15 @@ from tests.support.deployment import text_to_image
 async def test_more_than_the_balance_is_not_taken_unless_asked(
     setup: DatabaseSetup, credits: str
 ) -> None:
-    before = await setup.picture()
+    before = await setup.snapshot()
     with pytest.raises(WouldLeaveDebt, match="account acme has 1000 credits available"):
         await setup.billing.grant("acme", Decimal(credits), "typo")
     refusal = await setup.refuses("SELECT grant_credits('acme', $1, 'typo')", Decimal(credits))
     assert "allow_debt => true" in (refusal.hint or "")
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
     account = await setup.billing.grant("acme", Decimal(credits), "a debt", allow_debt=True)
     assert account.balance == 1_000 + Decimal(credits)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_what_open_jobs_hold_is_not_taken_from_under_them(setup: DatabaseSetup) -> None:
@@ -33,7 +33,7 @@ async def test_what_open_jobs_hold_is_not_taken_from_under_them(setup: DatabaseS
     with pytest.raises(WouldLeaveDebt, match="has 992 credits available, of which 993 cannot"):
         await setup.billing.grant("acme", Decimal(-993), "too much")
     assert (await setup.billing.grant("acme", Decimal(-992), "all that is free")).available == 0
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_credits_come_to_an_account_in_debt_whatever_is_left_of_it(
@@ -49,7 +49,7 @@ async def test_credits_come_to_an_account_in_debt_whatever_is_left_of_it(
     await setup.set_price(20)
     await setup.settle(job)
     assert (await setup.billing.account("acme")).balance == -14
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_two_enqueues_of_the_last_credits_do_not_both_succeed(
@@ -61,7 +61,7 @@ async def test_two_enqueues_of_the_last_credits_do_not_both_succeed(
     )
     assert sorted(type(one).__name__ for one in taken) == ["Account", *["WouldLeaveDebt"] * 3]
     assert await setup.money() == (400, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_an_account_is_created_with_its_credits_or_not_at_all(setup: DatabaseSetup) -> None:
@@ -73,4 +73,4 @@ async def test_an_account_is_created_with_its_credits_or_not_at_all(setup: Datab
     granted, created = await setup.billing.audit(account_id="shop")
     assert (granted["act"], created["act"]) == ("credits_granted", "account_created")
     assert granted["actor"] == created["actor"] == "maria"
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}

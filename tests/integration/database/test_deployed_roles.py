@@ -112,7 +112,7 @@ async def test_each_login_does_its_work_in_it(deployed: str) -> None:
         store = DatabaseSetup(of_worker)
         from_worker = await store.store.load(job.id)
         assert (from_worker.state, from_worker.credits_quoted) == (JobState.QUEUED, 9)
-        assert await DatabaseSetup(of_api).broken_books() == {}
+        assert await DatabaseSetup(of_api).broken_invariants() == {}
         for database in (of_api, of_worker):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await database.pool.execute("UPDATE accounts SET balance = 1000000")

@@ -329,14 +329,14 @@ async def test_every_corruption_is_found_and_its_row_is_named(
     setup: DatabaseSetup, subtests: pytest.Subtests
 ) -> None:
     names = await fill(setup)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     for case in CORRUPTIONS:
         with subtests.test(case.what):
             broken = await corrupted(setup.database, case)
             assert set(broken) == case.noticed_by
             wanted = names.get(case.names, case.names)
             assert any(wanted in detail for detail in broken.values()), broken
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def corrupted(database: Database, case: Corruption) -> dict[str, str]:
@@ -376,7 +376,7 @@ async def test_of_many_offenders_a_few_are_named(setup: DatabaseSetup) -> None:
     for n in range(8):
         await setup.open_account(f"account-{n}", 1)
     await setup.sql("UPDATE accounts SET balance = 7 WHERE id LIKE 'account-%'")
-    broken = await setup.broken_books()
+    broken = await setup.broken_invariants()
     assert set(broken) == {BALANCES}
     assert broken[BALANCES].count("balance 7 and held 0, but the ledger says 1 and 0") == 5
 

@@ -56,7 +56,7 @@ async def test_a_grant_adds_credits_with_its_reason(setup: DatabaseSetup) -> Non
 async def test_credits_taken_away_are_an_adjustment(setup: DatabaseSetup) -> None:
     assert (await setup.billing.grant("acme", Decimal(-1), "a mistake")).balance == 999
     assert (await setup.billing.ledger("acme", None, 1))[0]["kind"] == "adjustment"
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_grant_of_nonsense_is_refused(setup: DatabaseSetup) -> None:
@@ -81,7 +81,7 @@ async def test_grants_at_once_all_arrive_and_the_entries_form_a_chain(setup: Dat
     for entry in reversed(await setup.billing.ledger("acme", None, 100)):
         balance += entry["credits"]
         assert entry["balance_after"] == balance
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_the_ledger_is_read_in_pages_newest_first(setup: DatabaseSetup) -> None:
@@ -160,8 +160,8 @@ async def test_an_account_never_holds_nonsense(setup: DatabaseSetup) -> None:
 async def test_what_is_available_is_computed_and_never_written(setup: DatabaseSetup) -> None:
     await setup.enqueue()
     assert (await setup.billing.account("acme")).available == 994
-    before = await setup.picture()
+    before = await setup.snapshot()
     with pytest.raises(PostgresDown) as caught:
         await setup.sql("UPDATE accounts SET available = 1000000")
     assert caught.value.sqlstate == "428C9"
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before

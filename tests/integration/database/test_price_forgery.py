@@ -64,7 +64,7 @@ async def test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_d
     async with connect_database(empty_database_url) as database:
         setup = DatabaseSetup(database)
         await setup.open_account()
-        found = await setup.broken_books()
+        found = await setup.broken_invariants()
         assert set(found) == {PRICES}
         assert "gpt-4o-image text-to-image 1: its version 1 was closed at" in found[PRICES]
         assert "version 900002: 0 credits by admin@shop is open" in found[PRICES]
@@ -73,7 +73,7 @@ async def test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_d
             "SELECT * FROM darkroom_rebuild_price_history('found by the doctor')"
         )
         assert {row["version_id"] for row in done} == {1, 2, *range(900_002, 900_006)}
-        assert await setup.broken_books() == {}
+        assert await setup.broken_invariants() == {}
         again = await setup.sql("SELECT id, model, credits, changed_by FROM pricing_history")
         assert set(again) == set(kept)
         (noted,) = await setup.billing.audit(act="price_history_rebuilt")
@@ -85,7 +85,7 @@ async def test_an_earlier_forgery_is_found_and_fixed_by_the_statement_that_the_d
         assert (await setup.settle(job, basis="quoted")).credits_charged == 6
         job = await setup.job_in(JobState.GENERATING)
         assert (await setup.settle(job, basis="lower_of")).credits_charged == 9
-        assert await setup.broken_books() == {}
+        assert await setup.broken_invariants() == {}
         assert await setup.sql("SELECT * FROM darkroom_rebuild_price_history('once more')") == []
 
 
@@ -109,7 +109,7 @@ async def test_charges_by_a_forged_version_still_refer_to_it(setup: DatabaseSetu
     assert forged["valid"].upper.year == 1
     assert (forged["credits"], forged["reason"]) == (0, "never in force: mallory")
     assert (await setup.billing.price("gpt-4o-image", "text-to-image", 1))["price_id"] == version
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_price_that_differs_from_its_version_gets_a_new_version(
@@ -120,12 +120,12 @@ async def test_a_price_that_differs_from_its_version_gets_a_new_version(
     await setup.sql("UPDATE pricing SET credits = 50 WHERE quantity = 4")
     await setup.sql("UPDATE pricing SET price_id = 4711 WHERE quantity = 2")
     await setup.sql("ALTER TABLE pricing ENABLE TRIGGER USER")
-    assert set(await setup.broken_books()) == {PRICES}
+    assert set(await setup.broken_invariants()) == {PRICES}
     await setup.sql("SELECT darkroom_rebuild_price_history('restored from a copy')")
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     assert [row["credits"] for row in await setup.billing.prices()] == [6, 7, 50, 6, 7, 50]
     await setup.set_price(Decimal(51), quantity=4)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     # The quote of a job was in force, so it is not a forgery.
     kept = await setup.value("SELECT lower(valid) FROM pricing_history WHERE id = $1", job.price_id)
     assert kept.year > 1

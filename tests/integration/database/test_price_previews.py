@@ -50,11 +50,11 @@ async def test_a_preview_doubts_exactly_what_a_change_refuses(setup: DatabaseSet
     for text in ("1", "1.2", "1.19", "30", "30.01", "0", "6"):
         preview = await changes.preview(KEY, Decimal(text), charge_basis="current")
         if preview.needs_confirmation:
-            before = await setup.picture()
+            before = await setup.snapshot()
             with pytest.raises(ConfirmationNeeded) as caught:
                 await changes.change(KEY, Decimal(text), reason="why")
             assert caught.value.doubts == "; ".join(preview.doubts)
-            assert await setup.picture() == before
+            assert await setup.snapshot() == before
         else:
             await changes.change(KEY, Decimal(text), reason="why")
             await changes.change(KEY, Decimal(6), reason="back")

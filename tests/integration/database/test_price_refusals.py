@@ -82,7 +82,7 @@ async def test_a_price_that_only_ended_jobs_used_is_deleted(setup: DatabaseSetup
     for state in sorted(TERMINAL):
         await setup.job_in(state)
     await setup.sql(f"DELETE FROM pricing {ONE}")
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_pricing_is_not_truncated(setup: DatabaseSetup) -> None:

@@ -52,7 +52,7 @@ async def test_a_slip_is_refused_until_it_is_confirmed(
     assert refusal.constraint == "a_doubtful_price_is_confirmed"
     assert "SET LOCAL darkroom.confirm = 'yes'" in (refusal.hint or "")
     await setup.sql_confirmed(statement)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     # It was said for one transaction.
     assert await setup.value("SELECT current_setting('darkroom.confirm', true)") in {"", None}
 

@@ -50,7 +50,7 @@ async def test_m5_what_kie_charges_is_what_is_seeded(setup: DatabaseSetup) -> No
     assert seeded == {(task, quantity): kie[quantity] for task in tasks for quantity in kie}
     history = await setup.billing.price_history(100)
     assert [one["reason"] for one in history] == ["seeded"] * 6
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_m6_a_plain_update_closes_the_version_and_opens_the_next(
@@ -67,7 +67,7 @@ async def test_m6_a_plain_update_closes_the_version_and_opens_the_next(
     price = await setup.billing.price(*QUANTITY_2)
     assert (price["credits"], price["price_id"]) == (9, new["id"])
     assert price["updated_at"] >= before
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_m6_a_change_holds_from_the_next_settlement_without_a_restart(
@@ -83,7 +83,7 @@ async def test_m6_a_change_holds_from_the_next_settlement_without_a_restart(
         charged.append((await setup.settle(job, images=2)).credits_charged)
     assert charged == [7, 9, Decimal("8.5")]
     assert (await setup.money())[0] == 1_000 - Decimal("24.5")
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_reason_said_before_the_change_is_kept_with_the_version(
@@ -115,11 +115,11 @@ async def test_a_program_that_acts_for_a_person_names_that_person(setup: Databas
 
 
 async def test_setting_a_price_to_what_it_is_opens_no_version(setup: DatabaseSetup) -> None:
-    before = await setup.picture()
+    before = await setup.snapshot()
     await setup.set_price(7, quantity=2)
     await setup.set_price("7.000", quantity=2)
     await setup.sql("UPDATE pricing SET updated_by = 'nobody', price_id = 1")
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 async def test_what_kie_charges_us_is_versioned_too(setup: DatabaseSetup) -> None:
@@ -127,7 +127,7 @@ async def test_what_kie_charges_us_is_versioned_too(setup: DatabaseSetup) -> Non
     old, new = await versions(setup)
     assert (old["provider_credits"], new["provider_credits"]) == (7, 5)
     assert (old["credits"], new["credits"]) == (7, 7)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_two_changes_in_one_transaction_are_two_versions_without_a_gap(
@@ -139,17 +139,17 @@ async def test_two_changes_in_one_transaction_are_two_versions_without_a_gap(
     kept = await versions(setup)
     assert [one["credits"] for one in kept] == [7, 9, 10]
     assert [one["until"] for one in kept] == [kept[1]["since"], kept[2]["since"], None]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_change_that_is_rolled_back_leaves_no_version(setup: DatabaseSetup) -> None:
-    before = await setup.picture()
+    before = await setup.snapshot()
     async with setup.database.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         await connection.execute(PLAIN_UPDATE)
         await transaction.rollback()
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 async def test_changes_by_several_admins_at_once_each_become_a_version(
@@ -160,14 +160,14 @@ async def test_changes_by_several_admins_at_once_each_become_a_version(
     assert sorted(one["credits"] for one in kept) == [7, *range(100, 120)]
     assert [one["until"] for one in kept] == [*(one["since"] for one in kept[1:]), None]
     assert kept[-1]["id"] == await open_version(setup)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_one_update_of_many_rows_opens_a_version_for_each(setup: DatabaseSetup) -> None:
     await setup.sql("UPDATE pricing SET credits = credits * 2")
     assert len(await setup.billing.price_history(100)) == 12
     assert [row["credits"] for row in await setup.billing.prices()] == [12, 14, 16, 12, 14, 16]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_deleted_price_closes_its_version_and_can_no_longer_be_sold(
@@ -178,7 +178,7 @@ async def test_a_deleted_price_closes_its_version_and_can_no_longer_be_sold(
     with pytest.raises(PriceMissing, match="an admin must insert that row into pricing"):
         await setup.enqueue(text_to_image(quantity=2))
     assert await setup.value("SELECT count(*) FROM jobs") == 0
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_price_inserted_again_opens_a_new_version(setup: DatabaseSetup) -> None:
@@ -191,7 +191,7 @@ async def test_a_price_inserted_again_opens_a_new_version(setup: DatabaseSetup) 
     assert old["until"] <= new["since"]
     assert (new["credits"], new["until"], new["id"]) == (12, None, await open_version(setup))
     assert (await setup.enqueue(text_to_image(quantity=2))).credits_quoted == 12
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_deleting_and_inserting_in_one_transaction_keeps_the_versions_apart(
@@ -207,7 +207,7 @@ async def test_deleting_and_inserting_in_one_transaction_keeps_the_versions_apar
                 " VALUES ('gpt-4o-image', 'text-to-image', 2, 12, 7)"
             )
     assert len(await versions(setup)) == 4
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_an_upsert_changes_the_price_like_an_update(setup: DatabaseSetup) -> None:
@@ -217,7 +217,7 @@ async def test_an_upsert_changes_the_price_like_an_update(setup: DatabaseSetup) 
         " ON CONFLICT (model, task, quantity) DO UPDATE SET credits = excluded.credits"
     )
     assert [one["credits"] for one in await versions(setup)] == [7, 11]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_price_for_another_model_needs_rows_only(setup: DatabaseSetup) -> None:
@@ -226,7 +226,7 @@ async def test_a_price_for_another_model_needs_rows_only(setup: DatabaseSetup) -
         " VALUES ('next-model', 'text-to-video', 3, 20, 15)"
     )
     assert (await setup.billing.price("next-model", "text-to-video", 3))["credits"] == 20
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_each_task_has_its_own_price(setup: DatabaseSetup) -> None:
@@ -240,7 +240,7 @@ async def test_free_jobs_are_held_and_charged_with_nothing(setup: DatabaseSetup)
     job = await setup.job_in(JobState.GENERATING)
     assert (await setup.settle(job)).credits_charged == 0
     assert await setup.money() == (1_000, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_missing_row_cannot_be_set_and_nonsense_is_refused(setup: DatabaseSetup) -> None:

@@ -117,16 +117,16 @@ async def forge(connection: Connection, table: str) -> None:
 async def test_no_login_forges_a_price_version_with_a_table_of_its_own(
     setup: DatabaseSetup, database_url: str, role: str
 ) -> None:
-    before = await setup.picture()
+    before = await setup.snapshot()
     async with login(database_url, member_of=[role] if role else [], owns="evil") as name:
         # In this copied database PUBLIC may still create temporary tables.
         async with connected(with_user(database_url, name)) as connection:
             for table in ("evil.t", "pg_temp.t"):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError, match="darkroom_record"):
                     await forge(connection, table)
-        assert await setup.picture() == before
+        assert await setup.snapshot() == before
     await setup.set_price(9)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 INSERT = (
@@ -156,7 +156,7 @@ async def test_no_trigger_of_another_table_writes_history_whosever_it_is(
         assert "pricing_history is append-only" in str(refusal)
     # The same at the depth of the real trigger, by the login that owns the tables.
     await setup.set_price(9)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_login_without_rights_calls_no_function_with_owner_rights(
@@ -216,7 +216,7 @@ async def test_names_that_an_admin_makes_are_not_those_that_our_triggers_mean(
     newest = (await setup.billing.price_history(1))[0]
     assert (newest["changed_by"], newest["valid_from"].year > 2001) == (name, True)
     assert newest["id"] < 900_002
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 @pytest.mark.parametrize("role", ["", ADMIN, READONLY])

@@ -31,7 +31,7 @@ async def test_a_refund_is_an_adjustment_that_cites_its_job(
     noted = (await setup.billing.audit(limit=1))[0]
     assert (noted["act"], noted["actor"], noted["job_id"]) == ("job_refunded", "maria", job.id)
     assert noted["reason"] == "blurred"
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_job_is_refunded_once_also_in_part(setup: DatabaseSetup) -> None:
@@ -56,7 +56,7 @@ async def test_of_many_refunds_at_once_one_is_made(setup: DatabaseSetup, databas
         "a_job_is_refunded_once",
     }
     assert await setup.money() == (1_000, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 @pytest.mark.parametrize("credits", ["6.01", "0", "-1", "NaN", "Infinity", "1.001"])

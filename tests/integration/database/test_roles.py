@@ -129,12 +129,12 @@ async def test_a_role_is_refused_whatever_is_not_its_work(
     setup: DatabaseSetup, database_url: str, role: str
 ) -> None:
     await setup.job_in(JobState.GENERATING)
-    before = await setup.picture()
+    before = await setup.snapshot()
     async for other in setup_of(role, database_url):
         for statement in FORBIDDEN[role]:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await other.database.pool.execute(statement)
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 async def test_the_service_takes_jobs_through_every_state(
@@ -150,8 +150,8 @@ async def test_the_service_takes_jobs_through_every_state(
     await setup.sql("UPDATE jobs SET deadline_at = now() WHERE id = $1", generating.id)
     await service.store.exceed_deadline(polled(generating), job_events.DeadlineExceeded("too late"))
     await service.move(await service.job_in(JobState.UNKNOWN), job_events.SubmissionLost)
-    assert await service.broken_books() == {}
-    assert await setup.broken_books() == {}
+    assert await service.broken_invariants() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_the_service_reads_and_says_what_producers_and_workers_need(
@@ -189,7 +189,7 @@ async def test_an_admin_sets_prices_and_is_named_in_the_history(
     assert [one["credits"] for one in newest] == [9, 11, 5]
     login = await setup.value("SELECT session_user")
     assert [one["changed_by"] for one in newest] == [login, "maria", login]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_an_admin_deletes_a_price_unless_open_jobs_use_it(
@@ -202,7 +202,7 @@ async def test_an_admin_deletes_a_price_unless_open_jobs_use_it(
     await setup.book.cancel(job.id)
     await admin.sql("DELETE FROM pricing WHERE quantity = 1")
     assert {row["quantity"] for row in await admin.billing.prices()} == {4}
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_an_admin_opens_accounts_and_grants(
@@ -211,7 +211,7 @@ async def test_an_admin_opens_accounts_and_grants(
     await admin.open_account("new", 50)
     assert await setup.money("new") == (50, 0)
     assert (await admin.billing.ledger("new", None, 5))[0]["reason"] == "for the test"
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_operators_see_jobs_without_prompts_images_and_notes(

@@ -29,7 +29,7 @@ async def schedule(setup: DatabaseSetup, credits: int, *, seconds: float = 3600)
     return int(await setup.value(SOON, credits, timedelta(seconds=seconds)))
 
 
-async def let_time_come(setup: DatabaseSetup, scheduled: int, *, ago: str = "1 second") -> None:
+async def make_it_due(setup: DatabaseSetup, scheduled: int, *, ago: str = "1 second") -> None:
     """Move the time of a scheduled price into the past, as if it had come."""
     async with setup.database.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
@@ -60,24 +60,24 @@ async def test_the_first_enqueue_at_its_time_is_priced_by_it_though_no_worker_li
     setup: DatabaseSetup,
 ) -> None:
     scheduled = await schedule(setup, 9)
-    await let_time_come(setup, scheduled)
+    await make_it_due(setup, scheduled)
     job = await setup.enqueue()
     done = await row(setup, scheduled)
     assert (job.credits_quoted, job.price_id) == (9, done["price_id"])
     assert (done["failure"], done["settled_by"]) == (None, done["scheduled_by"])
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_the_first_settlement_at_its_time_is_charged_by_it(setup: DatabaseSetup) -> None:
     job = await setup.job_in(JobState.GENERATING)
     scheduled = await schedule(setup, 9)
-    await let_time_come(setup, scheduled)
+    await make_it_due(setup, scheduled)
     assert (await setup.settle(job)).credits_charged == 9
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_batch_of_jobs_is_priced_by_it(setup: DatabaseSetup) -> None:
-    await let_time_come(setup, await schedule(setup, 9))
+    await make_it_due(setup, await schedule(setup, 9))
     enqueued = await setup.database.pool.fetch(
         "SELECT credits_quoted FROM darkroom_enqueue_jobs(ARRAY[gen_random_uuid(),"
         " gen_random_uuid()], '{acme,acme}', '{gpt-4o-image,gpt-4o-image}',"
@@ -97,7 +97,7 @@ async def test_history_says_who_scheduled_it_and_why_whoever_applies_it(
         connected(with_user(database_url, maria)) as connection,
     ):
         scheduled = await connection.fetchval(SOON, 9, timedelta(hours=1))
-    await let_time_come(setup, scheduled)
+    await make_it_due(setup, scheduled)
     async with (
         login(database_url, member_of=["darkroom_worker"]) as worker,
         connected(with_user(database_url, worker)) as connection,
@@ -114,36 +114,36 @@ async def test_history_says_who_scheduled_it_and_why_whoever_applies_it(
     )
     assert (changed["reason"], changed["database_role"]) == ("summer", worker)
     assert (made["act"], made["actor"], made["via"]) == ("price_scheduled", maria, "sql")
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_it_is_applied_once_however_many_apply_it_at_once(
     setup: DatabaseSetup, database_url: str
 ) -> None:
     due = [await schedule(setup, 9), await schedule(setup, 8, seconds=7200)]
-    await let_time_come(setup, due[0], ago="2 seconds")
-    await let_time_come(setup, due[1], ago="1 second")
+    await make_it_due(setup, due[0], ago="2 seconds")
+    await make_it_due(setup, due[1], ago="1 second")
     async with connect_database(database_url, connections=8) as database:
         applied = await asyncio.gather(*(database.pool.fetchval(APPLY) for _ in range(24)))
     assert sum(applied) == 2
     assert await price(setup) == 8
     assert [one["credits"] for one in (await setup.billing.price_history(3))] == [8, 9, 8]
     assert await setup.value(APPLY) == 0
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_whoever_dies_while_he_applies_it_leaves_it_for_the_next(
     setup: DatabaseSetup,
 ) -> None:
     scheduled = await schedule(setup, 9)
-    await let_time_come(setup, scheduled)
-    before = await setup.picture()
+    await make_it_due(setup, scheduled)
+    before = await setup.snapshot()
     async with setup.database.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
         assert await connection.fetchval(APPLY) == 1
         await transaction.rollback()
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
     assert await setup.value(APPLY) == 1
     assert await price(setup) == 9
 
@@ -152,19 +152,19 @@ async def test_an_admin_who_holds_the_price_delays_it_and_keeps_no_job_up(
     setup: DatabaseSetup,
 ) -> None:
     scheduled = await schedule(setup, 9)
-    await let_time_come(setup, scheduled)
+    await make_it_due(setup, scheduled)
     async with setup.database.pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM pricing WHERE price_id > 0 FOR UPDATE")
         job = await asyncio.wait_for(setup.enqueue(), 5)
         assert job.credits_quoted == 6
         assert (await row(setup, scheduled))["settled_at"] is None
     assert (await setup.enqueue()).credits_quoted == 9
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_later_change_by_hand_is_not_taken_back(setup: DatabaseSetup) -> None:
     scheduled = await schedule(setup, 9)
-    await let_time_come(setup, scheduled, ago="1 hour")
+    await make_it_due(setup, scheduled, ago="1 hour")
     await setup.set_price(8)
     assert await setup.value(APPLY) == 0
     assert await price(setup) == 8
@@ -174,7 +174,7 @@ async def test_a_later_change_by_hand_is_not_taken_back(setup: DatabaseSetup) ->
 async def test_a_price_that_was_deleted_meanwhile_is_given_up(setup: DatabaseSetup) -> None:
     scheduled = await schedule(setup, 9)
     await setup.sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
-    await let_time_come(setup, scheduled)
+    await make_it_due(setup, scheduled)
     assert await setup.value(APPLY) == 0
     assert (await row(setup, scheduled))["failure"] == "pricing had no such row any more"
 
@@ -226,7 +226,7 @@ async def test_two_changes_of_a_price_at_one_time_are_refused(setup: DatabaseSet
 async def test_a_revoked_change_never_holds(setup: DatabaseSetup) -> None:
     scheduled = await schedule(setup, 9)
     await setup.sql("UPDATE scheduled_prices SET is_revoked = true WHERE id = $1", scheduled)
-    await let_time_come(setup, scheduled)
+    await make_it_due(setup, scheduled)
     assert await setup.value(APPLY) == 0
     assert await price(setup) == 6
     assert (await row(setup, scheduled))["settled_by"] is not None
@@ -238,7 +238,7 @@ async def test_what_was_settled_stays(setup: DatabaseSetup) -> None:
         assert "does not change" in str(
             await setup.refuses(f"UPDATE scheduled_prices SET {change}")
         )
-    await let_time_come(setup, scheduled)
+    await make_it_due(setup, scheduled)
     await setup.value(APPLY)
     refusal = await setup.refuses("UPDATE scheduled_prices SET is_revoked = true")
     assert refusal.constraint == "a_scheduled_price_ends_once"

@@ -44,7 +44,7 @@ async def test_success_captures_the_hold_in_the_same_statement(setup: DatabaseSe
     assert settled.finished_at is not None
     assert await setup.money() == (993, 0)
     assert await entries(setup, job) == [("hold", 7, 1_000, 7), ("capture", 7, 993, 0)]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_an_end_without_images_releases_the_hold_and_charges_nothing(
@@ -65,7 +65,7 @@ async def test_an_end_without_images_releases_the_hold_and_charges_nothing(
         assert ended.message
         assert await setup.money() == (1_000, 0)
         assert await entries(setup, job) == [("hold", 6, 1_000, 6), ("release", 6, 1_000, 0)]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_the_charge_follows_its_basis_when_the_price_changes_meanwhile(
         version = "SELECT credits FROM pricing_history WHERE id = $1"
         assert await setup.value(version, settled.price_id) == charge
         assert (settled.price_id == row["quoted_price_id"]) == (charge == 6)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 @pytest.mark.parametrize("basis", ["current", "quoted", "lower_of"])
@@ -106,7 +106,7 @@ async def test_fewer_images_are_charged_by_their_own_price_where_there_is_one(
         settled = await setup.settle(await generating(setup, asked), images=images, basis=basis)
         assert settled.credits_charged == charge, (asked, images)
         assert len(settled.result_urls) == images
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_fewer_images_under_quoted_cost_what_they_cost_at_enqueue(
@@ -115,7 +115,7 @@ async def test_fewer_images_under_quoted_cost_what_they_cost_at_enqueue(
     job = await generating(setup, quantity=4)
     await setup.set_price(100, quantity=2)
     assert (await setup.settle(job, images=2, basis="quoted")).credits_charged == 7
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_fewer_images_without_a_price_of_their_own_cost_what_was_asked(
@@ -124,7 +124,7 @@ async def test_fewer_images_without_a_price_of_their_own_cost_what_was_asked(
     await setup.sql(DROP_PRICE, 1)
     settled = await setup.settle(await generating(setup, quantity=2), images=1)
     assert settled.credits_charged == 7
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 @pytest.mark.parametrize("basis", ["current", "quoted", "lower_of"])
@@ -140,7 +140,7 @@ async def test_without_a_price_row_the_price_of_the_hold_stands_and_an_alert_is_
     assert [(log["event"], log["log_level"], log["job_id"]) for log in logs] == [
         ("price_row_missing", "critical", str(job.id))
     ]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_with_a_price_row_no_alert_is_raised(setup: DatabaseSetup) -> None:
@@ -171,7 +171,7 @@ async def test_a_rise_beyond_the_balance_is_delivered_charged_and_owed(
     await setup.billing.grant("poor", Decimal(1), "the rest")
     await setup.enqueue(account_id="poor")
     assert await setup.money("poor") == (10, 10)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_free_jobs_too_are_refused_while_an_account_owes(setup: DatabaseSetup) -> None:
@@ -187,10 +187,10 @@ async def test_free_jobs_too_are_refused_while_an_account_owes(setup: DatabaseSe
 async def test_settled_twice_is_charged_once(setup: DatabaseSetup) -> None:
     job = await generating(setup)
     settled = await setup.settle(job)
-    before = await setup.picture()
+    before = await setup.snapshot()
     with pytest.raises(StaleJob):
         await setup.settle(job)
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
     assert await setup.store.load(job.id) == settled
 
 
@@ -210,7 +210,7 @@ async def test_of_ends_that_come_at_once_exactly_one_counts(
             *(setup.move(job, one) for one in (first, second) * 4), return_exceptions=True
         )
         assert len([one for one in answers if isinstance(one, Job)]) == 1
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     balance, held = await setup.money()
     jobs = [await setup.store.load(row["id"]) for row in await setup.sql("SELECT id FROM jobs")]
     assert balance == 1_000 - sum(job.credits_charged or 0 for job in jobs)
@@ -242,8 +242,8 @@ async def test_a_release_that_would_leave_less_than_nothing_held_changes_nothing
 ) -> None:
     job = await generating(setup)
     await setup.sql("UPDATE accounts SET held = 0")  # as no code of ours does
-    before = await setup.picture()
+    before = await setup.snapshot()
     with pytest.raises(DatabaseRefused) as caught:
         await setup.store.settle(polled(job), completed(), "current")
     assert caught.value.constraint == "held_must_not_be_negative"
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before

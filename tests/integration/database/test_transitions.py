@@ -69,16 +69,16 @@ async def test_an_event_moves_a_job_from_exactly_the_states_of_the_table(
         assert await setup.value(
             "SELECT event FROM job_events WHERE job_id = $1 ORDER BY id DESC LIMIT 1", job.id
         ) == event_name(event)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def _is_refused(setup: DatabaseSetup, event: type[Event], job: Job) -> None:
-    before = await setup.picture(*EVIDENCE.get(event, ()))
+    before = await setup.snapshot(*EVIDENCE.get(event, ()))
     with pytest.raises((StaleJob, TooLateToCancel)) as caught:
         await MOVES[event](setup, job)
     assert isinstance(caught.value, REFUSED)
     assert str(job.id) in str(caught.value)
-    assert await setup.picture(*EVIDENCE.get(event, ())) == before, job.state
+    assert await setup.snapshot(*EVIDENCE.get(event, ())) == before, job.state
 
 
 @pytest.mark.parametrize("transition", FENCED, ids=_name)
@@ -121,9 +121,9 @@ async def test_a_reply_that_comes_after_the_attempt_was_declared_unknown_still_c
 async def test_saying_the_same_claim_twice_gives_the_same_attempt(setup: DatabaseSetup) -> None:
     job, claim = await setup.enqueue(), claimed()
     first = await setup.store.claim(job, claim)
-    before = await setup.picture()
+    before = await setup.snapshot()
     assert await setup.store.claim(job, claim) == first
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
     assert first.attempt == 1
 
 
@@ -191,11 +191,11 @@ async def test_a_second_attempt_cannot_be_written_while_one_may_have_a_task(
     await setup.sql("UPDATE jobs SET state = 'queued'")
     for outcome in (None, "accepted", "unknown", "lost"):
         await setup.sql("UPDATE job_attempts SET outcome = $1", outcome)
-        before = await setup.picture()
+        before = await setup.snapshot()
         with pytest.raises(DatabaseRefused) as caught:
             await setup.store.claim(job, claimed())
         assert caught.value.constraint == "job_attempts_one_live_attempt_per_job"
-        assert await setup.picture() == before
+        assert await setup.snapshot() == before
 
 
 @pytest.mark.parametrize("state", sorted(TERMINAL))
@@ -230,8 +230,8 @@ async def test_jobs_with_a_story_are_neither_deleted_nor_truncated(setup: Databa
 
 async def test_a_success_without_an_image_cannot_be_stored(setup: DatabaseSetup) -> None:
     job = await setup.job_in(JobState.GENERATING)
-    before = await setup.picture()
+    before = await setup.snapshot()
     with pytest.raises(DatabaseRefused) as caught:
         await setup.store.settle(polled(job), completed(images=0), "current")
     assert caught.value.constraint == "success_has_images"
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before

@@ -83,7 +83,7 @@ async def test_a_job_with_unreadable_notes_runs_and_one_with_an_unreadable_reque
         job = await deployment.producer.get(job_id)
         assert (job.state, job.attempt) == (JobState.QUEUED, 0)
         await deployment.producer.cancel(job_id)
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
     deployment.check_paid_once()
 
 

@@ -23,7 +23,7 @@ NOWHERE = SearchPaths(
 )
 
 
-def looking_at(*search_path: Path) -> SearchPaths:
+def search_paths(*search_path: Path) -> SearchPaths:
     return SearchPaths(
         postgres_wheel=None,
         valkey_wheel=None,
@@ -59,7 +59,7 @@ def test_the_systems_postgres_is_found_through_a_link_on_the_path(tmp_path: Path
     make_program(tmp_path / "real" / "initdb", "initdb")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "postgres").symlink_to(real)
-    found = find_postgres(looking_at(tmp_path / "bin"))
+    found = find_postgres(search_paths(tmp_path / "bin"))
     assert (found.path, found.version, found.wheel) == (real, (16, 4), None)
 
 
@@ -67,7 +67,7 @@ def test_the_systems_postgres_is_found_by_asking_pg_config(tmp_path: Path) -> No
     real = make_program(tmp_path / "real" / "postgres", "postgres (PostgreSQL) 15.18")
     make_program(tmp_path / "real" / "initdb", "initdb")
     make_program(tmp_path / "bin" / "pg_config", str(tmp_path / "real"))
-    assert find_postgres(looking_at(tmp_path / "bin")).path == real
+    assert find_postgres(search_paths(tmp_path / "bin")).path == real
 
 
 def test_servers_that_are_too_old_are_passed_over(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_servers_that_are_too_old_are_passed_over(tmp_path: Path) -> None:
     make_program(tmp_path / "old" / "initdb", "initdb")
     make_program(tmp_path / "old" / "redis-server", "Redis server v=6.2.14 sha=00000000:0")
     new = make_program(tmp_path / "new" / "redis-server", "Redis server v=7.0.15 sha=00000000:0")
-    places = looking_at(tmp_path / "old", tmp_path / "new")
+    places = search_paths(tmp_path / "old", tmp_path / "new")
     assert find_valkey(places).path == new
     with pytest.raises(EmbeddedServerError, match="15 or newer"):
         find_postgres(places)

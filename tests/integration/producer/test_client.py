@@ -53,7 +53,7 @@ async def test_a_queued_job_is_taken_back_and_its_hold_released(
     assert (cancelled.state, cancelled.reason) == (JobState.CANCELLED, "cancelled_by_caller")
     assert cancelled.finished_at is not None
     assert await money(producer) == (1_000, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_job_that_came_back_to_the_queue_can_still_be_taken_back(
@@ -61,7 +61,7 @@ async def test_a_job_that_came_back_to_the_queue_can_still_be_taken_back(
 ) -> None:
     job = await setup.job_in(JobState.QUEUED, attempt=2)
     assert (await producer.cancel(job.id)).attempt == 2
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_job_that_left_the_queue_is_not_taken_back(
@@ -69,12 +69,12 @@ async def test_a_job_that_left_the_queue_is_not_taken_back(
 ) -> None:
     for state in sorted(set(JobState) - {JobState.QUEUED}):
         job = await setup.job_in(state)
-        before = await setup.picture()
+        before = await setup.snapshot()
         with pytest.raises(TooLateToCancel) as caught:
             await producer.cancel(job.id)
         assert (caught.value.job_id, caught.value.state) == (str(job.id), state)
         assert f"job {job.id} is {state}: only a queued job can be cancelled" in str(caught.value)
-        assert await setup.picture() == before
+        assert await setup.snapshot() == before
 
 
 class Overtaking:
@@ -100,7 +100,7 @@ async def test_a_job_that_is_tried_and_put_back_meanwhile_is_still_taken_back(
     job = await setup.enqueue()
     cancelled = await JobRepository(Overtaking(setup, job)).cancel(job.id)
     assert (cancelled.state, cancelled.attempt) == (JobState.CANCELLED, 1)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 # --- trying again -----------------------------------------------------------------------------
@@ -124,7 +124,7 @@ async def test_an_ended_job_is_tried_again_as_a_new_job_that_names_the_first(
         assert again.idempotency_key is None
         assert await producer.get(first.id) == first
         assert await producer.retry(first.id) == again
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_job_is_tried_again_at_the_price_of_today(

@@ -89,7 +89,7 @@ def test_a_home_that_does_not_exist_yet_is_checked_at_its_future_path(tmp_path: 
 
 
 @dataclass(frozen=True)
-class Room:
+class FileSystemSize:
     """The result of `os.statvfs` for a file system."""
 
     f_bavail: int
@@ -99,7 +99,9 @@ class Room:
 
 def test_a_disk_that_is_nearly_full_is_reported_with_numbers(tmp_path: Path) -> None:
     (tmp_path / "evidence").mkdir()
-    (found,) = check_disks(tmp_path, read_stats=lambda _: Room(f_bavail=70, f_blocks=2048))
+    (found,) = check_disks(
+        tmp_path, read_stats=lambda _: FileSystemSize(f_bavail=70, f_blocks=2048)
+    )
     assert not found.ok
     assert found.detail == (
         f"0.3 MiB of 8.0 MiB free at {tmp_path}, less than 0.4 MiB: writes will soon be refused"
@@ -108,7 +110,7 @@ def test_a_disk_that_is_nearly_full_is_reported_with_numbers(tmp_path: Path) -> 
 
 
 def test_a_directory_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
-    def refuse(_: Path) -> Room:
+    def refuse(_: Path) -> FileSystemSize:
         raise PermissionError(13, "Permission denied")
 
     (found,) = check_disks(tmp_path, read_stats=refuse)

@@ -48,7 +48,7 @@ async def test_delivered_images_are_charged_as_any_success(
     assert ended.result_urls == URLS[:1]
     assert (ended.credits_charged, ended.progress) == (6, 1.0)
     assert await money(producer) == (994, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     (completed, told) = await last_events(setup, job)
     assert completed[0] == "completed"
     assert told[0] == "resolved_by_operator"
@@ -65,7 +65,7 @@ async def test_fewer_images_than_asked_cost_what_was_delivered(
     ended = await producer.resolve_delivered(asked.id, URLS, "two of four")
     assert (ended.credits_charged, ended.message) == (7, "2 of 4 images were delivered")
     assert await money(producer) == (993, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_no_images_release_the_hold(producer: Producer, setup: DatabaseSetup) -> None:
@@ -74,7 +74,7 @@ async def test_no_images_release_the_hold(producer: Producer, setup: DatabaseSet
     assert (ended.state, ended.reason) == (JobState.FAILED, "result_unreadable")
     assert ended.credits_charged is None
     assert await money(producer) == (1_000, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
     assert [name for name, _ in await last_events(setup, job)] == [
         "provider_failed",
         "resolved_by_operator",
@@ -86,14 +86,14 @@ async def test_only_a_held_job_can_be_settled_so(
     producer: Producer, setup: DatabaseSetup, state: JobState
 ) -> None:
     job = await setup.job_in(state)
-    before = await setup.picture()
+    before = await setup.snapshot()
     for resolution in (
         producer.resolve_delivered(job.id, URLS, "x"),
         producer.resolve_undelivered(job.id, "x"),
     ):
         with pytest.raises(InvalidRequest, match=str(job.id)):
             await resolution
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 async def test_a_job_that_is_generating_as_usual_is_left_to_kie(
@@ -124,11 +124,11 @@ async def test_what_is_no_list_of_images_is_refused_with_nothing_stored(
     producer: Producer, setup: DatabaseSetup, urls: tuple[str, ...]
 ) -> None:
     job = await held_job(setup)
-    before = await setup.picture()
+    before = await setup.snapshot()
     with pytest.raises(InvalidRequest) as refusal:
         await producer.resolve_delivered(job.id, urls, "x")
     assert {fault.field for fault in refusal.value.faults} == {"result_urls"}
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 501, "a\nb"])
@@ -160,7 +160,7 @@ async def test_the_first_of_kie_and_operators_wins(
         assert len([one for one in outcomes if isinstance(one, Job)]) == 1
         lost = [one for one in outcomes if not isinstance(one, Job)]
         assert all(isinstance(one, InvalidRequest | StaleJob) for one in lost), outcomes
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_resolution_that_cannot_be_recorded_moves_nothing(
@@ -170,10 +170,10 @@ async def test_a_resolution_that_cannot_be_recorded_moves_nothing(
     await setup.sql(
         "ALTER TABLE job_events ADD CONSTRAINT a_drill CHECK (event <> 'resolved_by_operator')"
     )
-    before = await setup.picture()
+    before = await setup.snapshot()
     with pytest.raises(DarkroomError):
         await producer.resolve_delivered(job.id, URLS, "x")
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
     assert await money(producer) == (1_000, 6)
 
 

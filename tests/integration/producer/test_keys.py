@@ -27,7 +27,7 @@ from shared.errors import (
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
-class Hands:
+class ManualClock:
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
@@ -40,9 +40,9 @@ class Hands:
 class Watched(Database):
     """A database that counts queries, and may be down."""
 
-    def __init__(self, database: Database, hands: Hands) -> None:
+    def __init__(self, database: Database, clock: ManualClock) -> None:
         super().__init__(database.pool)
-        self._hands = hands
+        self._hands = clock
         self.asked: Counter[str] = Counter()
         self.is_away = False
         self.answer_takes_seconds = 0.0
@@ -64,30 +64,30 @@ class Watched(Database):
 
 
 @pytest.fixture
-def hands() -> Hands:
+def clock() -> ManualClock:
     """The clock of the rings under test."""
-    return Hands()
+    return ManualClock()
 
 
 @pytest.fixture
-async def watched(database: Database, hands: Hands) -> Watched:
+async def watched(database: Database, clock: ManualClock) -> Watched:
     """This test's database, with the accounts `acme` and `other`."""
     for name in ("acme", "other"):
         await Billing(database).create_account(name)
-    return Watched(database, hands)
+    return Watched(database, clock)
 
 
 @pytest.fixture
-def key_store(watched: Watched, hands: Hands) -> KeyStore:
+def key_store(watched: Watched, clock: ManualClock) -> KeyStore:
     """The keys as one process of the API knows them."""
-    return KeyStore(watched, hands)
+    return KeyStore(watched, clock)
 
 
 @pytest.fixture
-def elsewhere(watched: Watched, database: Database, hands: Hands) -> KeyStore:
+def elsewhere(watched: Watched, database: Database, clock: ManualClock) -> KeyStore:
     """The same keys as another process knows them, which is not counted."""
     del watched
-    return KeyStore(database, hands)
+    return KeyStore(database, clock)
 
 
 async def reason_for(key_store: KeyStore, text: str) -> str:
@@ -227,14 +227,14 @@ async def test_hashes_are_compared_in_constant_time_even_where_the_prefix_is_unk
 
 @pytest.mark.promise("`darkroom keys revoke` ends one within a second")
 async def test_a_revocation_elsewhere_holds_here_within_a_second(
-    key_store: KeyStore, elsewhere: KeyStore, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, clock: ManualClock
 ) -> None:
     key, text = await key_store.create(Role.ADMIN)
     caller = await key_store.authenticate(text)
     await elsewhere.revoke(key.prefix)
-    hands.seconds += 0.999
+    clock.seconds += 0.999
     assert await key_store.authenticate(text) == caller
-    hands.seconds += 0.001
+    clock.seconds += 0.001
     assert await reason_for(key_store, text) == "revoked"
 
 
@@ -246,19 +246,19 @@ async def test_a_revocation_here_holds_here_at_once(key_store: KeyStore) -> None
 
 
 async def test_the_second_starts_when_the_query_is_sent_not_when_it_is_answered(
-    key_store: KeyStore, elsewhere: KeyStore, watched: Watched, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, watched: Watched, clock: ManualClock
 ) -> None:
     key, text = await key_store.create(Role.ADMIN)
     watched.answer_takes_seconds = 0.9
     await key_store.authenticate(text)
     await elsewhere.revoke(key.prefix)
-    hands.seconds += 0.1
+    clock.seconds += 0.1
     assert await reason_for(key_store, text) == "revoked"
 
 
 @pytest.mark.parametrize("fate", ["good", "revoked", "unknown"])
 async def test_a_busy_key_costs_one_question_a_second(
-    key_store: KeyStore, watched: Watched, hands: Hands, fate: str
+    key_store: KeyStore, watched: Watched, clock: ManualClock, fate: str
 ) -> None:
     key, text = await key_store.create(Role.ADMIN)
     if fate == "revoked":
@@ -271,13 +271,13 @@ async def test_a_busy_key_costs_one_question_a_second(
             else:
                 assert await reason_for(key_store, presented) == fate
         assert watched.asked["find_key"] == seconds
-        hands.seconds += 1
+        clock.seconds += 1
 
 
 async def test_made_up_keys_fill_no_memory_and_drive_out_no_real_one(
-    watched: Watched, hands: Hands
+    watched: Watched, clock: ManualClock
 ) -> None:
-    key_store = KeyStore(watched, hands, max_cached_keys=3)
+    key_store = KeyStore(watched, clock, max_cached_keys=3)
     _, text = await key_store.create(Role.ADMIN)
     await key_store.authenticate(text)
     strangers = [make_key()[1] for _ in range(10)]
@@ -293,9 +293,9 @@ async def test_made_up_keys_fill_no_memory_and_drive_out_no_real_one(
 
 
 async def test_more_real_keys_than_are_remembered_are_still_recognised(
-    watched: Watched, hands: Hands
+    watched: Watched, clock: ManualClock
 ) -> None:
-    key_store = KeyStore(watched, hands, max_cached_keys=2)
+    key_store = KeyStore(watched, clock, max_cached_keys=2)
     texts = [(await key_store.create(Role.SERVICE, "acme"))[1] for _ in range(4)]
     for text in [*texts, *texts]:
         assert (await key_store.authenticate(text)).key_prefix == prefix_of(text)
@@ -303,14 +303,14 @@ async def test_more_real_keys_than_are_remembered_are_still_recognised(
 
 
 async def test_with_postgres_down_no_key_is_accepted_from_the_cache(
-    key_store: KeyStore, watched: Watched, hands: Hands
+    key_store: KeyStore, watched: Watched, clock: ManualClock
 ) -> None:
     assert not await key_store.has_any_key()
-    _, text = await KeyStore(watched, hands).create(Role.ADMIN)
+    _, text = await KeyStore(watched, clock).create(Role.ADMIN)
     await key_store.authenticate(text)
     watched.is_away = True
     await key_store.authenticate(text)
-    hands.seconds += 1
+    clock.seconds += 1
     with pytest.raises(PostgresDown):
         await key_store.authenticate(text)
     with pytest.raises(PostgresDown):
@@ -321,29 +321,29 @@ async def test_with_postgres_down_no_key_is_accepted_from_the_cache(
 
 
 async def test_the_first_key_closes_every_api_within_a_second(
-    key_store: KeyStore, elsewhere: KeyStore, watched: Watched, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, watched: Watched, clock: ManualClock
 ) -> None:
     assert not await key_store.has_any_key()
     assert not await elsewhere.has_any_key()
     await elsewhere.create(Role.ADMIN)
     assert await elsewhere.has_any_key()
-    hands.seconds += 0.999
+    clock.seconds += 0.999
     assert not await key_store.has_any_key()
     assert watched.asked["any_key_exists"] == 1
-    hands.seconds += 0.001
+    clock.seconds += 0.001
     assert await key_store.has_any_key()
-    hands.seconds += 3600
+    clock.seconds += 3600
     assert await key_store.has_any_key()
     assert watched.asked["any_key_exists"] == 2
 
 
 @pytest.mark.promise("The first key ends this permanently")
 async def test_revoking_the_last_key_does_not_open_the_api(
-    key_store: KeyStore, elsewhere: KeyStore, hands: Hands
+    key_store: KeyStore, elsewhere: KeyStore, clock: ManualClock
 ) -> None:
     key, _ = await key_store.create(Role.ADMIN)
     await key_store.revoke(key.prefix)
-    hands.seconds += 2
+    clock.seconds += 2
     assert await key_store.has_any_key()
     assert await elsewhere.has_any_key()
 
@@ -399,14 +399,14 @@ async def test_a_key_that_does_not_exist_is_not_found(key_store: KeyStore) -> No
 
 
 async def test_uses_are_written_together_and_never_while_a_request_waits(
-    key_store: KeyStore, watched: Watched, hands: Hands
+    key_store: KeyStore, watched: Watched, clock: ManualClock
 ) -> None:
     texts = [(await key_store.create(Role.ADMIN))[1] for _ in range(3)]
     for text in texts[:2] * 20:
         await key_store.authenticate(text)
     await reason_for(key_store, make_key()[1])
     assert {key.last_used_at for key in await key_store.list()} == {None}
-    hands.seconds += 90
+    clock.seconds += 90
     assert await key_store.write_last_used() == 2
     assert watched.asked["note_key_uses"] == 1
     noted = {key.prefix: key.last_used_at for key in await key_store.list()}
@@ -439,14 +439,16 @@ async def test_the_last_use_moves_at_most_once_a_minute_whichever_process_writes
     assert moved > first
 
 
-async def test_uses_outlive_an_outage(key_store: KeyStore, watched: Watched, hands: Hands) -> None:
+async def test_uses_outlive_an_outage(
+    key_store: KeyStore, watched: Watched, clock: ManualClock
+) -> None:
     for _ in range(2):
         _, text = await key_store.create(Role.ADMIN)
         await key_store.authenticate(text)
     watched.is_away = True
     with pytest.raises(PostgresDown):
         await key_store.write_last_used()
-    hands.seconds += 5
+    clock.seconds += 5
     watched.is_away = False
     await key_store.authenticate(text)
     assert await key_store.write_last_used() == 2

@@ -53,7 +53,7 @@ async def test_an_operators_cancel_reads_so_in_the_job_its_timeline_and_its_webh
     entry = (await setup.book.read_details(job.id))["entries"][-1]
     assert (entry["kind"], entry["credits"]) == ("release", 6)
     assert await entries(setup, job) == [("job_cancelled", "maria", "cancelled")]
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def first_message(setup: DatabaseSetup) -> Any:
@@ -107,7 +107,7 @@ async def test_each_resolution_of_a_doubt_names_its_operator(
     assert entry["before"] == {"state": "generating", "reason": "result_unreadable"}
     assert (entry["after"]["verdict"], entry["after"]["credits_charged"]) == ("delivered", 6)
     assert (entry["origin"], entry["reason"]) == ("office-7", "seen")
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_webhook_work_names_who_did_it(producer: Producer, setup: DatabaseSetup) -> None:
@@ -134,7 +134,7 @@ async def test_a_resolution_moves_no_job_that_is_not_in_doubt(setup: DatabaseSet
     urls = ["https://x.example/1.png"]
     for state in sorted(set(JobState) - {JobState.UNKNOWN}):
         job = await setup.job_in(state)
-        before = await setup.picture()
+        before = await setup.snapshot()
         for call in (
             ("resolve_unknown", job.id, job.attempt, "task-9", 60.0, "why", None),
             ("resolve_unknown", job.id, job.attempt, None, 60.0, "why", None),
@@ -144,7 +144,7 @@ async def test_a_resolution_moves_no_job_that_is_not_in_doubt(setup: DatabaseSet
             ("settle_late", job.id, job.attempt, "task-9", [], "why", None),
         ):
             assert await setup.database.fetch(*call) == [], (state, call)
-        assert await setup.picture() == before
+        assert await setup.snapshot() == before
     unknown = await setup.job_in(JobState.UNKNOWN)
     with pytest.raises(DatabaseRefused, match="needs a reason"):
         await setup.database.fetch("resolve_unknown", unknown.id, 1, None, 60.0, " ", None)

@@ -80,7 +80,7 @@ async def test_of_retries_at_the_same_time_one_makes_the_job(
     assert len({one.job.id for one in results}) == 1
     assert [one.is_new for one in results].count(True) == 1
     assert (await money(producer))[1] == 6
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_batches_that_retry_the_same_jobs_in_another_order_do_not_block_each_other(
@@ -97,7 +97,7 @@ async def test_batches_that_retry_the_same_jobs_in_another_order_do_not_block_ea
         made, again = await asyncio.gather(insert(orders), insert(orders[::-1]))
         assert [job.id for job in made] == [job.id for job in again[::-1]]
     assert {job.retry_of for job in made} == {job.id for job in jobs}
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_a_success_is_retried_only_when_that_is_said(
@@ -152,4 +152,4 @@ async def test_the_database_refuses_the_retry_of_an_open_job_and_at_anothers_cos
     order = Order(request=request, account_id=account, retry_of=first.id)
     with pytest.raises(DatabaseRefused, match=f"job {first.id} cannot be retried"):
         await JobRepository(setup.database).insert([order])
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}

@@ -66,7 +66,7 @@ async def test_a_named_task_makes_the_job_generate_and_keeps_the_hold(
     assert (resolved.deadline_at - resolved.submitted_at).total_seconds() == 1_800
     assert await outcome_of(setup, job) == ("accepted", "task-9")
     assert await money(producer) == (1_000, 6)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_its_poll_is_delivered_and_may_then_settle_it(
@@ -79,7 +79,7 @@ async def test_its_poll_is_delivered_and_may_then_settle_it(
     settled = await setup.settle(resolved)
     assert (settled.state, settled.credits_charged) == (JobState.SUCCEEDED, 6)
     assert await money(producer) == (994, 0)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_who_and_why_stand_in_the_timeline_beside_the_event(
@@ -149,7 +149,7 @@ async def test_a_lost_submission_fails_and_releases_its_hold(
     assert name == "resolved_by_operator"
     assert (detail["verdict"], detail["by"]) == ("lost", "maria")
     assert (detail["reason"], detail["provider_task_id"]) == ("not in Kie's log", None)
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_waiters_get_the_error_of_a_lost_connection(
@@ -171,7 +171,7 @@ async def test_a_reply_after_the_decision_moves_nothing_and_is_kept(
         await setup.store.record_submitted(job, late)
     assert await outcome_of(setup, job) == ("lost", late.provider_task_id)
     assert (await producer.get(job.id)).state is JobState.FAILED
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 # --- refusals ---------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ async def test_only_an_unknown_job_is_resolved(
     producer: Producer, setup: DatabaseSetup, state: JobState
 ) -> None:
     job = await setup.job_in(state)
-    before = await setup.picture()
+    before = await setup.snapshot()
     for resolution in (
         producer.resolve_submitted(job.id, "task-9"),
         producer.resolve_lost(job.id, "gone"),
@@ -194,7 +194,7 @@ async def test_only_an_unknown_job_is_resolved(
         assert fault.message == (
             f"job {job.id} is {state}: only an unknown submission can be resolved"
         )
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 async def test_a_job_that_does_not_exist_is_not_found(producer: Producer) -> None:
@@ -216,21 +216,21 @@ async def test_a_task_that_another_job_has_is_refused(
     with pytest.raises(StaleJob):
         await setup.store.record_submitted(stray, late)
     taken = [(holder, holder.provider_task_id or "") for holder in holders]
-    before = await setup.picture()
+    before = await setup.snapshot()
     for holder, task_id in [*taken, (stray, late.provider_task_id)]:
         with pytest.raises(InvalidRequest) as caught:
             await producer.resolve_submitted(job.id, task_id)
         assert str(caught.value) == (
             f"task_id: task '{task_id}' belongs to job {holder.id} already: one task is one job's"
         )
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 async def test_nonsense_is_refused_before_anything_is_stored(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     job = await setup.job_in(UNKNOWN)
-    before = await setup.picture()
+    before = await setup.snapshot()
     for task_id in ("", " ", "a b", "a\x00b", "\ud800", "x" * 201):
         with pytest.raises(InvalidRequest, match="task_id: "):
             await producer.resolve_submitted(job.id, task_id)
@@ -243,7 +243,7 @@ async def test_nonsense_is_refused_before_anything_is_stored(
         await producer.resolve_lost(job.id, "gone", actor="")
     with pytest.raises(InvalidRequest, match="needs a reason"):
         SubmissionResolution(None, None)
-    assert await setup.picture() == before
+    assert await setup.snapshot() == before
 
 
 # --- races ------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ async def test_of_concurrent_resolutions_one_wins_and_is_the_only_one_recorded(
             "SELECT FROM job_events WHERE job_id = $1 AND event = 'resolved_by_operator'", job.id
         )
         assert len(verdicts) == sum(isinstance(one, Job) for one in results[:3])
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_two_jobs_cannot_be_given_one_task_at_once(
@@ -280,7 +280,7 @@ async def test_two_jobs_cannot_be_given_one_task_at_once(
     assert sum(isinstance(one, Job) for one in results) == 1
     refusals = [one for one in results if not isinstance(one, Job)]
     assert all("belongs to job" in str(one) for one in refusals), refusals
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 class Overtaking(Database):
@@ -318,7 +318,7 @@ async def test_a_resolution_applies_to_the_attempt_that_was_shown(
         await resolve_unknown(
             Overtaking(setup, job, job_events.Submitted), job.id, resolution, deadline_seconds=60
         )
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 # --- roles and outages ------------------------------------------------------------------------
@@ -335,7 +335,7 @@ async def test_the_service_role_may_resolve(setup: DatabaseSetup, database_url: 
             service, other.id, SubmissionResolution(None, "gone"), deadline_seconds=60
         )
         assert (await JobRepository(service).get(job.id)).state is JobState.GENERATING
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}
 
 
 async def test_with_redis_down_the_outcome_is_kept(
@@ -345,4 +345,4 @@ async def test_with_redis_down_the_outcome_is_kept(
     async with producer_without_redis(servers, tmp_path) as producer:
         assert (await producer.resolve_submitted(job.id, "t")).state is JobState.GENERATING
         assert (await producer.resolve_lost(other.id, "gone")).state is JobState.FAILED
-    assert await setup.broken_books() == {}
+    assert await setup.broken_invariants() == {}

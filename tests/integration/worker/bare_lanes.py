@@ -96,7 +96,7 @@ async def running(*workers: LeasedWorker) -> AsyncIterator[None]:
             await worker.drain(0)  # what was handed back is on its way to Redis
 
 
-class CalledLane(LeasedWorker):
+class RecordingLane(LeasedWorker):
     """A lane that counts its wake-ups and claims nothing."""
 
     def __init__(self, lane: Lane, redis: ArqRedis) -> None:

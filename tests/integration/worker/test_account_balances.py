@@ -45,8 +45,8 @@ def settings(settings: Settings) -> Settings:
 
 
 @dataclass(slots=True)
-class Office:
-    """One worker's deps without lanes, and its eye on both balances."""
+class BalanceSetup:
+    """A worker's dependencies without lanes, and the checks of both balances."""
 
     deployment: Deployment
     deps: Dependencies
@@ -64,43 +64,43 @@ class Office:
             for account in self.deps.accounts
         }
 
-    def spend_behind_our_back(self, number: int, credits: int) -> None:
+    def spend_from_outside(self, number: int, credits: int) -> None:
         """Spend credits of this account outside of Darkroom."""
         assert self.deployment.simulator.record.accounts[number - 1].charge(Decimal(credits))
 
 
 @pytest.fixture
-async def office(deployment: Deployment) -> AsyncIterator[Office]:
+async def setup(deployment: Deployment) -> AsyncIterator[BalanceSetup]:
     """A worker with two accounts, each checked once."""
     async with open_worker(deployment.settings) as resources:
-        office = Office(deployment, resources.deps)
-        first = await office.check()
+        setup = BalanceSetup(deployment, resources.deps)
+        first = await setup.check()
         assert [found and found.status for found in first.values()] == ["first", "first"]
-        yield office
+        yield setup
 
 
-async def rows_of(office: Office, name: str) -> list[dict[str, Any]]:
-    return await office.deployment.run_sql(
+async def rows_of(setup: BalanceSetup, name: str) -> list[dict[str, Any]]:
+    return await setup.deployment.run_sql(
         f"SELECT * FROM {TABLE} WHERE provider_account = $1 ORDER BY id", name
     )
 
 
-async def test_each_accounts_balance_is_explained_by_its_own_attempts(office: Office) -> None:
+async def test_each_accounts_balance_is_explained_by_its_own_attempts(setup: BalanceSetup) -> None:
     for name in ("studio", "studio", "archive"):
-        await office.submit(name)
-    found = await office.check()
+        await setup.submit(name)
+    found = await setup.check()
     assert all(one and (one.status, one.drift) == ("ok", 0) for one in found.values()), found
     highest = {
-        name: (await rows_of(office, name))[-1]["expected_spend_high"]
+        name: (await rows_of(setup, name))[-1]["expected_spend_high"]
         for name in ("studio", "archive")
     }
     assert highest == {"studio": 12, "archive": 6}
 
 
-async def test_drift_of_one_account_is_told_of_that_one(office: Office) -> None:
-    office.spend_behind_our_back(2, 60)
+async def test_drift_of_one_account_is_told_of_that_one(setup: BalanceSetup) -> None:
+    setup.spend_from_outside(2, 60)
     with structlog.testing.capture_logs() as logs:
-        found = await office.check()
+        found = await setup.check()
     assert {name: one and one.status for name, one in found.items()} == {
         "studio": "ok",
         "archive": "drift",
@@ -109,30 +109,30 @@ async def test_drift_of_one_account_is_told_of_that_one(office: Office) -> None:
     assert (drift["account"], drift["drift"]) == ("archive", "60.0")
 
 
-async def test_each_account_has_its_own_chain(office: Office) -> None:
-    await office.check()
-    await office.check()
+async def test_each_account_has_its_own_chain(setup: BalanceSetup) -> None:
+    await setup.check()
+    await setup.check()
     for name in ("studio", "archive"):
-        rows = await rows_of(office, name)
+        rows = await rows_of(setup, name)
         assert [row["follows"] for row in rows] == [None, rows[0]["id"], rows[1]["id"]]
 
 
 async def test_two_workers_at_once_write_one_row_of_each_account(
-    office: Office, deployment: Deployment
+    setup: BalanceSetup, deployment: Deployment
 ) -> None:
     async with open_worker(deployment.settings) as resources:
-        other = Office(deployment, resources.deps)
-        await asyncio.gather(office.check(), other.check())
-    numbers = {len(await rows_of(office, name)) for name in ("studio", "archive")}
+        other = BalanceSetup(deployment, resources.deps)
+        await asyncio.gather(setup.check(), other.check())
+    numbers = {len(await rows_of(setup, name)) for name in ("studio", "archive")}
     assert numbers <= {2, 3}, "a row stands for each look that began after the one before it"
-    follows = [row["follows"] for row in await rows_of(office, "studio")]
+    follows = [row["follows"] for row in await rows_of(setup, "studio")]
     assert len(follows) == len(set(follows))
 
 
-async def test_an_account_that_refuses_is_not_checked_and_the_other_is(office: Office) -> None:
-    office.deployment.simulator.set_account_faults(1, account_code=401)
+async def test_an_account_that_refuses_is_not_checked_and_the_other_is(setup: BalanceSetup) -> None:
+    setup.deployment.simulator.set_account_faults(1, account_code=401)
     with structlog.testing.capture_logs() as logs:
-        found = await office.check()
+        found = await setup.check()
     assert found["studio"] is None
     assert found["archive"] is not None
     unread = [log["account"] for log in logs if log["event"] == "provider_balance_unread"]
@@ -140,14 +140,14 @@ async def test_an_account_that_refuses_is_not_checked_and_the_other_is(office: O
 
 
 async def test_a_low_balance_is_reported_by_the_accounts_share_of_what_waits(
-    office: Office,
+    setup: BalanceSetup,
 ) -> None:
-    for account in office.deployment.simulator.record.accounts:
+    for account in setup.deployment.simulator.record.accounts:
         account.balance = Decimal(10)
     for _ in range(4):
-        await office.deployment.enqueue()
+        await setup.deployment.enqueue()
     with structlog.testing.capture_logs() as logs:
-        await office.check()
+        await setup.check()
     low = {
         log["account"]: log["open_jobs_need"]
         for log in logs
@@ -157,7 +157,7 @@ async def test_a_low_balance_is_reported_by_the_accounts_share_of_what_waits(
 
 
 async def test_a_worker_of_before_the_accounts_continues_as_the_default_one(
-    office: Office,
+    setup: BalanceSetup,
 ) -> None:
     # Its statements, as they were.
     statement = (
@@ -166,16 +166,16 @@ async def test_a_worker_of_before_the_accounts_continues_as_the_default_one(
         " VALUES ($1, now(), now(), 5, 0, 0, true, $2, $1, $3, $3, $3)"
         " ON CONFLICT (follows) DO NOTHING RETURNING id, provider_account"
     )
-    (first,) = await office.deployment.run_sql(statement, None, "first", None)
+    (first,) = await setup.deployment.run_sql(statement, None, "first", None)
     assert first["provider_account"] == "default"
-    assert len(await office.deployment.run_sql(statement, first["id"], "ok", 5)) == 1
-    assert await office.deployment.run_sql(statement, first["id"], "ok", 5) == []
+    assert len(await setup.deployment.run_sql(statement, first["id"], "ok", 5)) == 1
+    assert await setup.deployment.run_sql(statement, first["id"], "ok", 5) == []
 
 
-async def test_the_database_takes_no_name_that_could_be_a_key(office: Office) -> None:
+async def test_the_database_takes_no_name_that_could_be_a_key(setup: BalanceSetup) -> None:
     for key in (STUDIO, "0123456789abcdef0123456789abcdef", "Sk-1", ""):
         with pytest.raises(asyncpg.CheckViolationError, match="must_be_a_short_name"):
-            await office.deployment.run_sql(
+            await setup.deployment.run_sql(
                 f"INSERT INTO {TABLE} (asked_at, at, balance, drift, unexplained, settled, verdict,"
                 " provider_account) VALUES (now(), now(), 5, 0, 0, true, 'first', $1)",
                 key,
@@ -183,9 +183,9 @@ async def test_the_database_takes_no_name_that_could_be_a_key(office: Office) ->
 
 
 async def test_the_doctor_has_a_line_for_each_balance_and_names_an_account_without_a_key(
-    office: Office, deployment: Deployment
+    setup: BalanceSetup, deployment: Deployment
 ) -> None:
-    await office.submit("archive")
+    await setup.submit("archive")
     findings = {one.name: one async for one in examine(deployment.settings)}
     assert "kie accounts" not in findings
     for name in ("studio", "archive"):

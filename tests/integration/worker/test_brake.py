@@ -187,7 +187,7 @@ async def _all_are_paid_once(deployment: Deployment, jobs: list[Job]) -> None:
         await deployment.in_state(job, "generating")
     assert len(deployment.simulator.record.tasks) == len(jobs)
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ from worker.recovery.reconciler import Reconciler
 URL = "https://example.com/1.png"
 
 
-class Paper:
+class PublishedMessages:
     """The published messages."""
 
     def __init__(self) -> None:
@@ -56,9 +56,9 @@ class Paper:
 
 
 @asynccontextmanager
-async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
+async def reading(redis: ArqRedis) -> AsyncIterator[PublishedMessages]:
     """Read all that is published."""
-    paper = Paper()
+    published = PublishedMessages()
     async with redis.pubsub() as pubsub:
         await pubsub.subscribe(CHANGES_CHANNEL)
         assert (await pubsub.get_message(timeout=10) or {})["type"] == "subscribe"
@@ -66,11 +66,11 @@ async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
         async def read() -> None:
             async for message in pubsub.listen():
                 if message["type"] == "message":
-                    paper.messages.append(decode_changes(message["data"].decode()))
+                    published.messages.append(decode_changes(message["data"].decode()))
 
         task = asyncio.create_task(read())
         try:
-            yield paper
+            yield published
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -79,48 +79,48 @@ async def reading(redis: ArqRedis) -> AsyncIterator[Paper]:
 async def test_changes_of_one_tick_are_one_message(redis: ArqRedis) -> None:
     publisher = ChangePublisher(send_with(RedisScripts(redis)))
     changes = [Change(uuid4(), has_ended=number % 2 == 0) for number in range(50)]
-    async with reading(redis) as paper:
+    async with reading(redis) as published:
         for change in changes:
             publisher.publish(change)
-        await paper.reaches(50)
-    assert paper.messages == [changes]
+        await published.reaches(50)
+    assert published.messages == [changes]
     await publisher.close()
 
 
 async def test_a_busy_worker_publishes_all_changes_in_few_messages(redis: ArqRedis) -> None:
     publisher = ChangePublisher(send_with(RedisScripts(redis)))
     loop = asyncio.get_running_loop()
-    async with reading(redis) as paper:
+    async with reading(redis) as published:
         began = loop.time()
         for _ in range(400):
             publisher.publish(Change(uuid4()))
             await asyncio.sleep(0)
         took = loop.time() - began
-        await paper.reaches(400)
+        await published.reaches(400)
     # Twenty at once, then one per interval.
-    assert len(paper.messages) <= 22 + took * BATCHES_PER_SECOND
+    assert len(published.messages) <= 22 + took * BATCHES_PER_SECOND
     await publisher.close()
 
 
 async def test_an_end_among_the_changes_of_a_job_is_not_forgotten(redis: ArqRedis) -> None:
     publisher, job_id = ChangePublisher(send_with(RedisScripts(redis))), uuid4()
-    async with reading(redis) as paper:
+    async with reading(redis) as published:
         publisher.publish(Change(job_id))
         publisher.publish(Change(job_id, has_ended=True))
         publisher.publish(Change(job_id))
-        await paper.reaches(1)
-    assert paper.changes == [Change(job_id, has_ended=True)]
+        await published.reaches(1)
+    assert published.changes == [Change(job_id, has_ended=True)]
     await publisher.close()
 
 
 async def test_unpublished_changes_are_published_before_the_worker_stops(redis: ArqRedis) -> None:
     publisher = ChangePublisher(send_with(RedisScripts(redis)))
-    async with reading(redis) as paper:
+    async with reading(redis) as published:
         publisher.publish(Change(uuid4()))
         await asyncio.sleep(0)
         publisher.publish(Change(uuid4()))
         await publisher.close()
-        await paper.reaches(2)
+        await published.reaches(2)
 
 
 async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
@@ -153,9 +153,9 @@ async def test_an_outage_is_survived_within_bounds_and_said_once_a_try(
         assert {log["event"] for log in logs} == {"dependency_down"}
         assert max(tries) <= MAX_BACKLOG
         await outage.restore()
-        async with reading(redis) as paper:
+        async with reading(redis) as published:
             publisher.publish(Change(uuid4()))
-            await paper.reaches(1)
+            await published.reaches(1)
         await publisher.close()
 
 
@@ -270,11 +270,11 @@ async def test_what_the_reconciler_delivers_is_announced(
 
 
 async def test_what_a_producer_does_is_announced(setup: WorkerSetup, redis: ArqRedis) -> None:
-    async with reading(redis) as paper:
+    async with reading(redis) as published:
         job = await setup.enqueue()
         await setup.producer.cancel(job.id)
-        await paper.reaches(2)
-    assert paper.messages == [[Change(job.id)], [Change(job.id, has_ended=True)]]
+        await published.reaches(2)
+    assert published.messages == [[Change(job.id)], [Change(job.id, has_ended=True)]]
 
 
 async def _generating(setup: WorkerSetup) -> Job:

@@ -36,8 +36,8 @@ KIND = TaskKind("gpt-4o-image", "text-to-image", 1)
 FOUR = TaskKind("gpt-4o-image", "text-to-image", 4)
 
 
-class Shaky:
-    """Queries that fail as long as a test likes."""
+class FailingQueries:
+    """Queries that fail while the test sets it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -245,7 +245,7 @@ async def test_a_worker_shares_by_itself_and_writes_down_the_rest_when_it_stops(
 
 
 async def test_an_idle_worker_sends_no_query(setup: WorkerSetup) -> None:
-    shaky, timetable = Shaky(setup.database), PollPlanner()
+    shaky, timetable = FailingQueries(setup.database), PollPlanner()
 
     async def has_asked_twice() -> bool:
         return len(shaky.asked) == 2
@@ -269,7 +269,7 @@ async def test_an_idle_worker_sends_no_query(setup: WorkerSetup) -> None:
 async def test_after_any_failure_sharing_continues_and_no_observation_is_lost(
     setup: WorkerSetup, error: Exception, said: str
 ) -> None:
-    shaky, timetable = Shaky(setup.database), having_seen(KIND, [40.0] * 50)
+    shaky, timetable = FailingQueries(setup.database), having_seen(KIND, [40.0] * 50)
     shaky.error = error
 
     async def has_tried() -> bool:

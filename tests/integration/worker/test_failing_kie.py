@@ -98,7 +98,7 @@ async def test_a_kie_that_answers_500_burns_the_first_few_jobs_and_no_more(
     told = await states(deployment, rest)
     assert told["succeeded"] >= REST - 6
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 @pytest.mark.parametrize("junk", ["no_route", "no_method", "redirect"])
@@ -118,7 +118,7 @@ async def test_a_wrong_route_rejects_no_job_and_all_succeed_once_it_is_back(
     assert {log["reason"] for log in paused} == {"wrong_endpoint"}
     assert len(deployment.simulator.record.tasks) == len(jobs)
     deployment.check_paid_once()
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 @pytest.mark.parametrize("junk", ["html_200", "other_json"])
@@ -134,7 +134,7 @@ async def test_a_login_page_may_hide_a_task_and_stops_the_rest(
         deployment.simulator.set_faults(create_junk="none")
         await all_are(deployment, rest, "succeeded", "unknown")
     assert (await states(deployment, rest))["succeeded"] >= REST - 4
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 @pytest.mark.parametrize("junk", ["no_route", "html_200", "redirect", "other_json"])
@@ -154,7 +154,7 @@ async def test_polls_that_not_kies_endpoint_answers_end_no_job(
         assert await states(deployment, jobs) == {"generating": 3}
         deployment.simulator.set_faults(poll_junk="none")
         await all_are(deployment, jobs, "succeeded")
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_kie_that_fails_every_task_gets_one_at_a_time_until_one_ends_well(
@@ -170,7 +170,7 @@ async def test_a_kie_that_fails_every_task_gets_one_at_a_time_until_one_ends_wel
         deployment.simulator.set_faults(outcome=None)
         await all_are(deployment, rest, "succeeded", "failed")
     assert (await states(deployment, rest))["failed"] <= 5
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_a_kie_whose_tasks_never_end_gets_one_at_a_time(
@@ -190,7 +190,7 @@ async def test_a_kie_whose_tasks_never_end_gets_one_at_a_time(
 
         await eventually(most_succeeded, "all but the probes have succeeded", 90)
     assert await states(deployment, first) == {"generating": FIRST}
-    await deployment.check_books()
+    await deployment.check_invariants_hold()
 
 
 async def test_one_lost_reply_in_a_hundred_slows_nothing_down(
@@ -213,4 +213,4 @@ async def test_a_success_is_read_wherever_kie_puts_its_images(
         ended = await deployment.ended(job)
     assert ended.state == "succeeded"
     assert len(ended.result_urls) == 1
-    await deployment.check_books()
+    await deployment.check_invariants_hold()

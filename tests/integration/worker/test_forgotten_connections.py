@@ -32,7 +32,7 @@ from shared.adapters.tcp_keepalive import tcp_options
 from shared.errors import DependencyDown
 from shared.redis_keys import WAKE_UP_CHANNEL
 from tests.integration.worker.bare_lanes import (
-    CalledLane,
+    RecordingLane,
     Runs,
     deliver,
     lane_over,
@@ -177,7 +177,7 @@ async def test_a_dead_subscription_to_wake_ups_is_replaced(embedded_redis_url: s
         connect_redis(far_url) as far,
         connect_redis(embedded_redis_url) as near,
     ):
-        lane = CalledLane(Lane.SUBMIT, near)
+        lane = RecordingLane(Lane.SUBMIT, near)
         with capture_logs() as lines:
             task = asyncio.create_task(forward_wake_ups(DeliveryQueue(far), [lane], path, _QUICK))
             async with _running(task):

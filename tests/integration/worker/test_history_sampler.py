@@ -115,7 +115,7 @@ class Counting:
         return rows[0] if rows else None
 
 
-class Hurried(HistorySampler):
+class FastSampler(HistorySampler):
     """Samples every few milliseconds."""
 
     def seconds_to_next(self) -> float:
@@ -135,7 +135,7 @@ async def test_a_sampler_outlives_an_outage_of_postgres(
     async def has_sampled() -> bool:
         return bool(await setup.database.fetch("read_history", 15, 3_600.0))
 
-    async with Hurried(deps, redis):
+    async with FastSampler(deps, redis):
         await eventually(has_failed, "two calls have failed")
         assert not await has_sampled()
         queries.error = None

@@ -41,7 +41,7 @@ async def deliver_late(setup: WorkerSetup) -> None:
     assert await LateTaskChecks(setup.deps).check_due() == 1
 
 
-async def broken_books(setup: WorkerSetup) -> set[str]:
+async def broken_invariants(setup: WorkerSetup) -> set[str]:
     return {one.name async for one in check_invariants(setup.database) if not one.ok}
 
 
@@ -70,12 +70,12 @@ async def test_late_images_that_do_not_agree_are_found(
 ) -> None:
     await given_up(setup)
     await deliver_late(setup)
-    assert await broken_books(setup) == set()
+    assert await broken_invariants(setup) == set()
     async with setup.database.pool.acquire() as connection, connection.transaction():
         # Triggers are disabled, as by a bug inside them.
         await connection.execute("SET LOCAL session_replication_role = replica")
         await connection.execute(corruption)
-    assert await broken_books(setup) == found
+    assert await broken_invariants(setup) == found
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ async def test_stored_late_images_cannot_be_changed_by_plain_sql(
     with pytest.raises((asyncpg.PostgresError, DarkroomError)):
         await setup.sql(statement)
     assert await setup.now_is(job) == before
-    assert await broken_books(setup) == set()
+    assert await broken_invariants(setup) == set()
 
 
 async def test_late_images_may_be_added_to_those_there_are(setup: WorkerSetup) -> None:
@@ -118,7 +118,7 @@ async def test_late_images_may_be_added_to_those_there_are(setup: WorkerSetup) -
     setup.kie.polls.append(Delivered(more))
     assert await LateTaskChecks(setup.deps).check_due() == 1
     assert (await setup.now_is(job)).late_result_urls == URLS + more
-    assert await broken_books(setup) == set()
+    assert await broken_invariants(setup) == set()
     rows = await setup.sql("SELECT id FROM webhook_messages WHERE event = 'job.delivered_late'")
     assert len(rows) == 2, "each task is told by a message of its own"
 

@@ -48,7 +48,7 @@ def ids_of(jobs: Sequence[Job]) -> list[str]:
     return [Lane.SUBMIT.arq_id(job.id) for job in jobs]
 
 
-async def grow_old(setup: WorkerSetup) -> None:
+async def age_all_jobs(setup: WorkerSetup) -> None:
     """Let every job have been untouched for a while."""
     await setup.sql("UPDATE jobs SET updated_at = updated_at - interval '1 minute'")
 
@@ -219,7 +219,7 @@ async def test_a_wiped_redis_forgets_no_pause(
     value = "acme" if scope == "account" else None
     pause = await setup.producer.pauses.pause(scope, value, reason="why")  # type: ignore[arg-type]
     await watch.read()
-    await grow_old(setup)
+    await age_all_jobs(setup)
     await setup.redis.flushall()
     reconciler = Reconciler(setup.deps)
     for _ in range(2):

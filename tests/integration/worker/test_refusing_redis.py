@@ -81,7 +81,7 @@ async def promote(operator: ArqRedis) -> None:
     await _run(operator, "REPLICAOF", "NO", "ONE")
 
 
-async def make_room(operator: ArqRedis) -> None:
+async def remove_memory_limit(operator: ArqRedis) -> None:
     """Remove the memory limit."""
     await operator.config_set("maxmemory", 0)
 
@@ -97,7 +97,7 @@ REFUSALS = pytest.mark.parametrize(
     [
         (demote, promote, "READONLY You can't write against a read only replica"),
         (demote_silently, promote, "MASTERDOWN Link with MASTER is down|READONLY You can't write"),
-        (fill, make_room, "OOM command not allowed"),
+        (fill, remove_memory_limit, "OOM command not allowed"),
         (want_replicas, want_no_replicas, "NOREPLICAS Not enough good replicas to write"),
     ],
     ids=["replica", "silent replica", "full", "cut off"],

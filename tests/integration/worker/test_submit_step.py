@@ -30,7 +30,7 @@ from worker.steps.submit import submit_job
 from worker.store.job_store import JobStore
 
 
-class ShakyStore(JobStore):
+class FailingStore(JobStore):
     """A store whose Postgres is down for the first calls of some methods.
 
     `lost_replies` are calls that are stored although their caller hears of an outage.
@@ -238,7 +238,7 @@ async def test_a_reply_to_an_older_attempt_moves_nothing(setup: WorkerSetup) -> 
 async def test_the_worker_retries_storing_a_task_id_while_postgres_is_down(
     setup: WorkerSetup,
 ) -> None:
-    setup = setup.with_deps(store=ShakyStore(setup, outages={"record_submitted": 6}))
+    setup = setup.with_deps(store=FailingStore(setup, outages={"record_submitted": 6}))
     job = await setup.enqueue()
     setup.kie.submits.append(Accepted("t1"))
     await setup.submit(job)
@@ -249,7 +249,7 @@ async def test_the_worker_retries_storing_a_task_id_while_postgres_is_down(
 
 
 async def test_storing_a_task_id_is_retried_without_a_time_limit(setup: WorkerSetup) -> None:
-    setup = setup.with_deps(store=ShakyStore(setup, outages={"record_submitted": 2_000}))
+    setup = setup.with_deps(store=FailingStore(setup, outages={"record_submitted": 2_000}))
     job = await setup.enqueue()
     setup.kie.submits.append(Accepted("t1"))
     await setup.submit(job)
@@ -267,7 +267,7 @@ async def test_a_worker_that_must_go_says_which_task_id_it_could_not_store(
         asleep.set()
         await asyncio.Event().wait()
 
-    store = ShakyStore(setup, outages={"record_submitted": 1})
+    store = FailingStore(setup, outages={"record_submitted": 1})
     setup = setup.with_deps(store=store, sleep=sleep_until_cancelled)
     job = await setup.enqueue()
     setup.kie.submits.append(Accepted("t1"))
@@ -287,7 +287,7 @@ async def test_a_worker_that_must_go_says_which_task_id_it_could_not_store(
 async def test_a_task_id_stored_with_a_lost_reply_is_recognised_as_our_own(
     setup: WorkerSetup,
 ) -> None:
-    store = ShakyStore(setup, outages={}, lost_replies={"record_submitted": 1})
+    store = FailingStore(setup, outages={}, lost_replies={"record_submitted": 1})
     setup = setup.with_deps(store=store)
     job = await setup.enqueue()
     setup.kie.submits.append(Accepted("t1"))
@@ -301,7 +301,7 @@ async def test_a_task_id_stored_with_a_lost_reply_is_recognised_as_our_own(
 async def test_a_claim_with_a_lost_reply_continues_with_the_same_token_once(
     setup: WorkerSetup,
 ) -> None:
-    store = ShakyStore(setup, outages={"claim": 1}, lost_replies={"claim": 1})
+    store = FailingStore(setup, outages={"claim": 1}, lost_replies={"claim": 1})
     setup = setup.with_deps(store=store)
     job = await setup.enqueue()
     setup.kie.submits.append(Accepted("t1"))

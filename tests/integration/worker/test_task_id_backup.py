@@ -54,7 +54,7 @@ def folder(setup: WorkerSetup) -> Path:
 
 
 @asynccontextmanager
-async def insisting_worker(
+async def retrying_worker(
     setup: WorkerSetup, store: RefusingStore, **changes: Any
 ) -> AsyncIterator[tuple[Job, asyncio.Task[float | None]]]:
     """Yield a job whose task id a worker holds and cannot store; then that worker dies."""
@@ -86,7 +86,7 @@ async def in_redis(setup: WorkerSetup) -> dict[str, Any]:
 async def test_at_the_first_failure_it_is_kept_in_redis_and_in_a_file(
     setup: WorkerSetup, folder: Path
 ) -> None:
-    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
+    async with retrying_worker(setup, RefusingStore(setup)) as (job, _):
         (name,) = await in_redis(setup)
         assert name == f"{job.id}.1"
         value = (await in_redis(setup))[name]
@@ -101,7 +101,7 @@ async def test_a_postgres_that_does_not_answer_is_not_waited_for(setup: WorkerSe
     )
     store = RefusingStore(setup)
     store.hangs, store.refuses = asyncio.Event(), False
-    async with insisting_worker(setup, store, task_id_backup=evidence) as (job, submit):
+    async with retrying_worker(setup, store, task_id_backup=evidence) as (job, submit):
 
         async def is_kept() -> bool:
             return bool(await in_redis(setup))
@@ -116,7 +116,7 @@ async def test_a_postgres_that_does_not_answer_is_not_waited_for(setup: WorkerSe
 
 async def test_once_it_is_stored_nothing_is_kept(setup: WorkerSetup, folder: Path) -> None:
     store = RefusingStore(setup)
-    async with insisting_worker(setup, store) as (job, submit):
+    async with retrying_worker(setup, store) as (job, submit):
         store.refuses = False
         await asyncio.wait_for(submit, 10)
         assert (await setup.now_is(job)).provider_task_id == "t1"
@@ -156,7 +156,7 @@ async def test_a_dead_workers_task_id_is_stored_before_its_job_is_given_up(
     lose: Callable[[WorkerSetup, Path], Awaitable[None]],
     state: str,
 ) -> None:
-    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
+    async with retrying_worker(setup, RefusingStore(setup)) as (job, _):
         pass
     await lose(setup, folder)
     if state == "unknown":
@@ -195,7 +195,7 @@ async def test_a_worker_that_dies_between_the_write_and_the_delete_does_no_harm(
     setup: WorkerSetup, folder: Path
 ) -> None:
     store = RefusingStore(setup)
-    async with insisting_worker(setup, store) as (job, submit):
+    async with retrying_worker(setup, store) as (job, submit):
         submit.cancel()
         await asyncio.wait([submit])
         store.refuses = False
@@ -212,7 +212,7 @@ async def test_a_worker_that_dies_between_the_write_and_the_delete_does_no_harm(
 
 
 async def test_two_workers_may_store_it_at_once(setup: WorkerSetup) -> None:
-    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
+    async with retrying_worker(setup, RefusingStore(setup)) as (job, _):
         pass
     await asyncio.gather(*(Reconciler(setup.deps).task_id_recovery.run_once() for _ in range(4)))
     assert (await setup.events(job)).count("submitted") == 1
@@ -223,7 +223,7 @@ async def test_the_worker_that_still_retries_finds_what_another_has_stored(
     setup: WorkerSetup,
 ) -> None:
     store = RefusingStore(setup)
-    async with insisting_worker(setup, store) as (job, submit):
+    async with retrying_worker(setup, store) as (job, submit):
         await Reconciler(setup.deps).task_id_recovery.run_once()
         store.refuses = False
         with structlog.testing.capture_logs() as logs:
@@ -233,7 +233,7 @@ async def test_the_worker_that_still_retries_finds_what_another_has_stored(
 
 
 async def test_evidence_for_a_job_that_has_ended_stays_on_its_attempt(setup: WorkerSetup) -> None:
-    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
+    async with retrying_worker(setup, RefusingStore(setup)) as (job, _):
         pass
     await _declare_unknown_long_ago(setup, job)
     await setup.deps.store.lose_submission(job.id, 1, job_events.SubmissionLost("too late"))
@@ -248,7 +248,7 @@ async def test_evidence_for_a_job_that_has_ended_stays_on_its_attempt(setup: Wor
 async def test_unusable_evidence_stays_and_is_reported_once(
     setup: WorkerSetup, folder: Path
 ) -> None:
-    async with insisting_worker(setup, RefusingStore(setup)) as (job, _):
+    async with retrying_worker(setup, RefusingStore(setup)) as (job, _):
         pass
     folder.joinpath("torn.json").write_bytes(b'{"job_id": "')
     await setup.redis.hset(BACKUP_KEY, "strange", "42")  # type: ignore[misc]

@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 from shared.redis_keys import WAKE_UP_CHANNEL
 from tests.integration.worker.bare_lanes import (
-    CalledLane,
+    RecordingLane,
     Runs,
     deliver,
     lane_over,
@@ -26,7 +26,7 @@ from worker.queue.wake_ups import forward_wake_ups
 
 
 async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: ArqRedis) -> None:
-    async with _called_lanes(redis) as (submit, poll, webhook):
+    async with _recording_lanes(redis) as (submit, poll, webhook):
         await deliver(redis, lane=Lane.SUBMIT)
         both = [Delivery(uuid4(), Lane.SUBMIT), Delivery(uuid4(), Lane.WEBHOOK)]
         await DeliveryQueue(redis).deliver(both)
@@ -37,7 +37,7 @@ async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: Ar
 
 
 async def test_a_delivery_made_due_early_wakes_only_its_own_lane(redis: ArqRedis) -> None:
-    async with _called_lanes(redis) as (submit, poll, webhook):
+    async with _recording_lanes(redis) as (submit, poll, webhook):
         (job_id,) = await deliver(redis, lane=Lane.POLL, delay_ms=60_000)
         await DeliveryQueue(redis).make_due_now(job_id, Lane.POLL)
         await seen(lambda: poll.calls == 1, "the call was heard")
@@ -45,7 +45,7 @@ async def test_a_delivery_made_due_early_wakes_only_its_own_lane(redis: ArqRedis
 
 
 async def test_a_call_without_a_name_which_older_versions_make_wakes_all(redis: ArqRedis) -> None:
-    async with _called_lanes(redis) as lanes:
+    async with _recording_lanes(redis) as lanes:
         await redis.publish(WAKE_UP_CHANNEL, "")
         await seen(lambda: all(lane.calls == 1 for lane in lanes), "all were woken")
 
@@ -70,13 +70,13 @@ async def test_a_lane_with_many_wake_ups_still_claims_deliveries_that_become_due
 
 
 @asynccontextmanager
-async def _called_lanes(
+async def _recording_lanes(
     redis: ArqRedis,
-) -> AsyncIterator[tuple[CalledLane, CalledLane, CalledLane]]:
+) -> AsyncIterator[tuple[RecordingLane, RecordingLane, RecordingLane]]:
     lanes = (
-        CalledLane(Lane.SUBMIT, redis),
-        CalledLane(Lane.POLL, redis),
-        CalledLane(Lane.WEBHOOK, redis),
+        RecordingLane(Lane.SUBMIT, redis),
+        RecordingLane(Lane.POLL, redis),
+        RecordingLane(Lane.WEBHOOK, redis),
     )
     forwarding = asyncio.create_task(
         forward_wake_ups(DeliveryQueue(redis), list(lanes), wake_pushes())

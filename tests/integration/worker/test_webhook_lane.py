@@ -55,7 +55,7 @@ async def setup(
 
 
 @asynccontextmanager
-async def at_work(setup: WorkerSetup, database_url: str) -> AsyncIterator[None]:
+async def running_webhook_lane(setup: WorkerSetup, database_url: str) -> AsyncIterator[None]:
     """Run the lane with what feeds it, as the service does."""
     lane, reconciler = build_webhook_lane(setup.deps), Reconciler(setup.deps)
     tasks = [
@@ -86,7 +86,7 @@ async def cancelled_jobs(setup: WorkerSetup, url: str, count: int) -> list[Job]:
 async def test_an_end_is_pushed_within_a_fraction_of_a_second(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         lags = []
         for number in range(5):
             (job,) = await cancelled_jobs(setup, f"{receiver.url}/{number}", 1)
@@ -101,7 +101,7 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answering = _hang_on_the_dead
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         await cancelled_jobs(setup, f"{receiver.url}/dead", 200)
         await receiver.has(1, "/dead")
         lags = []
@@ -131,7 +131,7 @@ async def test_receivers_of_one_account_that_never_answer_delay_no_other_account
     hosts: int,
     most: int,
 ) -> None:
-    async with silent_hosts(hosts) as (urls, connected), at_work(setup, database_url):
+    async with silent_hosts(hosts) as (urls, connected), running_webhook_lane(setup, database_url):
         orders = [
             Order(request=text_to_image(), account_id="acme", webhook_url=urls[number % hosts])
             for number in range(messages)
@@ -190,7 +190,7 @@ async def _is(number: int, at_least: int) -> bool:
 async def test_many_messages_to_one_quick_endpoint_all_arrive_once(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         jobs = await cancelled_jobs(setup, f"{receiver.url}/hook", 300)
         await receiver.has(300)
         await _all_are(setup, "delivered")
@@ -202,7 +202,7 @@ async def test_a_wiped_redis_loses_no_message(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answer_in_turn(500)
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         await cancelled_jobs(setup, receiver.url, 5)
         await receiver.has(5)
         await _have_tried(setup, 1)
@@ -236,7 +236,7 @@ async def test_while_postgres_is_down_messages_wait(
 
     store = type(setup.deps.store)(AwayAtFirst())
     away = setup.with_deps(store=store)
-    async with at_work(away, database_url):
+    async with running_webhook_lane(away, database_url):
         await cancelled_jobs(setup, receiver.url, 1)
         await receiver.has(1)
         await _all_are(setup, "delivered")
@@ -246,7 +246,7 @@ async def test_while_postgres_is_down_messages_wait(
 async def test_nonsense_from_a_notifier_is_ignored(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         nobody = "00000000-0000-0000-0000-000000000000"
         for text in ("", "nonsense", nobody, f"{nobody} {nobody}", f"{nobody} {nobody} x"):
             await setup.sql("SELECT pg_notify('darkroom_webhooks', $1)", text)
@@ -258,7 +258,7 @@ async def test_a_drained_lane_hands_back_what_it_could_not_end(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answering = never_answer
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         (job,) = await cancelled_jobs(setup, receiver.url, 1)
         await receiver.has(1)
     (row,) = await setup.sql("SELECT id, state FROM webhook_messages WHERE job_id = $1", job.id)
@@ -272,7 +272,7 @@ async def test_a_replay_hastens_a_message_that_waits_for_hours(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
     receiver.answer_in_turn(500)
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         (job,) = await cancelled_jobs(setup, receiver.url, 1)
         await receiver.has(1)
         await _have_tried(setup, 1)
@@ -318,7 +318,7 @@ async def test_a_flood_for_one_endpoint_is_made_due_at_a_pace_and_others_at_once
 async def test_dead_messages_of_a_whole_account_are_sent_again_by_the_workers(
     setup: WorkerSetup, receiver: FakeWebhookReceiver, database_url: str
 ) -> None:
-    async with at_work(setup, database_url):
+    async with running_webhook_lane(setup, database_url):
         receiver.answer_in_turn(410)
         await cancelled_jobs(setup, f"{receiver.url}/hook", 20)
         await _all_are(setup, "dead")

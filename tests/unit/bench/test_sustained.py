@@ -10,7 +10,7 @@ import pytest
 from bench.figures.figure_options import FigureOptions
 from bench.figures.figure_report import Findings, write_figures
 from bench.figures.rate_search import Outcome
-from bench.figures.rate_trial import Trial, delays_between, judge, lateness_of
+from bench.figures.rate_trial import Trial, delays_between, lateness_of, outcome_of
 from bench.figures.sustained_rate import Sustained, best_peers
 from bench.figures.sustained_report import sustained_ratio
 
@@ -40,7 +40,7 @@ def test_a_worker_that_keeps_up_has_the_delay_of_one_job() -> None:
     created = [moment + 0.2 for moment in placed]
     delays = delays_between(placed, created, since=1_000)
     assert delays == pytest.approx([0.2] * 1_000)
-    assert judge(lateness_of(placed, 100), delays, ON_TIME, all_ended=True) is YES
+    assert outcome_of(lateness_of(placed, 100), delays, ON_TIME, all_ended=True) is YES
 
 
 def test_a_worker_that_creates_more_slowly_than_jobs_are_placed_does_not_carry_the_rate() -> None:
@@ -50,14 +50,14 @@ def test_a_worker_that_creates_more_slowly_than_jobs_are_placed_does_not_carry_t
     delays = delays_between(placed, created, since=1_005)
     assert delays[0] == pytest.approx(2.0)
     assert delays[-1] == pytest.approx(8.0, abs=0.01)
-    assert judge(lateness_of(placed, 100), delays, ON_TIME, all_ended=True) is NO
+    assert outcome_of(lateness_of(placed, 100), delays, ON_TIME, all_ended=True) is NO
 
 
 def test_jobs_that_never_got_a_task_are_late_without_end() -> None:
     placed = placed_at(10, 10)
     delays = delays_between(placed, placed[:9], since=0)
     assert delays == (0.0,) * 9 + (math.inf,)
-    assert judge((), delays, (), all_ended=True) is NO
+    assert outcome_of((), delays, (), all_ended=True) is NO
 
 
 def test_jobs_of_the_cold_seconds_are_left_out() -> None:
@@ -74,18 +74,18 @@ def test_a_twentieth_of_the_jobs_may_be_settled_late(
 ) -> None:
     count = round(share * 100)
     lags = (late,) * count + (1.0,) * (100 - count)
-    assert judge(ON_TIME, ON_TIME, lags, all_ended=True) is outcome
+    assert outcome_of(ON_TIME, ON_TIME, lags, all_ended=True) is outcome
 
 
 def test_a_rate_with_jobs_that_did_not_end_is_not_carried() -> None:
-    assert judge(ON_TIME, ON_TIME, ON_TIME, all_ended=False) is NO
+    assert outcome_of(ON_TIME, ON_TIME, ON_TIME, all_ended=False) is NO
 
 
 def test_placing_that_falls_behind_is_not_counted_against_the_worker() -> None:
     # 100 jobs/s were meant, 80 were placed: after 10 s the placing is 2 s late.
     lateness = lateness_of(placed_at(80, 800), 100)
     assert lateness[-1] == pytest.approx(2.0, abs=0.01)
-    assert judge(lateness, (9.0,) * 100, ON_TIME, all_ended=False) is LATE
+    assert outcome_of(lateness, (9.0,) * 100, ON_TIME, all_ended=False) is LATE
 
 
 def test_darkroom_and_the_two_least_busy_peers_continue() -> None:

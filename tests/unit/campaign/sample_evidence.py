@@ -9,7 +9,7 @@ from uuid import UUID
 
 from producer.doctor import Finding
 from tests.campaign.campaign_evidence import Capture, Evidence, JobRow, Price, Record, Tables, Task
-from tests.campaign.campaign_invariants import judge
+from tests.campaign.campaign_invariants import count_zeros
 from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import (
     count_orders,
@@ -101,12 +101,12 @@ def evidence_of(
 
 def broken(evidence: Evidence, options: CampaignOptions = OPTIONS) -> list[str]:
     """Return which zeros are none."""
-    return [zero.what for zero in judge(evidence, options) if not zero.is_kept]
+    return [zero.what for zero in count_zeros(evidence, options) if not zero.is_kept]
 
 
 def all_zeros() -> set[str]:
     """Return the names of all zeros."""
-    return {zero.what for zero in judge(evidence_of(), OPTIONS)}
+    return {zero.what for zero in count_zeros(evidence_of(), OPTIONS)}
 
 
 def short_number() -> int:

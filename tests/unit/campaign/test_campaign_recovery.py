@@ -9,7 +9,7 @@ import pytest
 from tests.campaign.campaign_evidence import Attempt, Evidence
 from tests.campaign.lease_watch import Orphan
 from tests.campaign.outage_watch import OutageInterval
-from tests.campaign.recovery_times import Moved, moved_again
+from tests.campaign.recovery_times import Moved, recovered
 from tests.support.restarted_process import Death
 from tests.unit.campaign.sample_evidence import evidence_of, succeeded
 
@@ -28,7 +28,7 @@ def lost_at_10_and_moved_at_20() -> Evidence:
 
 def measured(*orphans: Orphan, outages: tuple[OutageInterval, ...] = ()) -> list[Moved]:
     deaths = [Death(10.0, "worker 1", 7)]
-    return moved_again(lost_at_10_and_moved_at_20(), deaths, orphans, [(0.0, 99.0)], outages)
+    return recovered(lost_at_10_and_moved_at_20(), deaths, orphans, [(0.0, 99.0)], outages)
 
 
 def test_the_time_runs_from_the_death_of_the_worker_until_the_next_event() -> None:
@@ -58,4 +58,4 @@ def test_a_reply_lost_before_the_death_was_held_by_no_process() -> None:
     evidence = lost_at_10_and_moved_at_20()
     events = [(9.0, "claimed"), (9.5, "outcome_unknown"), (20.0, "submitted")]
     evidence = replace(evidence, tables=replace(evidence.tables, events={JOB.id: events}))
-    assert moved_again(evidence, [Death(10.0, "worker 1", 7)], [], [], []) == []
+    assert recovered(evidence, [Death(10.0, "worker 1", 7)], [], [], []) == []

@@ -77,7 +77,7 @@ def ago(seconds: float) -> datetime:
 CONTENT = RedisState()
 
 
-def judged(redis: RedisState | None = CONTENT, **changes: Any) -> list[Alert]:
+def alerts_of(redis: RedisState | None = CONTENT, **changes: Any) -> list[Alert]:
     return find_alerts(replace(WELL, **changes), redis)
 
 
@@ -293,7 +293,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
 def test_each_fault_is_shown_with_its_time_and_its_fix(
     name: str, changes: dict[str, Any], words: str, since: datetime | None, fix: str
 ) -> None:
-    (alert,) = judged(**changes)
+    (alert,) = alerts_of(**changes)
     assert alert.name == name
     assert words in alert.detail
     assert alert.since == since
@@ -320,7 +320,7 @@ def test_every_name_has_a_case_and_no_other_is_used() -> None:
     ],
 )
 def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
-    assert judged(**changes) == []
+    assert alerts_of(**changes) == []
 
 
 @pytest.mark.parametrize(
@@ -335,16 +335,16 @@ def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
 def test_a_queue_with_a_known_pause_is_not_reported_as_stalled(
     changes: dict[str, Any],
 ) -> None:
-    found = judged(due=9, waiting_since=ago(60), **changes)
+    found = alerts_of(due=9, waiting_since=ago(60), **changes)
     assert "nothing_is_submitted" not in {alert.name for alert in found}
 
 
 def test_a_long_wait_is_no_alert_of_its_own_while_a_kie_account_is_paused() -> None:
     pause = replace(OPERATOR_PAUSE, scope="kie_account", value="default")
-    found = judged(due=9, waiting_since=ago(9000), last_submitted_at=ago(1), pauses=(pause,))
+    found = alerts_of(due=9, waiting_since=ago(9000), last_submitted_at=ago(1), pauses=(pause,))
     assert [alert.name for alert in found] == ["paused_by_operator"]
     # A paused account holds back nothing of the others: they are still alerted.
-    others = judged(due=9, waiting_since=ago(60), pauses=(OPERATOR_PAUSE,))
+    others = alerts_of(due=9, waiting_since=ago(60), pauses=(OPERATOR_PAUSE,))
     assert {alert.name for alert in others} == {"paused_by_operator", "nothing_is_submitted"}
 
 
@@ -355,8 +355,8 @@ def test_no_worker_is_declared_lost_while_none_can_write(refusal: str) -> None:
         "workers_lost": (LostWorker("a:1", ago(60)),),
         "queued": 3,
     }
-    assert {alert.name for alert in judged(**silent)} == {"no_worker", "worker_lost"}
-    assert [alert.name for alert in judged(**{**silent, refusal: True})] == [
+    assert {alert.name for alert in alerts_of(**silent)} == {"no_worker", "worker_lost"}
+    assert [alert.name for alert in alerts_of(**{**silent, refusal: True})] == [
         "postgres_is_read_only"
     ]
 
@@ -364,12 +364,12 @@ def test_no_worker_is_declared_lost_while_none_can_write(refusal: str) -> None:
 def test_cancelled_jobs_count_neither_way() -> None:
     jobs = ended(*["rejected"] * 5, *["succeeded"] * 4)
     cancelled = tuple(replace(jobs[0], state="cancelled") for _ in range(20))
-    (alert,) = judged(ended=jobs + cancelled)
+    (alert,) = alerts_of(ended=jobs + cancelled)
     assert "5 of the last 9" in alert.detail
 
 
 def test_a_long_queue_is_not_counted_to_its_end() -> None:
-    (alert,) = judged(due=QUEUED_COUNT_MAX, waiting_since=ago(301), last_submitted_at=ago(1))
+    (alert,) = alerts_of(due=QUEUED_COUNT_MAX, waiting_since=ago(301), last_submitted_at=ago(1))
     assert alert.detail.startswith("10000 jobs or more are due")
 
 

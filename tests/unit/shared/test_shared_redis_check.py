@@ -51,7 +51,7 @@ def a_heartbeat(
     return HeartbeatResult(own, workers, unknown, STARTED, at)
 
 
-def judged(check: SharedRedisCheck, *heartbeats: HeartbeatResult) -> list[str]:
+def states_after(check: SharedRedisCheck, *heartbeats: HeartbeatResult) -> list[str]:
     states = []
     for result in heartbeats:
         check.update(result)
@@ -62,14 +62,14 @@ def judged(check: SharedRedisCheck, *heartbeats: HeartbeatResult) -> list[str]:
 def test_alone_it_is_proven_at_once_and_not_before() -> None:
     check = SharedRedisCheck(a_process())
     assert not check.may_claim()
-    assert judged(check, a_heartbeat(1000, presences=None)) == ["open"]
-    assert judged(check, a_heartbeat(1005)) == ["proven"]
+    assert states_after(check, a_heartbeat(1000, presences=None)) == ["open"]
+    assert states_after(check, a_heartbeat(1005)) == ["proven"]
     assert check.may_claim()
 
 
 async def test_an_older_worker_that_continues_writing_elsewhere_refutes_it() -> None:
     check = SharedRedisCheck(a_process())
-    states = judged(
+    states = states_after(
         check,
         a_heartbeat(1000, a_worker(OLD, 998)),
         a_heartbeat(1001, a_worker(OLD, 998)),
@@ -87,13 +87,15 @@ async def test_an_older_worker_that_continues_writing_elsewhere_refutes_it() -> 
 def test_a_worker_that_was_killed_refutes_nothing_and_is_forgotten() -> None:
     check = SharedRedisCheck(a_process())
     dead = a_worker(OLD, 998)
-    states = judged(check, *(a_heartbeat(1000 + n, dead) for n in range(12)), a_heartbeat(1013.1))
+    states = states_after(
+        check, *(a_heartbeat(1000 + n, dead) for n in range(12)), a_heartbeat(1013.1)
+    )
     assert states == ["open"] * 12 + ["proven"]
 
 
 def test_a_wiped_redis_is_a_doubt_that_the_next_heartbeat_removes() -> None:
     check = SharedRedisCheck(a_process())
-    states = judged(
+    states = states_after(
         check,
         a_heartbeat(1000, a_worker(OLD, 998), presences=(a_mark(OLD),)),
         a_heartbeat(1005, a_worker(OLD, 1003)),
@@ -107,7 +109,7 @@ def test_a_wiped_redis_is_a_doubt_that_the_next_heartbeat_removes() -> None:
 def test_a_redis_key_that_may_have_expired_proves_nothing() -> None:
     check = SharedRedisCheck(a_process())
     # Beats that come late, as those of a machine that was asleep.
-    states = judged(
+    states = states_after(
         check,
         a_heartbeat(1000, a_worker(OLD, 998)),
         a_heartbeat(1011, a_worker(OLD, 1010)),
@@ -119,7 +121,7 @@ def test_a_redis_key_that_may_have_expired_proves_nothing() -> None:
 def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
     oldest = SharedRedisCheck(a_process())
     heartbeats = [a_heartbeat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(4)]
-    assert judged(oldest, *heartbeats) == ["proven"] * 4
+    assert states_after(oldest, *heartbeats) == ["proven"] * 4
     # A third worker with the oldest's Redis continues, whichever worker uses another one.
     third = SharedRedisCheck(a_process())
     heartbeats = [
@@ -131,18 +133,18 @@ def test_of_two_redises_the_oldest_workers_is_the_right_one() -> None:
         )
         for n in range(4)
     ]
-    assert judged(third, *heartbeats) == ["proven"] * 4
+    assert states_after(third, *heartbeats) == ["proven"] * 4
 
 
 def test_it_may_claim_again_when_the_other_is_found_or_gone() -> None:
     refuting = [a_heartbeat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(3)]
     found = SharedRedisCheck(a_process())
-    assert judged(found, *refuting)[-1] == "refuted"
-    assert judged(found, a_heartbeat(1015, a_worker(OLD, 1013), presences=(a_mark(OLD),))) == [
-        "proven"
-    ]
+    assert states_after(found, *refuting)[-1] == "refuted"
+    assert states_after(
+        found, a_heartbeat(1015, a_worker(OLD, 1013), presences=(a_mark(OLD),))
+    ) == ["proven"]
     gone = SharedRedisCheck(a_process())
-    assert judged(gone, *refuting, a_heartbeat(1030))[-2:] == ["refuted", "proven"]
+    assert states_after(gone, *refuting, a_heartbeat(1030))[-2:] == ["refuted", "proven"]
 
 
 def test_without_redis_nothing_new_is_known() -> None:
@@ -150,13 +152,13 @@ def test_without_redis_nothing_new_is_known() -> None:
     heartbeats = [
         a_heartbeat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n), presences=None) for n in range(4)
     ]
-    assert judged(check, a_heartbeat(995), *heartbeats) == ["proven"] * 5
+    assert states_after(check, a_heartbeat(995), *heartbeats) == ["proven"] * 5
 
 
 def test_an_api_is_judged_by_any_worker_and_is_ready_until_it_is_refuted() -> None:
     api = SharedRedisCheck(a_process("api"))
     heartbeats = [a_heartbeat(1000 + 5 * n, a_worker(YOUNG, 998 + 5 * n)) for n in range(3)]
-    assert judged(api, *heartbeats) == ["open", "open", "refuted"]
+    assert states_after(api, *heartbeats) == ["open", "open", "refuted"]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_another_database_in_this_redis(
         )
         for n, moment in enumerate(seen)
     ]
-    assert judged(check, *heartbeats) == states
+    assert states_after(check, *heartbeats) == states
     if check.state is RedisSharing.NOT_SHARED:
         for word in ("w9:1", "db/other", "b:6379/0"):
             assert word in check.reason
@@ -187,7 +189,9 @@ def test_another_database_in_this_redis(
 def test_the_doubt_is_logged_once_as_an_error_and_so_is_its_end() -> None:
     check = SharedRedisCheck(a_process())
     with structlog.testing.capture_logs() as logs:
-        judged(check, *(a_heartbeat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(6)))
+        states_after(
+            check, *(a_heartbeat(1000 + 5 * n, a_worker(OLD, 998 + 5 * n)) for n in range(6))
+        )
     assert [(line["event"], line["log_level"]) for line in logs] == [("redis_not_shared", "error")]
 
 

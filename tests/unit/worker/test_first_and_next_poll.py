@@ -106,7 +106,7 @@ GAPS = st.lists(st.floats(LEAST_GAP_SECONDS, 30), min_size=1, max_size=30)
 PLAN = PollPlan(poll_times=(18.0, 20.0, 23.0, 30.0))
 
 
-def _looks(gaps: list[float]) -> tuple[float, ...]:
+def _poll_times(gaps: list[float]) -> tuple[float, ...]:
     return tuple(sum(gaps[: index + 1]) for index in range(len(gaps)))
 
 
@@ -135,7 +135,7 @@ def test_past_the_plan_the_rule_of_thumb_holds(elapsed: float) -> None:
 def test_with_any_plan_two_polls_are_never_too_close(
     gaps: list[float], elapsed: float, progress: float, error: float | None
 ) -> None:
-    known = PollPlan(_looks(gaps), error)
+    known = PollPlan(_poll_times(gaps), error)
     answered = max(elapsed, known.poll_times[0])
     delay = seconds_until_next_poll(PollObservation(answered, progress), NO_DEADLINE, known=known)
     assert delay >= LEAST_GAP_SECONDS - 1e-9
@@ -145,7 +145,7 @@ def test_with_any_plan_two_polls_are_never_too_close(
 def test_with_any_plan_no_poll_is_after_the_deadline(
     gaps: list[float], elapsed: float, progress: float, left: float, interval_factor: float
 ) -> None:
-    known = PollPlan(_looks(gaps), 0.1)
+    known = PollPlan(_poll_times(gaps), 0.1)
     assert (
         seconds_until_next_poll(PollObservation(elapsed, progress), left, interval_factor, known)
         <= left
@@ -183,7 +183,7 @@ def test_proved_progress_that_is_stuck_before_the_end_does_not_cause_frequent_po
 
 @given(GAPS, st.floats(0, 2_000))
 def test_the_poll_before_an_end_lies_before_it(gaps: list[float], found: float) -> None:
-    for known in (PollPlan(), PollPlan(_looks(gaps))):
+    for known in (PollPlan(), PollPlan(_poll_times(gaps))):
         assert 0 <= previous_poll_seconds(found, known) <= found
 
 

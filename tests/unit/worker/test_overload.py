@@ -21,7 +21,7 @@ from worker.poll_timing.overload import (
 KIND = TaskKind("gpt-4o-image", "text_to_image", 1)
 
 
-class Machine:
+class BusyProcess:
     """A process that was busy for a given share of the time."""
 
     def __init__(self) -> None:
@@ -57,36 +57,36 @@ def count_polls(planner: PollPlanner, until_seconds: float) -> int:
 
 
 async def test_it_grows_step_by_step_while_the_worker_is_busy_and_shrinks_when_it_is_not() -> None:
-    machine = Machine()
-    busy = [await machine.works(0.95) for _ in range(4)]
-    calm = [await machine.works(0.2) for _ in range(3)]
+    process = BusyProcess()
+    busy = [await process.works(0.95) for _ in range(4)]
+    calm = [await process.works(0.2) for _ in range(3)]
     assert (busy, calm) == ([1.6, 2.5, 2.5, 2.5], [1.6, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("share", [RELAXED_BELOW + 0.01, (RELAXED_BELOW + OVERLOADED_FROM) / 2])
 async def test_between_the_thresholds_the_level_stays(share: float) -> None:
-    machine = Machine()
-    assert await machine.works(share) == 1.0
-    await machine.works(0.9)
-    assert await machine.works(share) == 1.6
+    process = BusyProcess()
+    assert await process.works(share) == 1.0
+    await process.works(0.9)
+    assert await process.works(share) == 1.6
 
 
 async def test_an_overloaded_worker_polls_its_tasks_less_often() -> None:
-    machine = Machine()
-    machine.planner.load_windows({KIND: completion_times()})
-    machine.planner.replan(KIND)
-    polls = [count_polls(machine.planner, 20.0)]
+    process = BusyProcess()
+    process.planner.load_windows({KIND: completion_times()})
+    process.planner.replan(KIND)
+    polls = [count_polls(process.planner, 20.0)]
     for _ in LAG_FACTORS[1:]:
-        await machine.works(1.0)
-        polls.append(count_polls(machine.planner, 20.0))
+        await process.works(1.0)
+        polls.append(count_polls(process.planner, 20.0))
     assert polls == sorted(polls, reverse=True)
     assert polls[-1] < 0.7 * polls[0], polls
 
 
 async def test_later_plans_use_the_same_value_of_a_poll() -> None:
-    machine, calm = Machine(), PollPlanner()
-    await machine.works(1.0)
-    for planner in (machine.planner, calm):
+    process, calm = BusyProcess(), PollPlanner()
+    await process.works(1.0)
+    for planner in (process.planner, calm):
         for kind in planner.load_windows({KIND: completion_times()}):
             planner.replan(kind)
-    assert count_polls(machine.planner, 20.0) < count_polls(calm, 20.0)
+    assert count_polls(process.planner, 20.0) < count_polls(calm, 20.0)

@@ -95,7 +95,7 @@ def test_no_retry_after_is_an_error(text: str) -> None:
 # --- turns ------------------------------------------------------------------------------------
 
 
-class Bench:
+class TimedLimits:
     """The limits by a clock that the test moves."""
 
     def __init__(self, **options: int) -> None:
@@ -133,7 +133,7 @@ class Bench:
 
 
 def test_each_endpoint_has_a_few_slots_of_its_own() -> None:
-    bench = Bench(per_endpoint=8)
+    bench = TimedLimits(per_endpoint=8)
     for endpoint in ("a", "b"):
         bench.prove(endpoint)
         assert bench.fill(endpoint) == 8
@@ -142,12 +142,12 @@ def test_each_endpoint_has_a_few_slots_of_its_own() -> None:
 
 
 def test_an_endpoint_that_has_never_answered_gets_two() -> None:
-    bench = Bench()
+    bench = TimedLimits()
     assert bench.fill("a") == MAX_UNPROVEN_REQUESTS == 2
 
 
 def test_endpoints_of_one_host_share_its_slots() -> None:
-    bench = Bench(per_endpoint=8, per_host=24)
+    bench = TimedLimits(per_endpoint=8, per_host=24)
     bench.prove("a", host="shop")
     places = sum(bench.fill(f"hook/{number}", "shop") for number in range(100))
     assert places == 24
@@ -155,7 +155,7 @@ def test_endpoints_of_one_host_share_its_slots() -> None:
 
 
 def test_a_slot_is_released_when_sending_fails() -> None:
-    bench = Bench()
+    bench = TimedLimits()
     for _ in range(10):
         with pytest.raises(ZeroDivisionError), bench.turns.reserve("a", "a", "acme"):
             raise ZeroDivisionError
@@ -163,7 +163,7 @@ def test_a_slot_is_released_when_sending_fails() -> None:
 
 
 def test_waiters_get_later_and_later_times() -> None:
-    bench = Bench(per_endpoint=8)
+    bench = TimedLimits(per_endpoint=8)
     bench.prove("a", 4.0)
     bench.fill("a")
     waits = [bench.take("a") or 0 for _ in range(50)]
@@ -173,7 +173,7 @@ def test_waiters_get_later_and_later_times() -> None:
 
 
 def test_ten_thousand_messages_of_a_dead_endpoint_cost_few_claims() -> None:
-    bench = Bench(per_endpoint=8)
+    bench = TimedLimits(per_endpoint=8)
     bench.prove("a", 15.0)
     bench.fill("a")
     waiting = {number: bench.take("a") or 0 for number in range(10_000)}
@@ -183,7 +183,7 @@ def test_ten_thousand_messages_of_a_dead_endpoint_cost_few_claims() -> None:
 
 
 def test_an_endpoint_that_hangs_is_known_to_be_slow_before_its_first_answer() -> None:
-    bench = Bench()
+    bench = TimedLimits()
     bench.fill("a")
     at_once = bench.take("a") or 0
     bench.now += 10
@@ -191,7 +191,7 @@ def test_an_endpoint_that_hangs_is_known_to_be_slow_before_its_first_answer() ->
 
 
 def test_slow_endpoints_together_leave_half_of_the_slots_to_others() -> None:
-    bench = Bench(slow_at_once=16)
+    bench = TimedLimits(slow_at_once=16)
     for number in range(20):
         bench.prove(f"slow {number}", 15.0)
     assert sum(bench.fill(f"slow {number}") for number in range(20)) == 16
@@ -201,7 +201,7 @@ def test_slow_endpoints_together_leave_half_of_the_slots_to_others() -> None:
 
 
 def test_an_account_with_many_hosts_has_half_of_the_slots() -> None:
-    bench = Bench(per_account=64, new_per_account=1_000)
+    bench = TimedLimits(per_account=64, new_per_account=1_000)
     taken = [bench.take(f"host {number}", account_id="acme") for number in range(150)]
     assert taken.count(None) == 64
     assert all(wait > 0 for wait in taken if wait is not None)
@@ -210,7 +210,7 @@ def test_an_account_with_many_hosts_has_half_of_the_slots() -> None:
 
 
 def test_new_endpoints_of_one_account_have_a_part_of_its_slots() -> None:
-    bench = Bench(per_account=64, new_per_account=24)
+    bench = TimedLimits(per_account=64, new_per_account=24)
     bench.prove("known")
     taken = [bench.take(f"host {number}", account_id="acme") for number in range(100)]
     assert taken.count(None) == 24
@@ -223,10 +223,10 @@ def test_new_endpoints_of_one_account_have_a_part_of_its_slots() -> None:
 
 
 def test_an_endpoint_that_has_become_quick_again_is_slow_no_more() -> None:
-    bench = Bench(slow_at_once=0)
+    bench = TimedLimits(slow_at_once=0)
     bench.prove("a", 15.0)
     assert bench.take("a") is not None
-    limited = Bench(slow_at_once=1)
+    limited = TimedLimits(slow_at_once=1)
     limited.prove("a", 15.0)
     for _ in range(10):
         limited.prove("a", 0.01)
@@ -234,7 +234,7 @@ def test_an_endpoint_that_has_become_quick_again_is_slow_no_more() -> None:
 
 
 def test_calls_after_a_recovery_do_not_wait_for_earlier_ones() -> None:
-    bench = Bench()
+    bench = TimedLimits()
     bench.prove("a", 15.0)
     bench.fill("a")
     for _ in range(1_000):
@@ -248,7 +248,7 @@ def test_calls_after_a_recovery_do_not_wait_for_earlier_ones() -> None:
 
 
 def test_endpoints_without_end_do_not_fill_the_memory() -> None:
-    bench = Bench()
+    bench = TimedLimits()
     bench.take("held")
     for number in range(20_000):
         bench.prove(f"hook/{number}")
