@@ -14,7 +14,7 @@ import orjson
 
 from producer.api.endpoint import Endpoint, Parameter
 from producer.api.openapi.component_schemas import REF, component_schemas
-from producer.api.responses.problems import CONTENT_TYPE, TYPE_PREFIX
+from producer.api.responses.problems import CONTENT_TYPE, TYPE_PREFIX, titles_by_code
 from producer.keys.key_store import Role
 from shared.installed_version import installed_version
 
@@ -23,6 +23,7 @@ SCHEME = "key"
 _COMMON_PROBLEMS = (400, 401, 403, 429, 500, 503)
 """The error statuses of every operation."""
 _BODY_PROBLEMS = (408, 413, 415)
+_PROBLEM_STATUSES = sorted({*_COMMON_PROBLEMS, *_BODY_PROBLEMS, 402, 404, 409, 422})
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _RESOURCES = "components"
 
@@ -44,29 +45,6 @@ _TAGS = {
     "audit": "Who did what.",
     "service": "How this process is.",
 }
-
-_PROBLEMS = {
-    400: ("malformed_request", "The request cannot be read."),
-    401: ("key_refused", "The API key is missing, malformed, unknown or revoked."),
-    402: ("insufficient_credits", "The account has too few credits available."),
-    403: ("forbidden", "The key is known but may not do this."),
-    404: ("not_found", "There is no such thing, or this key may not see it."),
-    408: ("request_too_slow", "The body did not arrive in time."),
-    409: ("idempotency_conflict", "It clashes with what is there: a used key, a job that went on."),
-    413: ("request_too_large", "The body is too large."),
-    415: (
-        "unsupported_content",
-        "The content type of the body is not JSON, or the body is compressed.",
-    ),
-    422: ("invalid_request", "Rules are broken; every fault is listed with its field."),
-    429: (
-        "too_much_at_once",
-        "The key has too many requests in progress. Try again after Retry-After.",
-    ),
-    500: ("internal_error", "A mistake of Darkroom's; it is in the log under the request id."),
-    503: ("dependency_down", "Try again later; nothing was stored."),
-}
-"""An example type and the meaning of each error status."""
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
@@ -112,7 +90,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "webhooks": {"jobEnded": {"post": _webhook()}},
         _RESOURCES: {
             "schemas": component_schemas(),
-            "responses": {str(status): _problem_response(status) for status in _PROBLEMS},
+            "responses": {str(status): _problem_response(status) for status in _PROBLEM_STATUSES},
             "headers": _HEADERS,
             "securitySchemes": {
                 SCHEME: {
@@ -201,17 +179,18 @@ def _streamed(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _problem_response(status: int) -> dict[str, Any]:
-    code, meaning = _PROBLEMS[status]
+    titles = titles_by_code(status)
+    code, title = next(iter(titles.items()))
     example: dict[str, Any] = {
         "type": TYPE_PREFIX + code,
-        "title": HTTPStatus(status).phrase,
+        "title": title,
         "status": status,
-        "detail": meaning,
+        "detail": title,
     }
     if code == "invalid_request":
         example["errors"] = [{"field": "quantity", "message": "is 3; allowed: 1, 2 and 4"}]
     return {
-        "description": meaning,
+        "description": "\n".join(f"- `{code}`: {title}" for code, title in titles.items()),
         "headers": _headers([*_HEADERS_OF_STATUS.get(status, []), "X-Request-Id"]),
         "content": {CONTENT_TYPE: {"schema": {"$ref": f"{REF}Problem"}, "example": example}},
     }

@@ -6,7 +6,7 @@ status. Details contain no secrets and no internals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -108,7 +108,7 @@ def status_and_detail(error: DarkroomError) -> tuple[HTTPStatus, str]:
 
     Errors that no caller can cause are raised.
     """
-    status = _status_of(error)
+    status = _status_of(type(error))
     if status is None:
         raise error
     return status, _detail(error)
@@ -123,10 +123,30 @@ def _detail(error: DarkroomError) -> str:
     return _RETRY_DETAIL if isinstance(error, errors.DependencyDown) else str(error)
 
 
-def _status_of(error: DarkroomError) -> HTTPStatus | None:
-    if isinstance(error, HttpRefusal):
+def titles_by_code(status: int) -> dict[str, str]:
+    """Return the codes of the problems with this status, each with its title.
+
+    The first one is the most general.
+    """
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        return {"internal_error": _TITLES["internal_error"]}
+    return {
+        kind.code: _TITLES[kind.code]
+        for kind in _subclasses(DarkroomError)
+        if kind.code in _TITLES and _status_of(kind) == status
+    }
+
+
+def _subclasses(kind: type[DarkroomError]) -> Iterator[type[DarkroomError]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _subclasses(one)
+
+
+def _status_of(error: type[DarkroomError]) -> HTTPStatus | None:
+    if issubclass(error, HttpRefusal):
         return error.status
-    return next((code for kind, code in _STATUS_BY_ERROR if isinstance(error, kind)), None)
+    return next((status for kind, status in _STATUS_BY_ERROR if issubclass(error, kind)), None)
 
 
 def problem(
