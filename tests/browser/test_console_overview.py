@@ -1,0 +1,87 @@
+"""The overview in a browser: figures follow the queue, plots stay where they are."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from producer.console.history_plots import QUEUE_PLOTS
+from producer.keys.key_store import Role
+from tests.browser.browser_windows import Windows
+from tests.browser.running_system import RunningSystem
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+_WAIT_MS = 15_000.0
+"""Longer than a page waits with nothing announced."""
+_MARK_CANVASES = """() => document.querySelectorAll('[data-plot-name] canvas')
+  .forEach(one => { one.dataset.marked = 'yes'; })"""
+_SAMPLES = """
+INSERT INTO history_samples
+SELECT (jsonb_populate_record(one, jsonb_build_object(
+           'starts_at', one.starts_at - number * interval '15 s', 'queued', number % 40))).*
+  FROM history_samples AS one, generate_series(1, 200) AS number WHERE interval_seconds = 15
+"""
+
+
+async def _open_overview(windows: Windows, system: RunningSystem) -> Page:
+    database = system.deployment.database
+    await database.pool.execute("DELETE FROM history_samples")
+    await database.fetch("sample_history", {"default": {"budget": 20, "budget_used": 4}})
+    await database.pool.execute(_SAMPLES)
+    window = await windows.open(Role.VIEWER)
+    page = await window.open("/console")
+    await expect(page.locator("[data-plot-name] canvas").first).to_be_visible()
+    return page
+
+
+async def test_figures_follow_the_queue_without_a_reload_and_plots_are_not_drawn_anew(
+    windows: Windows, system: RunningSystem
+) -> None:
+    deployment = system.deployment
+    await deployment.open_account("acme", 100)
+    jobs = [await deployment.enqueue() for _ in range(3)]
+    page = await _open_overview(windows, system)
+    waiting = page.locator(".tile", has_text="Waiting").locator(".tile-value")
+    await expect(waiting).to_have_text("3")
+    await expect(page.locator(".alert.bad")).to_contain_text("no worker", ignore_case=True)
+    await page.evaluate(_MARK_CANVASES)
+    await deployment.producer.cancel(jobs[0].id)
+    await expect(waiting).to_have_text("2", timeout=_WAIT_MS)
+    await expect(page.locator("[data-plot-name] canvas:not([data-marked])")).to_have_count(0)
+
+    await page.get_by_role("button", name="Live").click()
+    await expect(page.get_by_role("button", name="Paused")).to_be_visible()
+    follower = await (await windows.open(Role.VIEWER)).open("/console")
+    await deployment.producer.cancel(jobs[1].id)
+    other = follower.locator(".tile", has_text="Waiting").locator(".tile-value")
+    await expect(other).to_have_text("1", timeout=_WAIT_MS)
+    await expect(waiting).to_have_text("2")
+    await page.get_by_role("button", name="Paused").click()
+    await expect(waiting).to_have_text("1", timeout=_WAIT_MS)
+
+
+async def test_each_plot_has_the_newest_values_and_the_range_is_in_the_address(
+    windows: Windows, system: RunningSystem
+) -> None:
+    page = await _open_overview(windows, system)
+    plots = page.locator("[data-plot-name]")
+    await expect(plots).to_have_count(len(QUEUE_PLOTS) + 3)
+    depth = page.locator('[data-plot-name="depth"] .u-legend')
+    await expect(depth).to_contain_text("waiting")
+    budget = page.locator('[data-plot-name="budget:default"] .u-legend')
+    await expect(budget).to_contain_text("used4")
+    # Nothing ended: an axis and no line, and no word of a missing history.
+    await expect(page.locator('[data-plot-name="wait"] canvas')).to_be_visible()
+    await page.get_by_role("link", name="Last day").click()
+    await page.wait_for_url("**/console?range=day")
+    await expect(page.locator('[data-plot-name="depth"] canvas')).to_be_visible()
+
+
+async def test_without_samples_each_plot_says_what_is_missing(
+    windows: Windows, system: RunningSystem
+) -> None:
+    await system.deployment.database.pool.execute("DELETE FROM history_samples")
+    window = await windows.open(Role.VIEWER, theme="light")
+    page = await window.open("/console")
+    await expect(page.locator('[data-plot-name="depth"]')).to_contain_text("No history yet")
+    await window.check_accessibility()
