@@ -56,6 +56,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "jobs_fail": _FAILED,
     "jobs_wait": _WAITING,
     "keys_differ": _EXAMINE,
+    "kie_balance_drifts": _EXAMINE,
     "late_tasks_in_doubt": _FAILED,
     "nothing_is_submitted": _WAITING,
     "no_worker": _START_WORKER,

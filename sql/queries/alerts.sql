@@ -125,6 +125,13 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
           FROM lockers) AS lockers,
        late.tasks AS late, late.credits AS late_credits, late.since AS late_since,
        doubts.tasks AS in_doubt, doubts.since AS in_doubt_since, doubts.job_id AS in_doubt_job,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(provider_account, credits::text, since)
+                   ORDER BY provider_account), '[]')
+          FROM (SELECT provider_account, (array_agg(unexplained ORDER BY id DESC))[1] AS credits,
+                       extract(epoch FROM min(at))::double precision AS since
+                  FROM provider_balance_checks
+                 WHERE verdict = 'drift' AND at > now() - interval '1 hour'
+                 GROUP BY provider_account) AS drift) AS drifting,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(name, clock_skew_seconds) ORDER BY name), '[]')
           FROM alive WHERE abs(clock_skew_seconds) > $9::double precision) AS skewed,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(name, redis_error,

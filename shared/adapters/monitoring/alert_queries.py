@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from redis.asyncio import Redis
@@ -24,6 +25,7 @@ from shared.domain.alerts.alert_rules import (
 )
 from shared.domain.alerts.system_state import (
     QUEUED_COUNT_MAX,
+    BalanceDrift,
     EndedJob,
     FailingReceiver,
     KeyDifference,
@@ -40,7 +42,16 @@ from shared.errors import DatabaseRefused
 from shared.redis_keys import WIPED_KEY, brake_key, family_brake_key
 
 _LISTS = (
-    *("differing_keys", "ended", "failing", "lockers", "pauses", "renamed_keys", "skewed"),
+    *(
+        "differing_keys",
+        "drifting",
+        "ended",
+        "failing",
+        "lockers",
+        "pauses",
+        "renamed_keys",
+        "skewed",
+    ),
     *("unpriced", "without_redis", "workers_lost"),
 )
 
@@ -86,6 +97,7 @@ async def read_system_state(queries: Queries) -> SystemState:
         lockers=tuple(
             LockHolder(pid, who, _timestamp(since)) for pid, who, since in row["lockers"]
         ),
+        drifting=_balance_drifts(row["drifting"]),
         skewed=tuple(SkewedProcess(name, seconds) for name, seconds in row["skewed"]),
         without_redis=tuple(
             ProcessWithoutRedis(name, error, _timestamp(since))
@@ -105,6 +117,13 @@ def _operator_pauses(rows: Sequence[Sequence[Any]]) -> tuple[OperatorPause, ...]
             until=None if until is None else _timestamp(until),
         )
         for pause_id, scope, value, reason, paused_by, at, until in rows
+    )
+
+
+def _balance_drifts(rows: Sequence[tuple[str, str, float]]) -> tuple[BalanceDrift, ...]:
+    return tuple(
+        BalanceDrift(account, Decimal(credits), _timestamp(since))
+        for account, credits, since in rows
     )
 
 

@@ -11,6 +11,7 @@ ALERT_NAMES = (
     "images_come_late",
     "jobs_fail",
     "jobs_wait",
+    "kie_balance_drifts",
     "keys_differ",
     "late_tasks_in_doubt",
     "nothing_is_submitted",

@@ -59,6 +59,7 @@ def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Ale
     alerts += _backlog_alerts(system_state, redis)
     alerts += _task_alerts(system_state)
     alerts += _failure_alerts(system_state)
+    alerts += _drift_alerts(system_state)
     alerts += _webhook_alerts(system_state)
     return alerts
 
@@ -293,6 +294,19 @@ def _find_streak_start(failed: Sequence[EndedJob], ended: Sequence[EndedJob]) ->
     last_success = max((job.at for job in ended if job.state == JobState.SUCCEEDED), default=None)
     after = [job.at for job in failed if last_success is None or job.at > last_success]
     return min(after or [job.at for job in failed])
+
+
+def _drift_alerts(state: SystemState) -> Iterator[Alert]:
+    for drift in state.drifting:
+        how = "more" if drift.credits > 0 else "less"
+        yield Alert(
+            "kie_balance_drifts",
+            f"Kie took {abs(drift.credits):f} credits {how} from its account {drift.account} than"
+            " our tasks explain",
+            "compare `provider_balance_checks` with Kie's log page: find who else uses the key",
+            since=drift.since,
+            subject=drift.account,
+        )
 
 
 def _webhook_alerts(state: SystemState) -> Iterator[Alert]:

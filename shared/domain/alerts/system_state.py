@@ -61,6 +61,16 @@ class KeyDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class BalanceDrift:
+    """A Kie account whose balance our attempts do not explain."""
+
+    account: str
+    credits: Decimal
+    """What Kie took beyond what our attempts explain, at the newest drift. Below 0: less."""
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LockHolder:
     """A database session that has locked rows of jobs or accounts for a long time."""
 
@@ -140,6 +150,8 @@ class SystemState:
     in_doubt_since: datetime | None
     in_doubt_job: UUID | None
     """The job of the oldest of them."""
+    drifting: tuple[BalanceDrift, ...]
+    """Kie accounts whose balance drifted within the last hour."""
     skewed: tuple[SkewedProcess, ...]
     without_redis: tuple[ProcessWithoutRedis, ...]
     differing_keys: tuple[KeyDifference, ...]

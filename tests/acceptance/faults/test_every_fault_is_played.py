@@ -75,10 +75,7 @@ RUNBOOK = {
         "tests/acceptance/test_long_pages.py"
         "::test_a_client_that_reads_nothing_costs_little_and_is_refused_further_streams"
     ),
-    "The balance at Kie drifts": (
-        "tests/integration/worker/test_provider_balance.py"
-        "::test_the_doctor_reports_result_and_age_and_remembers_drift_for_a_day"
-    ),
+    "The balance at Kie drifts": "kie_balance_drifts",
     "A job hangs": (
         "tests/integration/producer/test_doctor.py::test_a_job_that_nobody_moves_is_named"
     ),

@@ -51,7 +51,35 @@ async def _tasks_do_not_end(setup: FaultSetup) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def _balance_drifts(setup: FaultSetup) -> AsyncIterator[None]:
+    # As a worker stores it, which takes two checks, a minute apart.
+    await setup.sql(
+        "WITH first AS (INSERT INTO provider_balance_checks (asked_at, at, balance, drift,"
+        "   unexplained, settled, verdict) SELECT now(), now(), 100, 0, 0, true, 'first'"
+        "   WHERE NOT EXISTS (SELECT FROM provider_balance_checks) RETURNING id)"
+        " INSERT INTO provider_balance_checks (follows, asked_at, at, balance, measured_from,"
+        "   previous_balance, expected_spend_low, expected_spend_high, drift, unexplained, settled,"
+        "   verdict)"
+        " SELECT id, now(), now(), 25, id, 100, 0, 0, 75, 75, true, 'drift' FROM"
+        " (SELECT max(id) AS id FROM (SELECT id FROM first"
+        "   UNION ALL SELECT id FROM provider_balance_checks) AS known) AS newest"
+    )
+    yield
+    await setup.sql(
+        "UPDATE provider_balance_checks SET asked_at = asked_at - interval '2 days',"
+        " at = at - interval '2 days' WHERE verdict = 'drift'"
+    )
+
+
 FAULTS = [
+    Fault(
+        "credits vanish from the balance",
+        "kie_balance_drifts",
+        _balance_drifts,
+        "Kie took 75 credits more from its account default than our tasks explain",
+        "provider_balance_checks",
+    ),
     Fault(
         "402, no credits",
         "submits_paused",

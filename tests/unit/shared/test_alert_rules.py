@@ -14,6 +14,7 @@ from shared.domain.alerts.alert import ALERT_NAMES, REDIS_ALERT_NAMES, Alert
 from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import (
     QUEUED_COUNT_MAX,
+    BalanceDrift,
     EndedJob,
     FailingReceiver,
     KeyDifference,
@@ -53,6 +54,7 @@ WELL = SystemState(
     in_doubt=0,
     in_doubt_since=None,
     in_doubt_job=None,
+    drifting=(),
     skewed=(),
     without_redis=(),
     differing_keys=(),
@@ -242,6 +244,20 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "one key has several names (a at w:1, b at w:2)",
         ago(31),
         "one name of its own",
+    ),
+    (
+        "kie_balance_drifts",
+        {"drifting": (BalanceDrift("default", Decimal("57.50"), ago(60)),)},
+        "Kie took 57.50 credits more from its account default than our tasks explain",
+        ago(60),
+        "provider_balance_checks",
+    ),
+    (
+        "kie_balance_drifts",
+        {"drifting": (BalanceDrift("b", Decimal(-80), ago(9)),)},
+        "80 credits less from its account b",
+        ago(9),
+        "Kie's log page",
     ),
     (
         "clock_skew",
