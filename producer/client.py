@@ -13,6 +13,9 @@ from uuid import UUID
 
 from producer.actor import Actor
 from producer.billing import Account, Billing, Quote
+from producer.bulk.bulk_actions import BulkActions
+from producer.bulk.bulk_result import BulkResult
+from producer.bulk.job_selection import JobSelection
 from producer.jobs.end_waiter import JobEndWaiter, open_end_waiter
 from producer.jobs.job_counts import JobCount
 from producer.jobs.job_filter import JobFilter
@@ -81,6 +84,7 @@ class Producer(OperatorMethods):
             alerts or partial(read_alerts, database, redis, kie_account_names),
         )
         self._jobs = JobRepository(database)
+        self._bulk = BulkActions(database, self.enqueuer)
         self.events = EventFeed(database, end_waiter.subscription)
         """Streams of events, per job and per account."""
         self.changes = ChangeDigest(end_waiter.subscription)
@@ -313,6 +317,34 @@ class Producer(OperatorMethods):
             return EnqueueResult(retry, is_new=False)
         order = build_retry_order(first, again=again)
         return (await self.enqueuer.enqueue([order], actor=actor))[0]
+
+    async def cancel_many(
+        self, selection: JobSelection, *, dry_run: bool = False, actor: Actor | str | None = None
+    ) -> BulkResult:
+        """Cancel the queued jobs of the selection, up to 1,000, and return each outcome.
+
+        With `dry_run`, nothing is done: the result says how many jobs match and what they hold.
+        Raises `StateConflict` for a filter that no queued job matches.
+        """
+        result = await self._bulk.cancel(selection, dry_run=dry_run, actor=actor)
+        await self._announce_ends([one.job for one in result.done if one.is_new])
+        return result
+
+    async def retry_many(
+        self,
+        selection: JobSelection,
+        *,
+        again: bool = False,
+        dry_run: bool = False,
+        actor: Actor | str | None = None,
+    ) -> BulkResult:
+        """Retry the ended jobs of the selection like `retry`, up to 1,000, and return each outcome.
+
+        A filter without states selects failed jobs. With `dry_run`, nothing is done: the result
+        says how many jobs match, and what their retries would hold of which account. Raises
+        `StateConflict` for a filter that no such job matches.
+        """
+        return await self._bulk.retry(selection, again=again, dry_run=dry_run, actor=actor)
 
     # --- money ------------------------------------------------------------------------------
 

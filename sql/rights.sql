@@ -44,7 +44,7 @@ BEGIN
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account) ON job_attempts TO darkroom_api;
-    GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job,
+    GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job, darkroom_cancel_jobs,
         darkroom_create_account, grant_credits, darkroom_refund_job, darkroom_set_price,
         darkroom_change_price, darkroom_schedule_price, darkroom_unschedule_price,
         darkroom_price_doubts, darkroom_first_entry_at, darkroom_resolve_unknown,

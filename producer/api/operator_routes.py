@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from producer.api.endpoint import OPERATOR_ROLES, WRITE_ROLES, Endpoint
-from producer.api.handlers import operator_handlers
+from producer.api.handlers import bulk_handlers, operator_handlers
 from producer.list_pages import PAGE_BYTES
 from producer.webhook_messages import no_such_message
 from shared.errors import DarkroomError, JobNotFound
@@ -23,6 +23,30 @@ def _message_not_found(parts: Mapping[str, str]) -> DarkroomError:
 
 
 OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="POST",
+        path="/v1/jobs/cancel",
+        handler=bulk_handlers.cancel_jobs,
+        name="cancelJobs",
+        summary="Cancel up to 1,000 queued jobs, each by itself, or say what that would do",
+        tag="jobs",
+        roles=WRITE_ROLES,
+        body="ManyJobs",
+        responses={200: "BulkResult"},
+        problems=(409, 422),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/jobs/retry",
+        handler=bulk_handlers.retry_jobs,
+        name="retryJobs",
+        summary="Retry up to 1,000 ended jobs, each by itself, or say what that would hold",
+        tag="jobs",
+        roles=WRITE_ROLES,
+        body="ManyRetries",
+        responses={200: "BulkResult"},
+        problems=(409, 422),
+    ),
     Endpoint(
         method="GET",
         path="/v1/jobs/{id}/details",

@@ -139,8 +139,14 @@ class OperatorMethods:
         return job
 
     async def _announce_end(self, job: Job) -> None:
+        await self._announce_ends([job])
+
+    async def _announce_ends(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
         try:
-            await self._delivery_queue.publish_changes([Change(job.id, has_ended=True)])
+            changes = [Change(job.id, has_ended=True) for job in jobs]
+            await self._delivery_queue.publish_changes(changes)
         except RedisDown as error:
             incidents.record_outage(error, doing="announce_end")
 

@@ -19,6 +19,7 @@ from producer.api.handlers import job_handlers
 from producer.api.requests import order_body
 from producer.api.responses import http_errors, problems
 from producer.api.routes import ENDPOINTS
+from producer.bulk.job_selection import MAX_BULK_JOBS
 from producer.keys.key_store import Role
 from producer.list_pages import MAX_LIST_LIMIT, PAGE_BYTES
 from producer.live.event_reader import FeedIntervals
@@ -121,6 +122,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits == {
         "body of a request": f"{kib(endpoint.JOB_BODY_BYTES)}; of a batch"
         f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB",
+        "jobs that one call cancels or retries": f"{MAX_BULK_JOBS:,}",
         "jobs in a batch": f"{order_body.MAX_BATCH_JOBS:,}",
         "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"
         " connection or from its first byte",

@@ -10,7 +10,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from producer import InsufficientCredits, InvalidRequest, TooLateToCancel
+from producer import InsufficientCredits, InvalidRequest, JobFilter, TooLateToCancel
+from producer.bulk.job_selection import JobSelection
 from tests.model.model_setup import OPERATOR, ModelSetup
 from tests.model.reference import Reference, RefJob
 
@@ -69,3 +70,50 @@ class CancelsAndRetries(RuleBasedStateMachine):
         else:
             self.seen["retried before"] += 1
         assert first.retry == retry
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(picks=st.lists(PICKS, min_size=1, max_size=4), is_by_filter=st.booleans())
+    def cancel_many(self, picks: list[int], is_by_filter: bool) -> None:
+        """An operator cancels some jobs, or all of an account."""
+        every = list(self.ref.jobs.values())
+        chosen = {job.id: job for job in (pick_one(pick, every) for pick in picks)}
+        selection = JobSelection(ids=list(chosen))
+        if is_by_filter:
+            account = next(iter(chosen.values())).account
+            selection = JobSelection(where=JobFilter(account_id=account))
+            chosen = {job.id: job for job in every if job.account == account}
+        result = self.setup.run(self.setup.producer.cancel_many(selection, actor=OPERATOR))
+        queued = {job.id for job in chosen.values() if job.state == "queued"}
+        assert {one.id for one in result.done if one.is_new} == queued
+        assert result.matched == len(queued)
+        self.seen["cancelled many"] += len(queued)
+        for job_id in queued:
+            self.ref.ended(chosen[job_id], "cancelled", "cancelled_by_operator")
+
+    @precondition(lambda self: self.ref.jobs)
+    @rule(picks=st.lists(PICKS, min_size=1, max_size=4), is_by_filter=st.booleans())
+    def retry_many(self, picks: list[int], is_by_filter: bool) -> None:
+        """An operator retries some jobs, or all failed ones of an account."""
+        every = list(self.ref.jobs.values())
+        chosen = {job.id: job for job in (pick_one(pick, every) for pick in picks)}
+        selection = JobSelection(ids=list(chosen))
+        if is_by_filter:
+            account = next(iter(chosen.values())).account
+            selection = JobSelection(where=JobFilter(account_id=account))
+            chosen = {job.id: job for job in every if job.account == account}
+        result = self.setup.run(self.setup.producer.retry_many(selection, actor=OPERATOR))
+        states = ("failed",) if is_by_filter else ("failed", "cancelled")
+        new = [job for job in chosen.values() if job.state in states and job.retry is None]
+        assert result.matched == len(new)
+        for one in result.done:
+            self._retried(chosen[one.id], one.job.id)
+        self.seen["retried many"] += len(result.done)
+        for refusal in result.refused:
+            first = chosen[refusal.id]
+            assert first.retry is None
+            if first in new:
+                # Cheaper ones of the same account may have taken what there was.
+                assert isinstance(refusal.error, InsufficientCredits)
+                assert not self.ref.has_room(first.account, [first.quantity])
+        reached = {*(one.id for one in result.done), *(one.id for one in result.refused)}
+        assert reached >= {job.id for job in new}

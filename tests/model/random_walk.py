@@ -41,6 +41,8 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     (3, _ANY, lambda rules, dice: rules.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
     (2, _ANY, lambda rules, dice: rules.cancel(_any(dice))),
     (2, _ANY, lambda rules, dice: rules.retry(_any(dice), again=dice.random() < 0.5)),
+    (1, _ANY, lambda rules, dice: rules.cancel_many([_any(dice)], is_by_filter=False)),
+    (2, _ANY, lambda rules, dice: rules.retry_many(_several(dice), dice.random() < 0.5)),
     (12, ("queued",), lambda rules, dice: rules.submit(_any(dice), dice.choice((1, 2)))),
     (10, ("queued",), lambda rules, dice: rules.submit_and_answer(_any(dice), _answer(dice))),
     (8, ("submitting",), lambda rules, dice: rules.deliver_again(_any(dice), dice.random() < 0.5)),
@@ -130,6 +132,10 @@ def _overtaken(rules: JobRules) -> list[int]:
         if jobs[post.job_id].state not in {"submitting", "unknown"}
         or jobs[post.job_id].newest.token != post.token
     ]
+
+
+def _several(dice: Random) -> list[int]:
+    return [_any(dice) for _ in range(3)]
 
 
 def _any(dice: Random) -> int:

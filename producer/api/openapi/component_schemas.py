@@ -12,11 +12,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from producer.api.openapi.bulk_models import BULK_MODELS
 from producer.api.openapi.detail_models import DETAIL_MODELS
 from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange, Refund, ScheduledPriceOrder
+from producer.api.requests.bulk_bodies import ManyJobs, ManyRetries
 from producer.api.requests.operator_bodies import RESOLUTIONS, Retry
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import PauseStart
@@ -45,7 +47,7 @@ _NOTES: dict[str, dict[str, Any]] = {
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(PriceChange, ScheduledPriceOrder, Grant, Refund),
-    *(PauseStart, Retry),
+    *(PauseStart, Retry, ManyJobs, ManyRetries),
     *RESOLUTIONS.values(),
 )
 
@@ -54,7 +56,7 @@ def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
     responses = _model_schemas(
-        (*RESPONSE_MODELS, *DETAIL_MODELS, *MONEY_MODELS, *MONITORING_MODELS)
+        (*RESPONSE_MODELS, *BULK_MODELS, *DETAIL_MODELS, *MONEY_MODELS, *MONITORING_MODELS)
     )
     names = [{"$ref": REF + name} for name in orders]
     return {

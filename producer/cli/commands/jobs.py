@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.command_runner import CommandContext, command_actor, run_connected
-from producer.cli.commands.enqueue import report_enqueued, wait_and_report
+from producer.cli.cancel_and_retry import cancel, retry
+from producer.cli.command_runner import CommandContext, run_connected
+from producer.cli.commands.enqueue import wait_and_report
 from producer.cli.commands.resolve import late_resolve_advice, list_advice, resolve, resolve_advice
 from producer.cli.display.console import (
-    print_data,
     print_json,
     print_message,
     print_next_page,
@@ -23,16 +23,17 @@ from producer.cli.display.job_tables import (
     job_details_to_json,
     job_details_view,
 )
-from producer.cli.display.text_format import command_text, credits_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.job_filter_options import list_filter_options, with_job_filters
-from producer.cli.options import AsJson, JobId, Limit, Timeout, Wait
+from producer.cli.options import AsJson, JobId, Limit, Timeout
 from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import JobFilter
 from shared.job_json import job_to_json
 
 app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry, resolve.")
 app.command()(resolve)
+app.command()(cancel)
+app.command()(retry)
 
 
 @app.command("list")
@@ -106,52 +107,5 @@ def wait(job_id: JobId, timeout: Timeout = 600, as_json: AsJson = False) -> None
     async def step(context: CommandContext) -> ExitCode:
         job = await context.producer.get(job_id)
         return await wait_and_report(context, job, timeout_seconds=timeout, as_json=as_json)
-
-    run_connected(step)
-
-
-@app.command()
-def cancel(job_id: JobId, as_json: AsJson = False) -> None:
-    """Take a queued job back and release its credits."""
-
-    async def step(context: CommandContext) -> None:
-        job = await context.producer.cancel(job_id, actor=command_actor())
-        if as_json:
-            print_json(job_to_json(job))
-        else:
-            print_data(f"{job.id} cancelled, {credits_text(job.credits_quoted)} credits released")
-
-    run_connected(step)
-
-
-@app.command()
-def retry(
-    job_id: JobId,
-    again: Annotated[
-        bool, typer.Option("--again", help="Also a job that succeeded: it is charged once more.")
-    ] = False,
-    wait: Wait = False,
-    timeout: Timeout = 600,
-    as_json: AsJson = False,
-) -> None:
-    """Run an ended job's request again, once, as a new job; prints the new job's id."""
-
-    async def step(context: CommandContext) -> ExitCode:
-        retried = await context.producer.retry_once(job_id, again=again, actor=command_actor())
-        job, seconds = retried.job, timeout if wait else None
-        if retried.is_new:
-            return await report_enqueued(context, job, timeout_seconds=seconds, as_json=as_json)
-        print_message(f"it was retried before, as {job.id}, which is {job.state}; nothing is held")
-        if job.is_terminal:
-            print_message(
-                f"to run that one again: {command_text('jobs', 'retry', str(job.id))}", "dim"
-            )
-        if seconds is not None:
-            return await wait_and_report(context, job, timeout_seconds=seconds, as_json=as_json)
-        if as_json:
-            print_json(job_to_json(job))
-        else:
-            print_data(str(job.id))
-        return ExitCode.DONE
 
     run_connected(step)

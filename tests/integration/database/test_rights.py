@@ -116,6 +116,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_create_key": ("billing",),
     "darkroom_revoke_key": ("billing",),
     "darkroom_cancel_job": ("api",),
+    "darkroom_cancel_jobs": ("api",),
     "darkroom_resolve_unknown": ("api",),
     "darkroom_settle_held": ("api",),
     "darkroom_settle_late": ("api",),

@@ -1,0 +1,1 @@
+"""Acts on many jobs at once: their selection, the cancel and the retry."""

@@ -1,0 +1,105 @@
+"""Enqueues many independent orders: as many of each account as its credits allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from producer.actor import Actor
+from producer.jobs.job_repository import EnqueueResult
+from producer.orders.order import Order
+from producer.orders.order_enqueuer import OrderEnqueuer
+from shared.adapters.postgres.database import Database
+from shared.errors import DarkroomError, InsufficientCredits, RequestRefused, RowBusy
+
+ORDERS_PER_STATEMENT = 100
+"""A statement holds the lock of its account until its commit, so it has few orders."""
+_TRIES = 3
+"""How often an account is tried whose credits other orders take meanwhile."""
+
+OrderOutcome = tuple[Order, EnqueueResult | DarkroomError]
+_PriceKey = tuple[str, str, int]
+
+
+class BulkOrders:
+    """Enqueues many orders, each with its own outcome."""
+
+    def __init__(self, database: Database, enqueuer: OrderEnqueuer) -> None:
+        self._database = database
+        self._enqueuer = enqueuer
+
+    async def enqueue(
+        self, orders: Sequence[Order], actor: Actor | str | None
+    ) -> list[OrderOutcome]:
+        """Enqueue the orders, those of an account together. Return the outcome of each.
+
+        Raises `PostgresDown`. Some of the orders may be stored then.
+        """
+        by_account: dict[str, list[Order]] = {}
+        outcomes: list[OrderOutcome] = []
+        for order in orders:
+            try:
+                self._enqueuer.check_destinations([order])
+            except RequestRefused as refused:
+                outcomes.append((order, refused))
+            else:
+                by_account.setdefault(order.account_id, []).append(order)
+        prices = await self._read_prices() if by_account else {}
+        for account_id in sorted(by_account):
+            own = by_account[account_id]
+            for start in range(0, len(own), ORDERS_PER_STATEMENT):
+                chunk = own[start : start + ORDERS_PER_STATEMENT]
+                outcomes += await self._enqueue_affordable(chunk, prices, actor)
+        return outcomes
+
+    async def _enqueue_affordable(
+        self,
+        orders: Sequence[Order],
+        prices: Mapping[_PriceKey, Decimal],
+        actor: Actor | str | None,
+    ) -> list[OrderOutcome]:
+        """Enqueue the orders of one account that its credits allow, in their order."""
+        refused: list[OrderOutcome] = []
+        for _ in range(_TRIES):
+            try:
+                stored = await self._enqueuer.enqueue_each(orders, actor=actor)
+            except InsufficientCredits as short:
+                orders, too_many = _split_affordable(orders, prices, short)
+                refused += too_many
+                if not orders:
+                    return refused
+            except (RowBusy, RequestRefused) as error:
+                return [*refused, *((order, error) for order in orders)]
+            else:
+                return [*refused, *zip(orders, stored, strict=True)]
+        busy = RowBusy(f"account {orders[0].account_id!r}", wait_seconds=0)
+        return [*refused, *((order, busy) for order in orders)]
+
+    async def _read_prices(self) -> dict[_PriceKey, Decimal]:
+        rows = await self._database.fetch("list_prices")
+        return {(row["model"], row["task"], row["quantity"]): row["credits"] for row in rows}
+
+
+def _split_affordable(
+    orders: Sequence[Order], prices: Mapping[_PriceKey, Decimal], short: InsufficientCredits
+) -> tuple[list[Order], list[OrderOutcome]]:
+    """Return the first orders that fit into the available credits, and the refusals of the others.
+
+    At least one is refused: the credits do not suffice for all.
+    """
+    room = short.available
+    affordable: list[Order] = []
+    refused: list[OrderOutcome] = []
+    for order in orders:
+        request = order.request
+        price = prices.get((request.model, request.task, request.price_quantity), Decimal(0))
+        is_last_that_fits = len(affordable) == len(orders) - 1 and not refused
+        if price <= room and not is_last_that_fits:
+            affordable.append(order)
+            room -= price
+        else:
+            error = InsufficientCredits(
+                order.account_id, needed=price, available=room, held=short.held
+            )
+            refused.append((order, error))
+    return affordable, refused

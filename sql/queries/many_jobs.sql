@@ -1,0 +1,28 @@
+-- Acts on many jobs at once: which jobs, what they cost, and the cancel.
+
+-- name: find_job_ids
+-- The newest first. $1 the filter (JSON text; see sql/functions/finding.sql), $2 only ids below this
+-- or null, $3 how many at most.
+SELECT darkroom_find_jobs($1::text::jsonb, $2, $3::bigint) AS id;
+
+-- name: cost_of_jobs
+-- What the holds of these jobs are, and what their retries would hold, by account. $1 ids.
+SELECT jobs.account_id, count(*) AS jobs, sum(jobs.credits_quoted) AS credits_quoted,
+       coalesce(sum(pricing.credits), 0) AS credits_now,
+       count(*) FILTER (WHERE pricing.price_id IS NULL) AS jobs_without_price, accounts.available
+  FROM jobs
+  JOIN accounts ON accounts.id = jobs.account_id
+  LEFT JOIN pricing USING (model, task, quantity)
+ WHERE jobs.id = ANY($1::uuid[])
+ GROUP BY jobs.account_id, accounts.available
+ ORDER BY jobs.account_id;
+
+-- name: cancel_jobs
+-- Takes queued jobs back. $1 ids, $2 who (JSON text; null: the caller). No row for a job that is not
+-- queued.
+SELECT * FROM darkroom_cancel_jobs($1::uuid[], $2::text::jsonb);
+
+-- name: find_retries
+-- $1 job ids: the jobs that repeat their requests, one for each.
+SELECT DISTINCT ON (retry_of) * FROM jobs WHERE retry_of = ANY($1::uuid[])
+ ORDER BY retry_of, retry_number;
