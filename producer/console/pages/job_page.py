@@ -8,6 +8,8 @@ from typing import Any
 from producer.console.job_as_curl import job_as_curl
 from producer.console.job_life import HEIGHT, NODE_HEIGHT, NODE_WIDTH, WIDTH, read_life
 from producer.console.page import ADMINS, PageCall, PageView
+from producer.console.pages.money.accounts_page import account_path
+from producer.console.pages.money.prices_page import price_path
 from producer.jobs.job_mask import mask_details, mask_job
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
@@ -32,6 +34,8 @@ async def show_job(call: PageCall) -> PageView:
         "drawing": {"width": WIDTH, "height": HEIGHT, "w": NODE_WIDTH, "h": NODE_HEIGHT},
         "request": _request_pairs(shown),
         "doubt": find_doubt(job, details["late_tasks"]),
+        "account_url": account_path(job.account_id),
+        "price_url": price_path((job.model, job.task, job.quantity)),
         "curl": job_as_curl(shown) if call.sees_prompts else None,
         "shows_audit": call.visitor.caller.role in ADMINS,
     }

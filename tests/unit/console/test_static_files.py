@@ -62,7 +62,7 @@ def test_a_url_names_the_content_of_its_file() -> None:
 
 def test_nothing_is_loaded_from_another_server() -> None:
     ours = [STATIC / "console.css", STATIC / "console.js", STATIC / "plots.js"]
-    ours += (STATIC.parent / "templates").glob("*.html")
+    ours += (STATIC.parent / "templates").rglob("*.html")
     for file in ours:
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|@import|url\((?!#)", text), file.name
