@@ -109,6 +109,7 @@ class LeasedWorker(Worker):
         self._scores: dict[str, int] = {}
         self._timing = ClaimTiming(_MAX_WAKE_UPS_PER_SECOND.get(lane, BATCHES_PER_SECOND))
         self._claiming = asyncio.Lock()
+        self._has_claimed = False
         self._slots = LaneSlots(max_jobs, self._note_slot)
 
     # --- the loop ---------------------------------------------------------------------------
@@ -156,6 +157,7 @@ class LeasedWorker(Worker):
             for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
                 due_at = now - int(late_ms) / 1000
                 self._start(arq_id.decode(), int(score), int(gate), due_at)
+        self._has_claimed = len(reply) > first
         if self._wake_pushes is not None:
             self._wake_pushes.record_claimed((len(reply) - first) // 4)
         gates.set_levels(reply[1:first])
@@ -271,6 +273,9 @@ class LeasedWorker(Worker):
         items = [value for end in ends for value in end]
         run = self._scripts.run
         replies: list[int] = await run("finish", keys, arguments, items, may_wait=True)
+        if self._gates.throttle_keys and not self._has_claimed:
+            # Runs that sent nothing, such as those of paused jobs, have released their permits.
+            self.wake()
         return replies
 
     async def drain(self, timeout_seconds: float) -> None:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from decimal import Decimal
 from time import monotonic
 
 import pytest
 import structlog
 from arq.constants import in_progress_key_prefix
 
-from producer import Job
+from producer import Job, Order
 from shared.adapters.redis.deliveries import Lane
 from shared.domain.kie_outcomes import Accepted
 from tests.fakes.fake_kie import FakeKie
@@ -20,6 +21,7 @@ from tests.integration.worker.worker_setup import WorkerSetup, listen, running_l
 from tests.support.deployment import eventually, text_to_image
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
+from worker.limits.throttle import Throttle, submit_limit
 from worker.recovery.pause_watch import CHECKED_AFTER_END_SECONDS, PauseWatch
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
@@ -31,7 +33,7 @@ def watch(setup: WorkerSetup) -> PauseWatch:
 
 async def open_bolt(setup: WorkerSetup) -> None:
     await setup.producer.billing.create_account("bolt")
-    await setup.producer.billing.grant("bolt", 1000, "for the test")  # type: ignore[arg-type]
+    await setup.producer.billing.grant("bolt", Decimal(1_000), "for the test")
 
 
 async def enqueue(setup: WorkerSetup, *accounts: str) -> list[Job]:
@@ -168,6 +170,29 @@ async def test_a_worker_that_died_before_it_delivered_is_made_up_for_by_another(
     await other.read()
     assert list(await waiting(setup)) == ids_of(jobs)
     assert CHECKED_AFTER_END_SECONDS >= 20
+
+
+async def test_jobs_of_a_paused_account_do_not_hold_up_those_of_others(
+    setup: WorkerSetup, watch: PauseWatch
+) -> None:
+    await open_bolt(setup)
+    await setup.producer.billing.grant("acme", Decimal(1_000), "for the test")
+    await setup.producer.pauses.pause("account", "acme", reason="why")
+    await watch.read()
+    # They come during the pause, so their runs remove their deliveries, 20 at a time.
+    await setup.producer.enqueue_many([Order(request=text_to_image(), account_id="acme")] * 150)
+    (other,) = await enqueue(setup, "bolt")
+    setup.kie.submits.append(Accepted("t1"))
+    throttle = Throttle(setup.deps.scripts, submit_limit(20, 30))
+    began = monotonic()
+    async with running_lanes(setup.with_deps(submit_throttle=throttle).deps):
+
+        async def is_submitted() -> bool:
+            return len(setup.kie.submit_calls) == 1
+
+        await eventually(is_submitted, "the other account's job is submitted")
+    assert monotonic() - began < 3, "each 20 paused deliveries took half a second"
+    assert (await setup.now_is(other)).attempt == 1
 
 
 # --- the end of a pause ---------------------------------------------------------------------
