@@ -60,15 +60,11 @@ def _percentiles(name: str, title: str) -> Plot:
     )
 
 
-def _at_kie(sample: HistorySample) -> float:
-    return float(sample.submitting + sample.unknown + sample.generating)
-
-
 QUEUE_PLOTS = (
     Plot(
         "depth",
         "Jobs waiting and at Kie",
-        (Line("waiting", "1", _of("queued")), Line("at Kie", "2", _at_kie)),
+        (Line("waiting", "1", _of("queued")), Line("at Kie", "2", _of("in_flight"))),
     ),
     Plot(
         "oldest",

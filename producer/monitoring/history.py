@@ -50,6 +50,11 @@ class HistorySample:
     kie_accounts: Mapping[str, Mapping[str, Any]]
     """By Kie account: `budget`, `budget_used`, `brake_level`, `is_paused` and `balance`."""
 
+    @property
+    def in_flight(self) -> int:
+        """The number of jobs that had, or may have had, a task at Kie."""
+        return self.submitting + self.unknown + self.generating
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -74,5 +79,10 @@ def history_to_json(history: History) -> dict[str, Any]:
     """Return the history as a JSON object."""
     return {
         "interval_seconds": history.interval_seconds,
-        "samples": [row_to_json(asdict(sample)) for sample in history.samples],
+        "samples": [sample_to_json(sample) for sample in history.samples],
     }
+
+
+def sample_to_json(sample: HistorySample) -> dict[str, Any]:
+    """Return a sample as a JSON object."""
+    return row_to_json(asdict(sample))

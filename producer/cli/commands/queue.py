@@ -29,10 +29,16 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
+from producer.cli.display.history_table import history_table
 from producer.cli.display.queue_tables import queue_line, queue_overview_view
 from producer.cli.display.text_format import NO_VALUE, printable, time_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson, BelowEntry, Limit, Reason, parse_duration, parse_time
+from producer.monitoring.history import (
+    HISTORY_HOURS_DEFAULT,
+    HISTORY_HOURS_MAX,
+    sample_to_json,
+)
 from producer.monitoring.overview import Overview, overview_to_json
 from producer.pauses import Pause, PauseScope, pause_to_json
 from shared.errors import DependencyDown, PostgresDown
@@ -153,6 +159,30 @@ async def _keep_reading(
         else:
             display.show(view)
         await asyncio.sleep(pause_seconds)
+
+
+@app.command("history")
+def show_history(
+    hours: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, max=HISTORY_HOURS_MAX, help="How far to look back, at most 168."
+        ),
+    ] = HISTORY_HOURS_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the workers sampled in the last hours, oldest first."""
+
+    async def step(context: CommandContext) -> None:
+        history = await context.producer.history(hours)
+        if as_json:
+            print_json(*map(sample_to_json, history.samples))
+        elif history.samples:
+            stdout_console().print(history_table(history, hours))
+        else:
+            print_message("no history yet: it is recorded while a worker runs")
+
+    run_connected(step)
 
 
 # --- pauses ---------------------------------------------------------------------------------

@@ -16,6 +16,12 @@ from tests.support.deployment import Deployment
 _TILE = re.compile(r'tile-label">([^<]+)</span>\s*<span class="tile-value">([^<]+)<')
 _MOVING = {"at", "oldest_waiting_seconds", "kie_accounts", "alerts"}
 """What changes with each second."""
+_EARLIER_SAMPLES = """
+INSERT INTO history_samples
+SELECT (jsonb_populate_record(one, jsonb_build_object(
+           'starts_at', one.starts_at - number * interval '15 s', 'submitted', number))).*
+  FROM history_samples AS one, generate_series(1, 40) AS number WHERE interval_seconds = 15
+"""
 _EVENTS = ("accepted", "submitted", "succeeded", "failed", "cancelled")
 
 
@@ -43,6 +49,40 @@ async def test_every_interface_has_the_same_figures(
     assert _still(said.object) == _still(over_http)
     _check_metrics(metrics, over_http)
     _check_page(dict(_TILE.findall(page)), over_http)
+
+
+async def test_the_history_has_few_rows_for_people_and_every_sample_for_programs(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    page, said, refused = await darkroom.run_all(
+        ("queue", "history"),
+        ("queue", "history", "--json"),
+        ("queue", "history", "--hours", "169"),
+    )
+    assert (page.code, page.out) == (0, "")
+    assert "it is recorded while a worker runs" in page.err
+    assert (said.code, said.out) == (0, "")
+    assert refused.code == 2
+    assert "--hours" in refused.err
+
+    await deployment.enqueue()
+    await deployment.database.fetch("sample_history", {"default": {"budget": 20}})
+    await deployment.run_sql(_EARLIER_SAMPLES)
+    page, said, day = await darkroom.run_all(
+        ("queue", "history"),
+        ("queue", "history", "--json"),
+        ("queue", "history", "--hours", "24"),
+    )
+    samples = said.objects
+    assert len(samples) == 41
+    assert [one["starts_at"] for one in samples] == sorted(one["starts_at"] for one in samples)
+    assert samples[-1]["queued"] == 1
+    assert samples[-1]["kie_accounts"] == {"default": {"budget": 20, "balance": None}}
+    rows = [line.split() for line in page.lines if line.startswith("20")]
+    assert 2 <= len(rows) <= 4, page.out
+    submitted = sum(int(row[-6]) for row in rows)
+    assert submitted == sum(one["submitted"] for one in samples) == sum(range(1, 41))
+    assert sum(line.startswith("20") for line in day.lines) == 1
 
 
 def _still(overview: dict[str, Any]) -> dict[str, Any]:
