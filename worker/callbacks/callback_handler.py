@@ -21,7 +21,6 @@ from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Delivery, Lane
-from shared.catalog import get_family
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import Pending, TaskFailed, TaskLookup
@@ -31,7 +30,11 @@ from worker.dependencies import Dependencies
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
 from worker.limits.throttle import Throttled
-from worker.recovery.late_task_checks import LateTaskChecks, callback_url_has_token
+from worker.recovery.late_task_checks import (
+    LateTaskChecks,
+    callback_url_has_token,
+    examine_task,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -205,6 +208,4 @@ class CallbackHandler:
         if self._concurrency.wait_before_start(account) > 0:
             raise _AccountConcurrencyReached
         with self._concurrency.counted(account):
-            async with self._deps.poll_throttle.permit(callback.task_id):
-                kie = self._deps.accounts.client_of(callback.provider_account)
-                return await kie.examine(get_family(job.model), callback.task_id)
+            return await examine_task(self._deps, account, job.model, callback.task_id)

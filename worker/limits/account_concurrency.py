@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from shared.adapters.monitoring.incident_log import incidents
+from worker.backoff import next_return_at
 
 LONGEST_WAIT_SECONDS = 30.0
 _SHORTEST_SPACING_SECONDS = 0.2
@@ -45,8 +46,6 @@ class AccountConcurrency:
     def wait_before_start(self, name: str) -> float:
         """Return 0 where a poll of this account may start, else the seconds after which to try
         again.
-
-        The returns are spaced, so that thousands of polls do not come back at the same time.
         """
         account = self._accounts.get(name)
         if (
@@ -58,8 +57,11 @@ class AccountConcurrency:
         now = self._monotonic()
         oldest_seconds = now - min(account.in_flight.values())
         step = max(oldest_seconds, _SHORTEST_SPACING_SECONDS) / self.limit_per_account
-        account.next_return_at = min(
-            max(account.next_return_at, now) + step, now + LONGEST_WAIT_SECONDS
+        account.next_return_at = next_return_at(
+            account.next_return_at,
+            earliest=now,
+            spacing_seconds=step,
+            latest=now + LONGEST_WAIT_SECONDS,
         )
         error = f"{len(account.in_flight)} polls are unanswered, the oldest for a while"
         incidents.record_failure(

@@ -82,6 +82,18 @@ def callback_url_has_token(token: str, examination: TaskLookup) -> bool | None:
     return has_token(examination.callback_url, token)
 
 
+async def examine_task(
+    deps: Dependencies, provider_account: str, model: str, task_id: str
+) -> TaskLookup:
+    """Query a task once, with its callback URL, as the account that made it.
+
+    Raises `Throttled`.
+    """
+    async with deps.poll_throttle.permit(task_id):
+        kie = deps.accounts.client_of(provider_account)
+        return await kie.examine(get_family(model), task_id)
+
+
 class LateTaskChecks:
     """The checks of late tasks of one worker. Any number of workers may run them at once."""
 
@@ -136,9 +148,9 @@ class LateTaskChecks:
             )
 
     async def _check(self, late: LateTask) -> str | None:
-        async with self._deps.poll_throttle.permit(late.task_id):
-            kie = self._deps.accounts.client_of(late.provider_account)
-            examination = await kie.examine(get_family(late.model), late.task_id)
+        examination = await examine_task(
+            self._deps, late.provider_account, late.model, late.task_id
+        )
         outcome = examination.outcome
         if late.named_by_callback and not isinstance(outcome, NoVerdict):
             is_ours = callback_url_has_token(late.token, examination)

@@ -21,6 +21,7 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.sqlstates import may_concern_one_row
 from shared.domain.job import Job
 from shared.errors import DarkroomError, PostgresDown, RowBusy
+from worker.backoff import next_return_at
 from worker.store.job_cache import GeneratingJob
 
 log = structlog.get_logger(__name__)
@@ -184,10 +185,11 @@ class BusyRows:
     ) -> RowBusy:
         self._waiting[required.job_id] = required
         row, state = max(busy, key=lambda one: one[1].next_try_at)
-        # Delays are spaced, so that ten thousand waiting jobs do not return at the same time.
-        state.last_retry_at = min(
-            max(state.last_retry_at, state.next_try_at) + 1 / RETRIES_PER_SECOND,
-            now + MAX_RETRY_DELAY_SECONDS,
+        state.last_retry_at = next_return_at(
+            state.last_retry_at,
+            earliest=state.next_try_at,
+            spacing_seconds=1 / RETRIES_PER_SECOND,
+            latest=now + MAX_RETRY_DELAY_SECONDS,
         )
         return RowBusy(str(row), wait_seconds=max(state.last_retry_at - now, 0.05))
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from shared.errors import DarkroomError
+from worker.backoff import next_return_at
 
 MAX_PER_ENDPOINT = 8
 MAX_PER_HOST = 24
@@ -72,7 +73,12 @@ class _Usage:
     def next_return_seconds(self, now: float) -> float:
         """Take the next return in line. Returns the seconds until then."""
         step = self.expected_seconds(now) / self.limit
-        self.next_return_at = min(max(self.next_return_at, now) + step, now + LONGEST_WAIT_SECONDS)
+        self.next_return_at = next_return_at(
+            self.next_return_at,
+            earliest=now,
+            spacing_seconds=step,
+            latest=now + LONGEST_WAIT_SECONDS,
+        )
         return max(self.next_return_at - now, _SHORTEST_WAIT_SECONDS)
 
     def end(self, number: int, now: float) -> None:
