@@ -248,5 +248,5 @@ class Billing:
 
 
 def _debt_error(error: DatabaseRefused) -> WouldLeaveDebt:
-    advice = "nothing was changed; if a debt is meant: --allow-debt, or allow_debt over HTTP"
+    advice = "nothing was changed; to allow a debt: --allow-debt, or allow_debt over HTTP"
     return WouldLeaveDebt(f"{error.message}: {advice}")

@@ -43,7 +43,7 @@ class Pause:
     until: datetime | None
     """When the pause ends by itself. None: only when it is resumed."""
     resumed_at: datetime | None = None
-    """When a person ended it. None: nobody did."""
+    """When a person ended it, or None."""
     resumed_by: str | None = None
     is_active: bool = True
     """Whether it still applied, by Postgres's clock, when it was read."""

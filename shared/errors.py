@@ -125,7 +125,7 @@ class PriceMissing(RequestRefused):
 
 
 class ConfirmationNeeded(RequestRefused):
-    """A change looks like a slip, such as a price of 1 where 7 was, and was not confirmed."""
+    """A change may be a typing error, such as a price of 1 where 7 was, and was not confirmed."""
 
     code = "confirmation_needed"
 

@@ -1,4 +1,4 @@
-"""Asks on a terminal whether what looks like a slip is meant."""
+"""Asks on a terminal for a confirmation of a change that looks like a typing error."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def confirm_doubts(doubts: Sequence[str], *, yes: bool) -> bool:
         return yes
     if not sys.stdin.isatty():
         raise ConfirmationNeeded("; ".join(doubts))
-    typer.confirm(f"{'; '.join(doubts)}. Is that meant?", abort=True, err=True)
+    typer.confirm(f"{'; '.join(doubts)}. Is this intended?", abort=True, err=True)
     return True

@@ -51,7 +51,7 @@ def _option(name: str, rule: FilterRule) -> inspect.Parameter:
         _option_name(name, rule),
         metavar=rule.metavar,
         help=sentence,
-        # On the command line a moment without a timezone is in the zone of this machine.
+        # On the command line a time without a timezone is in the zone of this machine.
         parser=_read_moment if rule.metavar == "ISO" else None,
     )
     return inspect.Parameter(

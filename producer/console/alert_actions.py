@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from string import digits
 
 from producer.console.page import CONSOLE
 from shared.domain.alerts.alert import Alert
@@ -39,7 +40,7 @@ def _command(command: str) -> Callable[[Alert], AlertAction]:
 
 def _end_session(alert: Alert) -> AlertAction:
     # The subject is the number of a session of Postgres.
-    pid = "".join(one for one in alert.subject if one.isdigit())
+    pid = "".join(one for one in alert.subject if one in digits)
     return AlertAction(command=f"SELECT pg_terminate_backend({pid});")
 
 

@@ -82,7 +82,7 @@ async def _lead_to_console(_: web.Request) -> web.StreamResponse:
 
 
 async def _lead_browsers_to_console(request: web.Request) -> web.StreamResponse:
-    """Lead to the console whoever accepts HTML. Programs learn that nothing is here."""
+    """Redirect clients that accept HTML to the console. Other clients get a 404."""
     if "text/html" not in request.headers.get("Accept", ""):
         raise web.HTTPNotFound
     return redirect_response(CONSOLE)

@@ -73,7 +73,7 @@ def _read_moment(text: str) -> datetime:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise ValueError(
-            f"{format_value(text)} must be a moment with its timezone, such as 2030-01-31T18:00:00Z"
+            f"{format_value(text)} must be a time with its timezone, such as 2030-01-31T18:00:00Z"
         )
     try:
         return moment.astimezone(UTC)
@@ -141,8 +141,8 @@ FILTER_RULES: dict[str, FilterRule] = {
     "model": _text("only of this model", NAME_LENGTH, "NAME"),
     "task": _text("only of this task", NAME_LENGTH, "NAME"),
     "priority": _choice("only of this priority", get_args(Priority), "P"),
-    "created_from": _moment("only those created at this moment or later"),
-    "created_to": _moment("only those created before this moment"),
+    "created_from": _moment("only those created at this time or later"),
+    "created_to": _moment("only those created before this time"),
     "provider_task_id": _text(
         "only the job of this task at Kie, late tasks included", TASK_ID_LENGTH, "TASK_ID"
     ),
@@ -182,7 +182,7 @@ class JobFilter:
     priority: str | None = None
     created_from: datetime | str | None = None
     created_to: datetime | str | None = None
-    """The first moment that does not match."""
+    """The first time that does not match."""
     provider_task_id: str | None = None
     idempotency_key: str | None = None
     metadata: tuple[str, str] | str | None = None

@@ -52,7 +52,7 @@ class PricePreview:
     revenue_effect_per_7_days: Decimal
     """What the same number of jobs at the new price would have brought more, or less."""
     doubts: tuple[str, ...]
-    """Why the change looks like a slip. It is then refused unless it is confirmed."""
+    """Why the change looks like a typing error. It is then refused unless it is confirmed."""
     warnings: tuple[str, ...]
     """What else an admin should know. The change is made without a confirmation."""
 
@@ -100,7 +100,7 @@ class PriceChanges:
         """Change one price and write an audit entry. Return the new row of `pricing`.
 
         None leaves a number as it is. Raises `PriceMissing`, `DatabaseRefused`, and
-        `ConfirmationNeeded` if the change looks like a slip and is not `confirmed`.
+        `ConfirmationNeeded` if the change looks like a typing error and is not `confirmed`.
         """
         try:
             with name_locked_row("price {}/{}/{}".format(*key)):

@@ -20,7 +20,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
      WHERE after > 5 * before OR before > 5 * after
 $$;
 COMMENT ON FUNCTION darkroom_price_doubts IS
-    'Why a change of a price looks like a slip, as sentences; empty: it does not. From or to 0 is more than 5 times.';
+    'Why a change of a price looks like a typing error, as sentences; empty: it does not. From or to 0 is more than 5 times.';
 
 CREATE OR REPLACE FUNCTION darkroom_require_confirmation(doubts text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -32,7 +32,7 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION darkroom_require_confirmation IS
-    'Refuses what looks like a slip, unless darkroom.confirm is yes.';
+    'Refuses what looks like a typing error, unless darkroom.confirm is yes.';
 
 CREATE OR REPLACE FUNCTION darkroom_price_numbers_fault(credits numeric, provider_credits numeric)
 RETURNS text
@@ -109,7 +109,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION darkroom_guard_price() IS
-    'Trigger of pricing: refuses slips, numbers each new price version and notes who and when. darkroom.actor counts in sessions of our services alone.';
+    'Trigger of pricing: refuses typing errors, numbers each new price version and notes who and when. darkroom.actor counts in sessions of our services alone.';
 
 CREATE OR REPLACE FUNCTION darkroom_guard_price_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -57,7 +57,7 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION darkroom_guard_scheduled_price() IS
-    'Trigger of scheduled_prices: refuses slips, as pricing does, and notes who and when.';
+    'Trigger of scheduled_prices: refuses typing errors, as pricing does, and notes who and when.';
 CREATE OR REPLACE TRIGGER scheduled_prices_guard BEFORE INSERT ON scheduled_prices
     FOR EACH ROW EXECUTE FUNCTION darkroom_guard_scheduled_price();
 

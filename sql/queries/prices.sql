@@ -6,7 +6,7 @@ SELECT darkroom_apply_scheduled_prices() AS applied;
 
 -- name: change_price
 -- $1 model, $2 task, $3 quantity, $4 credits, $5 what Kie charges (null each: stays), $6 why, $7 whether
--- what looks like a slip is meant, $8 who (JSON text).
+-- what looks like a typing error is meant, $8 who (JSON text).
 SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
   FROM darkroom_change_price($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb);
 
@@ -43,7 +43,7 @@ SELECT price.*, waiting.*, recent.*, next.*,
 
 -- name: schedule_price
 -- $1 model, $2 task, $3 quantity, $4 credits, $5 what Kie charges (null: stays), $6 when, $7 why,
--- $8 whether what looks like a slip is meant, $9 who (JSON text).
+-- $8 whether what looks like a typing error is meant, $9 who (JSON text).
 SELECT id, model, task, quantity, credits, provider_credits, takes_effect_at, reason, scheduled_by,
        scheduled_at, is_revoked, settled_at, settled_by, price_id, failure
   FROM darkroom_schedule_price($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb);

@@ -63,7 +63,7 @@ async def test_a_slip_asks_a_second_time(windows: Windows, system: RunningSystem
     await expect(page.get_by_text("Check this if it is meant.")).to_be_visible()
     assert await price_of(system) == before
     await window.check_accessibility()
-    await page.get_by_label("Yes, a change of more than 5 times is meant").check()
+    await page.get_by_label("Yes, a change of more than 5 times is intended").check()
     await page.get_by_role("button", name="Change the price").click()
     await expect(page.get_by_role("status")).to_contain_text("The new price is 1,")
     assert await price_of(system) == 1
@@ -104,7 +104,7 @@ async def test_credits_are_granted_and_a_charge_is_given_back(
     await page.get_by_label("Reason").fill("blurred")
     await window.check_accessibility()
     await page.get_by_role("button", name="Refund").click()
-    await expect(page.get_by_role("status")).to_contain_text("were given back to studio.")
+    await expect(page.get_by_role("status")).to_contain_text("were returned to studio.")
     account = await deployment.producer.balance("studio")
     assert (account.balance, account.held) == (150, 0)
     page = await window.open("/console/accounts/studio")

@@ -53,7 +53,7 @@ async def list_ledger(call: Call) -> web.StreamResponse:
     account_id, billing = _account_id(call), call.context.billing
     page = await billing.ledger_page(account_id, below, limit)
     actors = await billing.read_entry_actors(account_id, [row["id"] for row in page.entries])
-    # A service is not told which people act for us.
+    # A service does not see the names of operators.
     shown = actors if caller_account(call.caller) is None else {}
     entries = [{**row_to_json(row), "granted_by": shown.get(row["id"])} for row in page.entries]
     return list_response("entries", entries, page.next_below)

@@ -82,7 +82,7 @@ async def _resolve(call: Call, job: Job, body: Resolution) -> Job:
 
 
 async def replay_webhook(call: Call) -> web.StreamResponse:
-    """Send a webhook message anew, and return it."""
+    """Send a webhook message again, and return it."""
     row = await call.context.producer.webhooks.replay(
         call.request.match_info["id"], actor=caller_actor(call)
     )

@@ -61,7 +61,7 @@ class LateTask(BaseModel):
     ended_at: AwareDatetime | None
     provider_credits: float | None = Field(description="what its images cost us")
     in_doubt_since: AwareDatetime | None = Field(description="since when it can be resolved")
-    answer: str | None = Field(description="what Kie said when it came to be in doubt")
+    answer: str | None = Field(description="Kie's answer when the task became doubtful")
 
 
 class WebhookDelivery(BaseModel):

@@ -39,7 +39,7 @@ _TAGS = {
     "events": "What happens, as it happens: Server-Sent Events.",
     "prices": "What a job costs.",
     "accounts": "Credits, and where they went.",
-    "monitoring": "What the queue does now, and what it did.",
+    "monitoring": "The queue now, and its history.",
     "pauses": "Submits that are paused, by whom and why.",
     "webhooks": "What is sent when a job has ended.",
     "audit": "Who did what.",

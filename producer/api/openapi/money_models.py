@@ -34,11 +34,9 @@ class PricePreview(_OfPrice):
     margin: float = Field(description="credits less provider_credits", examples=[2])
     charge_basis: str = Field(description="the setting CHARGE_BASIS", examples=["current"])
     open_jobs: int = Field(description="open jobs of this price", examples=[12])
-    credits_held: float = Field(description="what they hold", examples=[84])
+    credits_held: float = Field(description="the credits that they hold", examples=[84])
     open_jobs_repriced: int = Field(description="those charged the new price", examples=[12])
-    open_jobs_effect: float = Field(
-        description="what they will be charged more, or less", examples=[24]
-    )
+    open_jobs_effect: float = Field(description="the total change of their charges", examples=[24])
     jobs_last_7_days: int = Field(examples=[310])
     revenue_last_7_days: float = Field(examples=[2170])
     revenue_effect_per_7_days: float = Field(
@@ -47,7 +45,7 @@ class PricePreview(_OfPrice):
     needs_confirmation: bool = Field(
         description="whether the change needs `confirm`", examples=[False]
     )
-    doubts: list[str] = Field(description="why it looks like a slip", examples=[[]])
+    doubts: list[str] = Field(description="why it looks like a typing error", examples=[[]])
     warnings: list[str] = Field(examples=[[]])
 
 
@@ -126,7 +124,7 @@ class StatementLine(BaseModel):
     id: int = Field(description="of the entry in the ledger", examples=[4711])
     created_at: AwareDatetime = Field(examples=[_AT])
     job_id: str | None = Field(json_schema_extra=_UUID, examples=[_ID])
-    credits: float = Field(description="what it changed the balance by", examples=[-7])
+    credits: float = Field(description="the change of the balance", examples=[-7])
     balance_after: float = Field(examples=[93])
     kind: Literal["grant", "refund", "adjustment", "capture"] = Field(examples=["capture"])
     model: str | None = Field(examples=[DEFAULT_MODEL])
@@ -162,7 +160,7 @@ class MarginRow(BaseModel):
     name: str = Field(examples=["2026-01-31"])
     jobs: int = Field(description="that were charged", examples=[310])
     charged: float = Field(description="what accounts were charged", examples=[2170])
-    refunded: float = Field(description="what was given back", examples=[7])
+    refunded: float = Field(description="the refunded credits", examples=[7])
     provider_credits: float = Field(
         description="what Kie charged, for late images too", examples=[1860]
     )

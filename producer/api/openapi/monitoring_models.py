@@ -53,7 +53,7 @@ class ActivePause(BaseModel):
     paused_by: str = Field(examples=["api:dk_7JqzW3pXk2Lm"])
     paused_at: AwareDatetime = Field(examples=[_AT])
     until: AwareDatetime | None = Field(
-        description="when it ends by itself; null: when it is resumed", examples=[None]
+        description="when it ends automatically; null: when it is resumed", examples=[None]
     )
 
 

@@ -100,7 +100,7 @@ _PROVIDER_CREDITS = Field(
 )
 _CONFIRM = Field(
     default=False,
-    description="whether a change that looks like a slip, by more than 5 times, is meant",
+    description="confirms a change that looks like a typing error, by more than 5 times",
 )
 
 
@@ -153,7 +153,7 @@ class ScheduledPriceOrder(BaseModel):
 
 
 class Refund(BaseModel):
-    """Why the charge of a job is given back, and how much of it."""
+    """The reason of a refund, and the refunded credits."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "blurred images"}]}

@@ -40,7 +40,7 @@ class Retry(BaseModel):
 
     again: StrictBool = Field(
         default=False,
-        description="whether a job that succeeded is meant; its retry is charged as well",
+        description="confirms the retry of a job that succeeded; it is charged as well",
     )
 
 
@@ -58,7 +58,7 @@ _Reason = Annotated[
     ),
 ]
 _WhichLateTask = Annotated[
-    _TaskId | None, Field(description="which late task is meant, if several are in doubt")
+    _TaskId | None, Field(description="the late task, if several are in doubt")
 ]
 _ResultUrl = Annotated[StrictStr, Field(json_schema_extra={"format": "public-url"})]
 _STRICT = ConfigDict(extra="forbid")

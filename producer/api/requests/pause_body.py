@@ -32,7 +32,7 @@ def _check_until(value: object) -> object:
         with suppress(OverflowError):
             time.astimezone(UTC)
             return time
-    raise ValueError(f"{format_value(value)} must be a moment with its timezone")
+    raise ValueError(f"{format_value(value)} must be a time with its timezone")
 
 
 def _check_seconds(value: object) -> object:
@@ -63,12 +63,12 @@ class PauseStart(BaseModel):
         max_length=ACCOUNT_LENGTH,
         json_schema_extra={"minLength": 1, **_NO_NUL},
     )
-    reason: Reason = Field(description="why, for whoever meets the pause")
+    reason: Reason = Field(description="why, for the people who see the pause")
     until: Annotated[datetime | None, optional(_check_until)] = Field(
-        default=None, description="when it ends by itself, with its timezone; not in the past"
+        default=None, description="when it ends automatically, with its timezone; not in the past"
     )
     for_seconds: Annotated[float | None, optional(_check_seconds)] = Field(
         default=None,
-        description="after how many seconds it ends by itself; not beside until",
+        description="after how many seconds it ends automatically; not together with until",
         json_schema_extra={"exclusiveMinimum": 0, "maximum": MAX_PAUSE_SECONDS},
     )

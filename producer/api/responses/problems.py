@@ -57,7 +57,7 @@ _TITLES = {
     "too_much_at_once": "This API key has too many requests in progress",
     "too_late_to_cancel": "The job has left the queue",
     "would_leave_debt": "The account would be left in debt",
-    "confirmation_needed": "The change looks like a slip",
+    "confirmation_needed": "The change looks like a typing error",
     "already_refunded": "The job was refunded already",
     "scheduled_price_ended": "The change does not wait any more",
     "scheduled_price_not_found": "There is no such scheduled price",

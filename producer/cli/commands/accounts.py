@@ -175,7 +175,7 @@ def refund(
             print_json(row_to_json(entry))
             return
         print_data(
-            f"{credits_text(entry['credits'])} credits of job {entry['job_id']} are given back to"
+            f"{credits_text(entry['credits'])} credits of job {entry['job_id']} are returned to"
             f" {printable(entry['account_id'])} (balance {credits_text(entry['balance_after'])})"
         )
 

@@ -62,7 +62,9 @@ _WebhookUrlOption = Annotated[
 ]
 _MetadataOption = Annotated[
     dict[str, Any] | None,
-    typer.Option(metavar="JSON", parser=parse_json_object, help="Your notes, given back as is."),
+    typer.Option(
+        metavar="JSON", parser=parse_json_object, help="Your metadata, returned unchanged."
+    ),
 ]
 _PriorityOption = Annotated[
     str, typer.Option(metavar="high|normal|low", help="Stored for now: the order is by time.")

@@ -85,7 +85,7 @@ def counts(where: JobFilter, as_json: AsJson = False) -> None:
 
 @app.command()
 def show(job_id: JobId, as_json: AsJson = False) -> None:
-    """Show one job: what was asked, its timeline, its attempts and its money."""
+    """Show one job: its request, timeline, attempts and money."""
 
     async def step(context: CommandContext) -> None:
         job = await context.producer.get(job_id)

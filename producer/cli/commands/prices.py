@@ -45,7 +45,7 @@ ProviderCredits = Annotated[
     Decimal | None,
     typer.Option(metavar="CREDITS", parser=parse_credits, help="What Kie charges for the same."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="A change of more than 5 times is meant.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm a change of more than 5 times.")]
 
 
 @app.command("list")
@@ -91,7 +91,7 @@ def set_price(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change one price; it holds from the next settlement. A change that looks like a slip asks."""
+    """Change one price from the next settlement on. A change by more than 5 times asks first."""
     key = (model, task, quantity)
 
     async def step(context: DatabaseContext) -> None:
@@ -158,14 +158,14 @@ def schedule_price(
     credits: Credits,
     at: Annotated[
         datetime,
-        typer.Option(parser=parse_time, metavar="TIME", help="When it takes hold, by itself."),
+        typer.Option(parser=parse_time, metavar="TIME", help="When it is applied."),
     ],
     reason: Reason,
     provider_credits: ProviderCredits = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change one price at a time, by itself. A change that looks like a slip asks."""
+    """Schedule a change of one price. A change that looks like a typing error asks first."""
     key = (model, task, quantity)
 
     async def step(context: DatabaseContext) -> None:

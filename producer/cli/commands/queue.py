@@ -209,12 +209,15 @@ def pause_queue(
     kie_account: OfKieAccount = None,
     until: Annotated[
         datetime | None,
-        typer.Option(metavar="TIME", parser=parse_time, help="End by itself at this moment."),
+        typer.Option(metavar="TIME", parser=parse_time, help="End automatically at this time."),
     ] = None,
     for_seconds: Annotated[
         float | None,
         typer.Option(
-            "--for", metavar="TIME", parser=parse_duration, help="End by itself after 90s, 30m, 2h."
+            "--for",
+            metavar="TIME",
+            parser=parse_duration,
+            help="End automatically after 90s, 30m, 2h.",
         ),
     ] = None,
     as_json: AsJson = False,

@@ -65,8 +65,7 @@ _Task = Annotated[
     typer.Option(
         "--task",
         metavar="TASK_ID",
-        help="With --delivered and --undelivered: which late task is meant, where several are in"
-        " doubt.",
+        help="With --delivered and --undelivered: the late task, if several are in doubt.",
     ),
 ]
 _Reason = Annotated[

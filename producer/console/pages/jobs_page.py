@@ -26,7 +26,7 @@ _STATE_TABS: tuple[tuple[str, str], ...] = (
 
 
 async def show_jobs(call: PageCall) -> PageView:
-    """Show a page of jobs. Faulty filters are told beside their fields."""
+    """Show a page of jobs. Errors of filters are shown next to their fields."""
     texts = {name: value for name in FILTER_RULES if (value := call.query(name)) is not None}
     faults: dict[str, str] = {}
     page = JobPage([], None)

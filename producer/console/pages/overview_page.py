@@ -22,7 +22,7 @@ async def show_overview(call: PageCall) -> PageView | web.StreamResponse:
     overview = await call.producer.overview()
     wanted = call.query("range")
     range_name = wanted if wanted in RANGES else _RANGE_DEFAULT
-    # A live update takes over what is around the plots, which read their values by themselves.
+    # A live update replaces everything but the plots, which read their own values.
     is_update = call.request.headers.get("HX-Request") == "true"
     plots = {} if is_update else await _read_plots(call, overview, RANGES[range_name])
     if call.request.headers.get("Accept") == "application/json":

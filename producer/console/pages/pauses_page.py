@@ -98,7 +98,7 @@ async def resume_pause(call: PageCall) -> Redirect:
 
 def _sentence(pause: Pause) -> str:
     if pause.resumed_at is None:
-        return f"The pause of {pause.subject} had ended by itself. Nothing was changed."
+        return f"The pause of {pause.subject} had ended automatically. Nothing was changed."
     return f"The pause of {pause.subject} has ended."
 
 

@@ -15,7 +15,7 @@ FAILURES_MAX = 100
 class LoginAttempts:
     """The failed logins of the last minute, in this process.
 
-    A key has 256 random bits, which nobody guesses. The limits bound what guesses cost. `clock`
+    A key has 256 random bits, which cannot be guessed. The limits bound the cost of tries. `clock`
     returns seconds and never goes back.
     """
 

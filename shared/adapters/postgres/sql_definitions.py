@@ -17,7 +17,7 @@ from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, Schema
 
 _ROLES = "roles"
 _RIGHTS = "rights"
-"""Applied after every change: a new function is executable by everybody until then."""
+"""Applied after every change: every role may execute a new function until then."""
 
 _CREATE_TABLE = """
 CREATE TABLE IF NOT EXISTS darkroom_definitions (

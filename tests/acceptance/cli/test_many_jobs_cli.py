@@ -123,7 +123,7 @@ async def test_on_a_terminal_the_command_asks_and_a_no_changes_nothing(
     cancel = ("jobs", "cancel", *(str(job.id) for job in jobs))
     code, said = await answer(darkroom, cancel, "n\n")
     assert code == 1
-    assert "to cancel 2 jobs would release 12 credits: 12 of acme. Is that meant?" in said
+    assert "to cancel 2 jobs would release 12 credits: 12 of acme. Is this intended?" in said
     assert {(await setup.store.load(job.id)).state for job in jobs} == {JobState.QUEUED}
     code, said = await answer(darkroom, cancel, "y\n")
     assert (code, "2 jobs cancelled; 12 credits released" in said) == (0, True)

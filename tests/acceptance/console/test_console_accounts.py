@@ -90,7 +90,7 @@ async def test_a_charge_is_refunded_once(admin: AdminBrowser) -> None:
     assert "at most the 6 credits" in too_much.expect(422)
     done = await admin.browser.post(refund, {"reason": "blurred"})
     assert done.location == f"/console/jobs/{admin.charged.id}"
-    assert "6 credits were given back to acme." in await admin.text_of(done.location)
+    assert "6 credits were returned to acme." in await admin.text_of(done.location)
     again = await admin.browser.post(refund, {"reason": "blurred"})
     assert "was refunded already" in again.expect(409)
     assert "This job was refunded already" in await admin.text_of(refund)

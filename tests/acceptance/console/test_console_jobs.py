@@ -82,7 +82,7 @@ async def test_the_list_filters_pages_and_says_what_is_wrong_with_a_filter(
     for query, sentence in (
         ("state=lost", "must be one of queued"),
         ("metadata=order", "must be a key, = and its value"),
-        ("created_from=yesterday", "must be a moment with its timezone"),
+        ("created_from=yesterday", "must be a time with its timezone"),
         ("cursor=x", "is not the place of a page"),
         ("stat=failed", "is no filter of this list"),
     ):

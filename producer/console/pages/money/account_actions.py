@@ -1,4 +1,4 @@
-"""Grants credits to an account, and gives back what a job was charged."""
+"""Grants credits to an account, and refunds charges of jobs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def refund(call: PageCall) -> Redirect:
         faults.append(Fault("credits", "must be a number above 0, with at most 2 decimals"))
     reason = _read_reason(call, faults)
     entry = await call.billing.refund(UUID(str(job.id)), credits, reason=reason, actor=call.actor)
-    notice = f"{format_credits(entry['credits'])} credits were given back to {job.account_id}."
+    notice = f"{format_credits(entry['credits'])} credits were returned to {job.account_id}."
     return Redirect(f"{CONSOLE}/jobs/{job.id}", notice)
 
 

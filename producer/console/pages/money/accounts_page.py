@@ -85,7 +85,7 @@ def account_path(account_id: str) -> str:
 
 
 def read_month(text: str | None, now: datetime) -> datetime:
-    """Return the first moment of the month, in UTC; by default of this month."""
+    """Return the start of the month, in UTC; by default of this month."""
     if text is None:
         return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     found = _MONTH.fullmatch(text)
@@ -95,7 +95,7 @@ def read_month(text: str | None, now: datetime) -> datetime:
 
 
 def month_period(month: datetime) -> tuple[datetime, datetime]:
-    """Return the first moment of a month, and that of the month after it."""
+    """Return the start of a month, and of the month after it."""
     years, index = divmod(month.month, 12)
     return month, month.replace(year=month.year + years, month=index + 1)
 

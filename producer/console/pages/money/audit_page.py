@@ -16,7 +16,7 @@ _FILTERS = ("act", "actor", "account_id", "job_id")
 
 
 async def show_audit(call: PageCall) -> PageView:
-    """Show a page of entries, newest first. Faulty filters are told beside their fields."""
+    """Show a page of entries, newest first. Errors of filters are shown next to their fields."""
     texts = {name: value for name in _FILTERS if (value := call.query(name)) is not None}
     faults = _find_faults(texts)
     below = call.query("cursor")
