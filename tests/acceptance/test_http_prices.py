@@ -113,7 +113,7 @@ async def test_a_preview_shows_what_a_change_would_touch_and_changes_nothing(
     assert {one["credits"] for one in after} == {6, 7, 8}
 
 
-@pytest.mark.promise("until then it can be revoked.")
+@pytest.mark.promise("Until then it can be revoked.")
 @pytest.mark.promise("scheduled_price_not_found")
 @pytest.mark.promise("scheduled_price_ended")
 async def test_a_change_is_scheduled_shown_and_revoked_until_it_holds(
