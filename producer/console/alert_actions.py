@@ -63,7 +63,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "no_worker": _START_WORKER,
     "paused_by_operator": _page("See the pauses", "/pauses"),
     "postgres_is_read_only": _EXAMINE,
-    "price_missing": _command("darkroom prices list"),
+    "price_missing": _page("Open prices", "/prices"),
     "process_without_redis": _EXAMINE,
     "redis_cannot_save": _EXAMINE,
     "redis_evicts": _EXAMINE,

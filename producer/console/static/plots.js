@@ -76,7 +76,7 @@
   const momentText = (at, times) => {
     const iso = new Date(at * 1000).toISOString();
     const span = times[times.length - 1] - times[0];
-    return span > 2 * DAY ? iso.slice(0, 16).replace("T", " ") : span > 2 * HOUR ? iso.slice(5, 16).replace("T", " ") : iso.slice(11, 19);
+    return span > 2 * DAY ? iso.slice(0, 16).replace("T", " ") : iso.slice(11, span > 2 * HOUR ? 16 : 19);
   };
 
   // --- drawing --------------------------------------------------------------------------------
