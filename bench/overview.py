@@ -35,14 +35,10 @@ from producer.client import Producer
 from producer.console.page import CONSOLE, Action, Page
 from producer.console.page_table import ACTIONS, PAGES
 from producer.jobs.job_filter import JobFilter
+from producer.monitoring.latest_failures import read_failures, read_late_deliveries
 from producer.monitoring.overview import OverviewReader
 from shared.adapters.monitoring.alert_monitor import read_alerts
-from shared.adapters.monitoring.queue_snapshot import (
-    read_day_totals,
-    read_failures,
-    read_late_deliveries,
-    read_snapshot,
-)
+from shared.adapters.monitoring.queue_snapshot import read_day_totals, read_snapshot
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.named_queries import get_query
 from shared.adapters.redis.deliveries import connect_redis

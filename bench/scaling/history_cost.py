@@ -24,8 +24,9 @@ from bench.scaling.history_databases import Size, open_histories
 from producer.jobs.job_filter import JobFilter
 from producer.jobs.job_repository import JobRepository
 from producer.list_pages import PAGE_BYTES
+from producer.monitoring.latest_failures import read_failures
 from producer.orders.order import Order
-from shared.adapters.monitoring.queue_snapshot import read_failures, read_snapshot
+from shared.adapters.monitoring.queue_snapshot import read_snapshot
 from shared.adapters.postgres.database import Database
 from shared.catalog.families.gpt4o_image import TextToImage
 from shared.domain import job_events

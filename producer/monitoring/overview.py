@@ -16,6 +16,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from producer.monitoring.latest_failures import (
+    FailedJob,
+    LateDeliveries,
+    read_failures,
+    read_late_deliveries,
+)
 from producer.row_json import row_to_json
 from shared.adapters.monitoring.alert_monitor import (
     REDIS_TIMEOUT_SECONDS,
@@ -28,12 +34,8 @@ from shared.adapters.monitoring.kie_account_limits import (
 )
 from shared.adapters.monitoring.queue_snapshot import (
     DayTotals,
-    FailedJob,
-    LateDeliveries,
     QueueSnapshot,
     read_day_totals,
-    read_failures,
-    read_late_deliveries,
     read_snapshot,
 )
 from shared.adapters.postgres.database import Queries

@@ -18,8 +18,9 @@ from producer.cli.display.text_format import (
     shortened,
     time_text,
 )
+from producer.monitoring.latest_failures import LateDeliveries
 from producer.monitoring.overview import KieAccountOverview, Overview
-from shared.adapters.monitoring.queue_snapshot import LateDeliveries, QueueSnapshot
+from shared.adapters.monitoring.queue_snapshot import QueueSnapshot
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.system_state import SubmitPause
 

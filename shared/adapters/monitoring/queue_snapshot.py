@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
 from shared.domain.alerts.alert_rules import RECENT_JOBS_SECONDS
-
-LATE_SECONDS = 86_400.0
-"""The period of `LateDeliveries`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +53,6 @@ class QueueSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class FailedJob:
-    """One failed job."""
-
-    id: UUID
-    account_id: str
-    finished_at: datetime
-    reason: str
-    message: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class LateDeliveries:
-    """What Kie delivered after the end of its job, within the last day."""
-
-    tasks: int
-    provider_credits: Decimal
-    """What Kie charged us. No account of ours was charged."""
-
-
-@dataclass(frozen=True, slots=True)
 class DayTotals:
     """What ended since the day began, in UTC."""
 
@@ -93,18 +69,7 @@ async def read_day_totals(queries: Queries) -> DayTotals:
     return DayTotals(**dict(row or {}))
 
 
-async def read_late_deliveries(queries: Queries) -> LateDeliveries:
-    """Return the late deliveries of the last day. Raises `PostgresDown`."""
-    row = await queries.fetch_row("late_deliveries", LATE_SECONDS)
-    return LateDeliveries(**dict(row or {}))
-
-
 async def read_snapshot(queries: Queries) -> QueueSnapshot:
     """Return the current snapshot. Raises `PostgresDown`."""
     row = await queries.fetch_row("queue_snapshot", RECENT_JOBS_SECONDS)
     return QueueSnapshot(**dict(row or {}))
-
-
-async def read_failures(queries: Queries, most: int = 10) -> list[FailedJob]:
-    """Return the newest failed jobs. Raises `PostgresDown`."""
-    return [FailedJob(**dict(row)) for row in await queries.fetch("last_failures", most)]

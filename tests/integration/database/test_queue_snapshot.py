@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from prometheus_client import CollectorRegistry
 
+from producer.monitoring.latest_failures import read_failures
 from shared.adapters.monitoring.gauges import QueueGauges
-from shared.adapters.monitoring.queue_snapshot import QueueSnapshot, read_failures, read_snapshot
+from shared.adapters.monitoring.queue_snapshot import QueueSnapshot, read_snapshot
 from shared.adapters.postgres.database import Queries
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState

@@ -8,7 +8,8 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from shared.adapters.monitoring.queue_snapshot import read_failures, read_snapshot
+from producer.monitoring.latest_failures import read_failures
+from shared.adapters.monitoring.queue_snapshot import read_snapshot
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.migrations import require_current_schema
 from shared.adapters.postgres.session_setup import prepare_connection
