@@ -143,6 +143,10 @@ BEGIN
     -- Not the hash: it is what a key is known by.
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
        ON api_keys TO darkroom_billing;
+    GRANT EXECUTE ON FUNCTION darkroom_end_session TO darkroom_billing;
+    GRANT SELECT (id, key_id, created_at, last_seen_at, expires_at, ended_at, ended_by, address,
+                  user_agent)
+       ON console_sessions TO darkroom_billing;
 END $$;
 
 -- Who looks. Prompts are masked; tokens, secrets, hashes, images and whole webhook URLs, whose query

@@ -1,8 +1,8 @@
-"""`darkroom keys`: create, list and revoke API keys."""
+"""`darkroom keys`: create, list and revoke API keys, and the sessions of the console."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -19,8 +19,11 @@ from producer.cli.display.console import (
 )
 from producer.cli.display.text_format import NO_VALUE, command_text, printable, time_text
 from producer.cli.options import AsJson, OnlyAccount
+from producer.console.sessions.session_store import SessionStore
+from producer.job_ids import read_uuid
 from producer.keys.key_store import KEY_CACHE_SECONDS, ApiKey, KeyStore, Role
 from producer.row_json import row_to_json
+from shared.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
@@ -30,7 +33,8 @@ def create(
     role: Annotated[
         Role,
         typer.Option(
-            help="service: one account; operator: all accounts; admin: prices and grants as well."
+            help="service: one account; viewer: reads all accounts; operator: cancels and"
+            " retries as well; admin: prices and grants as well."
         ),
     ],
     account: Annotated[
@@ -106,6 +110,47 @@ def revoke(
     run_with_database(step)
 
 
+@app.command("sessions")
+def list_sessions(
+    with_ended: Annotated[
+        bool, typer.Option("--ended", help="Also those that ended in the last 30 days.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List who is logged in to the console, newest first."""
+
+    async def step(context: DatabaseContext) -> None:
+        sessions = await SessionStore(context.database).list(with_ended=with_ended)
+        if as_json:
+            print_json(*(row_to_json(one) for one in sessions))
+        elif sessions:
+            stdout_console().print(_sessions_table(sessions))
+        else:
+            print_message("nobody is logged in to the console")
+
+    run_with_database(step)
+
+
+@app.command("end-session")
+def end_session(
+    session_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the session.")],
+    as_json: AsJson = False,
+) -> None:
+    """End a session of the console at once. The key stays valid."""
+
+    async def step(context: DatabaseContext) -> None:
+        found = read_uuid(session_id)
+        if found is None:
+            raise NotFound(f"{session_id[:80]!r} is not the id of a session")
+        await SessionStore(context.database).end(found, actor=command_actor())
+        if as_json:
+            print_json({"id": str(found), "ended": True})
+            return
+        print_data(f"the session {found} was ended")
+
+    run_with_database(step)
+
+
 def key_to_json(key: ApiKey) -> dict[str, Any]:
     """Return a key as JSON, without its secret."""
     return row_to_json(asdict(key))
@@ -123,6 +168,22 @@ def _keys_table(keys: Sequence[ApiKey]) -> Table:
             time_text(key.last_used_at) if key.last_used_at else "never",
             "revoked" if key.revoked_at else "holds",
             style="dim" if key.revoked_at else None,
+        )
+    return table
+
+
+def _sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
+    table = build_table("id", "key", "role", "logged in", "last seen", "from", "state")
+    for one in sessions:
+        table.add_row(
+            str(one["id"]),
+            one["prefix"],
+            one["role"],
+            time_text(one["created_at"]),
+            time_text(one["last_seen_at"]),
+            printable(one["address"] or NO_VALUE),
+            "open" if one["is_open"] else "ended",
+            style=None if one["is_open"] else "dim",
         )
     return table
 

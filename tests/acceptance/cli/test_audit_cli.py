@@ -9,6 +9,7 @@ from producer.cli.command_tree import build_app
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
+from tests.acceptance.cli.test_cli_own_roles import open_session
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import Deployment
 
@@ -16,7 +17,7 @@ URL = "https://hooks.example/end"
 READING = {
     *("jobs list", "jobs show", "jobs wait", "accounts show", "accounts ledger"),
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
-    *("webhooks secret", "queue pauses", "jobs counts"),
+    *("webhooks secret", "queue pauses", "jobs counts", "keys sessions"),
 }
 """Commands that change nothing; `webhooks secret` only with --create."""
 NOTED_ABOVE = {
@@ -26,6 +27,7 @@ NOTED_ABOVE = {
 WEBHOOKS_AND_KEYS = {
     "webhooks rotate": "webhook_secret_rotated",
     "webhooks replay": "webhook_replayed",
+    "keys end-session": "session_ended",
     "keys revoke": "key_revoked",
 }
 PAUSES = {"queue pause": "queue_paused", "queue resume": "queue_resumed"}
@@ -89,17 +91,19 @@ async def test_every_command_that_changes_something_for_others_is_noted(
     await setup.book.cancel(ended.id)
     key, _ = await KeyStore(deployment.database).create(Role.OPERATOR)
     message = (await deployment.producer.webhooks.list())[0]["id"]
+    session = await open_session(deployment)
     pause = await deployment.producer.pauses.pause("account", "acme", reason="for the test")
     done = await darkroom.run_all(
         ("webhooks", "secret", "acme", f"{URL}/new", "--create"),
         ("webhooks", "rotate", "acme", URL),
         ("webhooks", "replay", message),
+        ("keys", "end-session", str(session.id)),
         ("keys", "revoke", key.prefix),
         ("queue", "pause", "--everything", "--reason", "for the test"),
         ("queue", "resume", str(pause.id)),
         ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
     )
-    assert [one.code for one in done] == [0] * 7, [one.err for one in done]
+    assert [one.code for one in done] == [0] * 8, [one.err for one in done]
     noted = await deployment.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
         (act, "cli", socket.gethostname())

@@ -11,7 +11,10 @@ import typer
 from pydantic import SecretStr
 
 from producer import Job
+from producer.actor import Actor
 from producer.cli.command_tree import build_app
+from producer.console.sessions.session_store import FoundSession, SessionStore
+from producer.keys.key_store import Caller, KeyStore, Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.test_webhooks_cli import dead
@@ -60,6 +63,21 @@ def batched(
         yield left[start : start + size]
 
 
+async def open_session(deployment: Deployment) -> FoundSession:
+    """Log somebody in to the console, and return the session."""
+    key, _ = await KeyStore(deployment.database).create(Role.VIEWER)
+    sessions = SessionStore(deployment.database)
+    token = await sessions.open(
+        Caller(Role.VIEWER, None, key.prefix),
+        actor=Actor("console:test", via="console"),
+        address="127.0.0.1",
+        user_agent=None,
+    )
+    found = await sessions.find(token)
+    assert found is not None
+    return found
+
+
 async def played_by(
     setup: DatabaseSetup, deployment: Deployment
 ) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -71,6 +89,7 @@ async def played_by(
     message = await dead(deployment)
     rows = await deployment.run_sql("SELECT id FROM webhook_messages WHERE job_id = $1", message.id)
     failed: Job = await setup.job_in(JobState.FAILED)
+    session = await open_session(deployment)
     return {
         "api": {
             "enqueue": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
@@ -106,6 +125,8 @@ async def played_by(
             "accounts ledger": ("acme",),
             "keys create": ("--role", "operator"),
             "keys list": (),
+            "keys sessions": ("--ended",),
+            "keys end-session": (str(session.id),),
             "keys revoke": ("dk_000000000000",),
         },
     }

@@ -12,6 +12,7 @@ from producer.keys.key_format import prefix_of
 from producer.keys.key_store import Caller, KeyStore, Role
 from shared.errors import KeyRefused
 from tests.acceptance.cli.cli_program import Darkroom
+from tests.acceptance.cli.test_cli_own_roles import open_session
 from tests.support.deployment import Deployment
 
 FIELDS = {
@@ -57,6 +58,29 @@ async def test_a_key_as_json_has_the_key_beside_what_lists_show(
     assert caller == Caller(Role.ADMIN, None, created.object["prefix"])
     second = await darkroom.run(*AN_ADMIN_KEY)
     assert "the first one" not in second.err
+
+
+async def test_a_session_of_the_console_is_listed_and_ended_by_its_id(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    session = await open_session(deployment)
+    listed, told = await darkroom.run_all(("keys", "sessions"), ("keys", "sessions", "--json"))
+    assert str(session.id) in listed.out
+    assert "open" in listed.out
+    assert (told.object["id"], told.object["is_open"]) == (str(session.id), True)
+    assert "token" not in told.out
+    ended, again, unknown, left, past = await darkroom.run_all(
+        ("keys", "end-session", str(session.id)),
+        ("keys", "end-session", str(session.id), "--json"),
+        ("keys", "end-session", "nonsense"),
+        ("keys", "sessions"),
+        ("keys", "sessions", "--ended", "--json"),
+    )
+    assert ended.lines == [f"the session {session.id} was ended"]
+    assert (again.code, unknown.code) == (3, 3)
+    assert "has ended already" in again.err
+    assert "nobody is logged in" in left.err
+    assert past.object["ended_by"] == getpass.getuser()
 
 
 async def test_a_key_is_revoked_by_its_prefix_and_stays_so(
@@ -138,7 +162,8 @@ def test_a_usage_error_leaves_with_2_and_says_which_option(
 
 
 def test_every_command_explains_itself() -> None:
-    for command in ("keys create", "keys list", "keys revoke"):
+    for name in ("create", "list", "revoke", "sessions", "end-session"):
+        command = f"keys {name}"
         result = CliRunner().invoke(build_app(), [*command.split(), "--help"])
         assert result.exit_code == 0
         assert command in result.stdout

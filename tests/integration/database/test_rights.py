@@ -60,7 +60,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "UPDATE": {"api": "last_used_at"},
     },
     "console_sessions": {
-        "SELECT": {"api": ALL, "readonly": "-token_sha256"},
+        "SELECT": {"api": ALL, "billing": "-token_sha256", "readonly": "-token_sha256"},
         "UPDATE": {"api": "last_seen_at"},
     },
     "webhook_endpoints": {
@@ -127,7 +127,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_resume": ("api",),
     "darkroom_resume_scope": ("api",),
     "darkroom_open_session": ("api",),
-    "darkroom_end_session": ("api",),
+    "darkroom_end_session": ("api", "billing"),
     "darkroom_claim_jobs": ("worker",),
     "darkroom_record_submitted": ("worker",),
     "darkroom_record_stray_task": ("worker",),

@@ -23,7 +23,16 @@ OF_PRICING = frozenset({"get_price", "list_prices", "list_price_history"}) | {
     *("change_price", "preview_price", "schedule_price", "unschedule_price", "list_scheduled"),
 }
 OF_BILLING = frozenset({"create_account", "get_account", "grant_to_account", "list_ledger"}) | {
-    *("create_key", "revoke_key", "list_keys", "list_audit", "refund_job", "list_accounts"),
+    *(
+        "create_key",
+        "revoke_key",
+        "list_keys",
+        "list_audit",
+        "list_sessions",
+        "end_session",
+        "refund_job",
+        "list_accounts",
+    ),
     *("statement_bounds", "statement_totals", "statement_lines"),
 }
 
