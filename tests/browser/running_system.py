@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -20,7 +21,7 @@ from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.support.database_pool import DatabasePool
 from tests.support.deployment import Deployment, eventually, fast_simulator_config
-from worker.simulator import running_simulator
+from worker.simulator import SimulatorConfig, running_simulator
 
 
 class RunningSystem:
@@ -51,9 +52,16 @@ class RunningSystem:
 
 @asynccontextmanager
 async def running_system(
-    embedded: EmbeddedServers, databases: DatabasePool, home: Path
+    embedded: EmbeddedServers,
+    databases: DatabasePool,
+    home: Path,
+    config: SimulatorConfig | None = None,
+    **changes: Any,
 ) -> AsyncIterator[RunningSystem]:
-    """Run the API against a database of its own, an empty Valkey and a simulated Kie."""
+    """Run the API against a database of its own, an empty Valkey and a simulated Kie.
+
+    `changes` are to its settings.
+    """
     assert embedded.redis_url is not None
     async with AsyncExitStack() as stack:
         settings_of_the_caller = stack.enter_context(pytest.MonkeyPatch.context())
@@ -64,7 +72,9 @@ async def running_system(
         database_url = await stack.enter_async_context(databases.lend())
         redis = await stack.enter_async_context(connect_redis(embedded.redis_url))
         await redis.flushall()
-        simulator = await stack.enter_async_context(running_simulator(fast_simulator_config()))
+        simulator = await stack.enter_async_context(
+            running_simulator(config or fast_simulator_config())
+        )
         settings = Settings(
             database_url=database_url,
             redis_url=embedded.redis_url,
@@ -77,6 +87,7 @@ async def running_system(
             api_port=0,
             console_image_hosts=simulator.base_url.removeprefix("http://"),
         )
+        settings = settings.model_copy(update=changes)
         servers = Servers(database_url, embedded.redis_url, embedded, has_given_database=True)
         producer = await stack.enter_async_context(
             Producer.connect_to(servers, webhooks_allow_loopback=True)

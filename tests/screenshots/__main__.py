@@ -10,21 +10,25 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from playwright.async_api import Browser, ViewportSize, async_playwright
+from pydantic import SecretStr
 
 from producer.console import page_table
 from producer.keys.key_store import Role
 from shared.adapters.embedded import acquire_servers
 from tests.browser.browser_windows import Windows
 from tests.browser.console_addresses import address_of
-from tests.browser.running_system import running_system
-from tests.screenshots.filled_system import fill, now_to_the_minute
+from tests.browser.running_system import RunningSystem, running_system
+from tests.screenshots.filled_system import KIE_CREDITS, enqueue_orders, fill
+from tests.screenshots.planned_orders import plan_orders
 from tests.support.chromium import CHROMIUM_SWITCHES, bring_chromium
 from tests.support.database_pool import open_pool
+from tests.support.deployment import eventually, fast_simulator_config
 
 _LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"theme": "dark", "width": 1440, "height": 900},
@@ -55,14 +59,42 @@ async def _take_pictures(home: Path, folder: Path, only: Sequence[str]) -> int:
     with acquire_servers(home, linger_seconds=0, fsync=False) as servers:
         assert servers.database_url is not None
         databases = await open_pool(servers.database_url)
-        async with running_system(servers, databases, home) as system, _chromium() as browser:
-            ids = await fill(system.deployment, now_to_the_minute())
+        config = fast_simulator_config(starting_credits=KIE_CREDITS)
+        keys = SecretStr(f"studio={config.api_key}")
+        async with (
+            running_system(
+                servers,
+                databases,
+                home,
+                config,
+                kie_api_key=None,
+                kie_api_keys=keys,
+                kie_submits_per_10_seconds=20,
+            ) as system,
+            _chromium() as browser,
+        ):
+            ids = await fill(system.deployment, datetime.now(UTC))
             album = _Album(Windows(browser, system), folder, ids)
-            async with system.deployment.worker():
-                await album.picture_pages(only)
+            await _picture_system(system, album, only)
             faults = await album.windows.close()
             sys.stderr.writelines(f"{fault}\n" for fault in faults)
             return 1 if faults else 0
+
+
+async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[str]) -> None:
+    """Take the pictures while a worker runs, with some jobs at Kie."""
+    deployment = system.deployment
+    deployment.simulator.set_faults(duration=900.0)
+    async with deployment.worker():
+        orders = [one for one in plan_orders() if one.end == "success"][:17]
+        await enqueue_orders(deployment, orders, "success", key_suffix="-now")
+
+        async def all_are_at_kie() -> bool:
+            seen = await deployment.producer.overview()
+            return seen.workers_alive == 1 and seen.snapshot.generating >= len(orders)
+
+        await eventually(all_are_at_kie, "a worker lives, and all is submitted")
+        await album.picture_pages(only)
 
 
 class _Album:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -19,7 +19,10 @@ from tests.screenshots.past_samples import write_past_samples
 from tests.screenshots.planned_orders import ACCOUNTS, End, PlannedOrder, plan_orders
 from tests.support.deployment import Deployment
 
+KIE_CREDITS = Decimal(18_400)
+"""What each Kie account has at first."""
 _ADMIN = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="ops-2")
+_OPERATOR = Actor("deniz", via="cli", is_operator=True, os_user="deniz", origin="ops-1")
 _MODEL = "gpt-4o-image"
 _PRICES = (
     # Days ago, task, quantity, credits, reason.
@@ -44,6 +47,13 @@ _SHOWN_JOB = """
 SELECT id FROM jobs WHERE state = 'succeeded' AND quantity = 4 AND account_id = 'halcyon-prints'
 ORDER BY id DESC LIMIT 1
 """
+_REFUNDED_JOB = """
+SELECT id FROM jobs WHERE state = 'succeeded' AND account_id = 'halcyon-prints'
+ORDER BY id DESC OFFSET 40 LIMIT 1
+"""
+_RETRIED_JOBS = """
+SELECT id FROM jobs WHERE reason = 'provider_failed' ORDER BY id DESC LIMIT 2
+"""
 _MOVE_VERSION = "UPDATE pricing_history SET valid = tstzrange($2, $3) WHERE id = $1"
 _MOVE_PRICES = """
 UPDATE pricing SET updated_at = lower(valid) FROM pricing_history WHERE id = price_id
@@ -58,12 +68,6 @@ WHERE audit_entries.id = entry.id
 """
 
 
-_ACCOUNT = "halcyon-prints"
-_CHARGED_JOB = (
-    "SELECT id FROM jobs WHERE account_id = $1 AND state = 'succeeded' ORDER BY id DESC LIMIT 1"
-)
-
-
 async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str]]:
     """Let two weeks of orders run within seconds, and move them to where they belong in time.
 
@@ -76,34 +80,44 @@ async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str
         await _open_accounts(deployment, connection, now)
         await _run_orders(deployment, orders)
         await move_into_the_past(connection, orders, now)
-        await write_past_samples(connection, now, list(deployment.settings.kie_account_names))
+        await connection.execute("DELETE FROM provider_balance_checks")
+        await write_past_samples(
+            connection, now, list(deployment.settings.kie_account_names), KIE_CREDITS
+        )
     finally:
         await connection.close()
     await deployment.check_invariants_hold()
     # Workers remember in Redis what they have written, and would miss it.
     async with connect_redis(_url(deployment.settings.redis_url)) as redis:
         await redis.flushall()
+    await _act_today(deployment, now)
     (shown,) = await deployment.run_sql(_SHOWN_JOB)
-    await _schedule_and_refund(deployment, now)
-    return {
-        "job": {"id": str(shown["id"])},
-        "account": {"id": _ACCOUNT},
-        "price": {"model": _MODEL, "task": "text-to-image", "quantity": "4"},
-    }
+    job, account = {"id": str(shown["id"])}, {"id": "halcyon-prints"}
+    price = {"model": _MODEL, "task": "text-to-image", "quantity": "1"}
+    return {"jobs": job, "accounts": account, "prices": price}
 
 
-async def _schedule_and_refund(deployment: Deployment, now: datetime) -> None:
-    billing = deployment.producer.billing
-    await billing.price_changes.schedule(
-        (_MODEL, "text-to-image", 4),
-        Decimal("11.5"),
-        provider_credits=Decimal(9),
-        at=(now + timedelta(days=12)).replace(hour=0, minute=0),
-        reason="Kie raises its price",
+async def _act_today(deployment: Deployment, now: datetime) -> None:
+    """Do what people at the console would have done by now."""
+    producer = deployment.producer
+    await producer.billing.price_changes.schedule(
+        (_MODEL, "image-to-image", 2),
+        Decimal(12),
+        at=now + timedelta(days=4, hours=3),
+        reason="autumn list, announced to customers",
         actor=_ADMIN,
     )
-    (charged,) = await deployment.run_sql(_CHARGED_JOB, _ACCOUNT)
-    await billing.refund(charged["id"], reason="blurred, ticket 2210", actor=_ADMIN)
+    for row in await deployment.run_sql(_REFUNDED_JOB):
+        await producer.billing.refund(row["id"], reason="wrong crop, ticket 4182", actor=_ADMIN)
+    for row in await deployment.run_sql(_RETRIED_JOBS):
+        await producer.retry(row["id"], actor=_OPERATOR)
+    await producer.billing.grant(
+        "riverside-museum", Decimal(300), "spring exhibition, invoice 2087", actor=_ADMIN
+    )
+    pause = await producer.pauses.pause(
+        "account", "northlight-studio", reason="asked us to wait for a new prompt", actor=_OPERATOR
+    )
+    await producer.pauses.resume(pause.id, actor=_OPERATOR)
 
 
 def _url(secret: SecretStr | None) -> str:
@@ -148,34 +162,30 @@ async def _open_accounts(
 
 async def _run_orders(deployment: Deployment, orders: Sequence[PlannedOrder]) -> None:
     """Run the orders to their ends, one kind of end after another."""
-    cancelled = await _enqueue(deployment, orders, "cancelled")
+    cancelled = await enqueue_orders(deployment, orders, "cancelled")
     for job in cancelled:
         await deployment.producer.cancel(job.id)
-    async with deployment.worker():
+    async with deployment.worker(kie_submits_per_10_seconds=0):
         for end in ("success", "content_policy", "image_fetch_failed"):
             deployment.simulator.set_faults(outcome=end)
-            jobs = await _enqueue(deployment, orders, end)
+            jobs = await enqueue_orders(deployment, orders, end)
             await asyncio.gather(*(deployment.ended(job, 120) for job in jobs))
     deployment.simulator.set_faults(outcome=None)
 
 
-async def _enqueue(
-    deployment: Deployment, orders: Sequence[PlannedOrder], end: End
+async def enqueue_orders(
+    deployment: Deployment, orders: Sequence[PlannedOrder], end: End, *, key_suffix: str = ""
 ) -> Sequence[Job]:
+    """Enqueue those of the orders that end so."""
     return await deployment.producer.enqueue_many(
         [
             Order(
                 request=one.request,
                 account_id=one.account_id,
-                idempotency_key=one.idempotency_key,
+                idempotency_key=one.idempotency_key + key_suffix,
                 metadata=one.metadata,
             )
             for one in orders
             if one.end == end
         ]
     )
-
-
-def now_to_the_minute() -> datetime:
-    """Return the present, to the minute."""
-    return datetime.now(UTC).replace(second=0, microsecond=0)

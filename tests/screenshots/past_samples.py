@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 import asyncpg
 
@@ -20,10 +21,17 @@ SELECT seconds, starts_at, ends_at, depth.queued, depth.sending, 0, depth.genera
        -- A task is polled about every four seconds.
        round(depth.generating * seconds / 4.0), '{}',
        (SELECT jsonb_object_agg(name, jsonb_build_object(
-            'budget', 20, 'budget_used', least(20, round(measured.submitted * 10.0 / seconds)),
+            'budget', 20, 'budget_used',
+            least(20, round(measured.submitted * 10.0 / seconds / cardinality($2))),
             'brake_level', 0, 'is_paused', false,
-            'balance', 41200 - 1900 * ordinality - spent.credits))
-          FROM unnest($2::text[]) WITH ORDINALITY AS account (name, ordinality))
+            'balance', $3::numeric - paid.credits))
+          FROM unnest($2::text[]) AS account (name)
+         CROSS JOIN LATERAL (
+               SELECT coalesce(sum(provider_credits), 0) AS credits
+                 FROM jobs JOIN pricing USING (model, task, quantity)
+                 JOIN job_attempts ON job_id = jobs.id AND number = attempt
+                WHERE state = 'succeeded' AND provider_account = name
+                  AND finished_at < ends_at) AS paid)
   FROM (VALUES (15, interval '2 hours'), (300, interval '25 hours')) AS kinds (seconds, back)
  CROSS JOIN LATERAL generate_series(
            date_bin(make_interval(secs => seconds), $1::timestamptz - back, 'epoch'),
@@ -41,14 +49,16 @@ SELECT seconds, starts_at, ends_at, depth.queued, depth.sending, 0, depth.genera
               coalesce(sum(credits_quoted), 0) AS held
          FROM (SELECT *, coalesce(submitted_at, finished_at) AS left_queue_at FROM jobs) AS jobs
         WHERE created_at <= ends_at AND finished_at > ends_at) AS depth
- CROSS JOIN LATERAL (
-       SELECT coalesce(sum(6), 0) AS credits FROM jobs WHERE finished_at < ends_at) AS spent
 ON CONFLICT DO NOTHING
 """
 
 
 async def write_past_samples(
-    connection: asyncpg.Connection, now: datetime, kie_accounts: list[str]
+    connection: asyncpg.Connection, now: datetime, kie_accounts: list[str], kie_credits: Decimal
 ) -> None:
-    """Write what the plots of the last hour and the last day show."""
-    await connection.execute(_SAMPLES, now, kie_accounts)
+    """Write what the plots of the last hour and the last day show.
+
+    `kie_credits` is what each Kie account had at first.
+    """
+    await connection.execute("DELETE FROM history_samples")
+    await connection.execute(_SAMPLES, now, kie_accounts, kie_credits)

@@ -12,6 +12,11 @@ from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage
 End = Literal["success", "content_policy", "image_fetch_failed", "cancelled"]
 HOUR = 3600.0
 DAY = 24 * HOUR
+_BATCHES = (
+    *((640, 30), (410, 50), (230, 60), (95, 40)),
+    *((58, 36), (47, 70), (36, 30), (28, 95), (19, 44), (11, 76), (5, 30)),
+)
+"""Minutes ago, and how many orders come at once."""
 _BUDGET, _WINDOW_SECONDS = 20, 10.0
 _SUBJECTS = (
     "a lighthouse on a basalt cliff at dusk",
@@ -36,10 +41,10 @@ _STYLES = (
     "long exposure, deep blue hour",
 )
 ACCOUNTS = {
-    "halcyon-prints": 6000,
-    "northlight-studio": 4000,
-    "paperboat-games": 9000,
-    "riverside-museum": 1200,
+    "halcyon-prints": 12_000,
+    "northlight-studio": 8_000,
+    "paperboat-games": 15_000,
+    "riverside-museum": 2_400,
 }
 """The accounts and what each was granted at first."""
 _SHARES = (0.34, 0.27, 0.31, 0.08)
@@ -67,14 +72,16 @@ class PlannedOrder:
 
 
 def plan_orders(seed: int = 17) -> list[PlannedOrder]:
-    """Return the orders, oldest first: twelve quiet days, one fuller day, and a busy hour."""
+    """Return the orders, oldest first: twelve quiet days, one fuller day, and a busy hour.
+
+    Batches of orders fill the budget of submits for a while.
+    """
     dice = Random(seed)
-    accepted = [dice.uniform(DAY * 1.1, DAY * 13) for _ in range(240)]
-    accepted += [dice.uniform(1.2 * HOUR, DAY) for _ in range(260)]
-    accepted += [dice.uniform(150.0, 1.2 * HOUR) for _ in range(210)]
-    # Two batches fill the budget of submits for a while.
-    accepted += [38 * 60 - index * 0.05 for index in range(110)]
-    accepted += [17 * 60 - index * 0.05 for index in range(64)]
+    accepted = [dice.uniform(DAY * 1.1, DAY * 13) for _ in range(1100)]
+    accepted += [dice.triangular(1.2 * HOUR, DAY, 9 * HOUR) for _ in range(330)]
+    accepted += [dice.uniform(70.0, 1.2 * HOUR) for _ in range(340)]
+    for minutes, orders in _BATCHES:
+        accepted += [minutes * 60.0 - index * 0.05 for index in range(orders)]
     slots: list[float] = []
     return [
         _plan_order(dice, number, ago, slots)

@@ -168,6 +168,10 @@
     if (event.target.matches && event.target.matches("img[data-thumb]")) event.target.setAttribute("data-gone", "");
   }, true);
 
+  // On a phone the navigation is wider than the screen.
+  const current = document.querySelector("nav a[aria-current]");
+  if (current) current.scrollIntoView({ block: "nearest", inline: "nearest" });
+
   start();
   showSwitch();
 })();

@@ -44,13 +44,16 @@ async def show_audit(call: PageCall) -> PageView:
 
 
 def list_changes(entry: dict[str, Any]) -> list[tuple[str, object, object]]:
-    """Return what the act changed: the name, the value before, and the value since."""
+    """Return what the act changed: the name, the value before, and the value since.
+
+    An act that writes some fields stores those alone, and a reason has its own column.
+    """
     before, after = entry["before"] or {}, entry["after"] or {}
-    names = [*before, *(name for name in after if name not in before)]
     return [
         (name, before.get(name), after.get(name))
-        for name in names
+        for name in after or before
         if before.get(name) != after.get(name)
+        and (name != "reason" or after.get(name) != entry["reason"])
     ]
 
 
