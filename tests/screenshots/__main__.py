@@ -91,9 +91,10 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
 
         async def all_are_at_kie() -> bool:
             seen = await deployment.producer.overview()
-            return seen.workers_alive == 1 and seen.snapshot.generating >= len(orders)
+            is_known = any(one.balance is not None for one in seen.accounts)
+            return is_known and seen.workers_alive == 1 and seen.snapshot.generating >= len(orders)
 
-        await eventually(all_are_at_kie, "a worker lives, and all is submitted")
+        await eventually(all_are_at_kie, "a worker lives, and all is submitted", 30)
         await album.picture_pages(only)
 
 

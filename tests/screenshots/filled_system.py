@@ -19,7 +19,7 @@ from tests.screenshots.past_samples import write_past_samples
 from tests.screenshots.planned_orders import ACCOUNTS, End, PlannedOrder, plan_orders
 from tests.support.deployment import Deployment
 
-KIE_CREDITS = Decimal(18_400)
+KIE_CREDITS = Decimal(31_000)
 """What each Kie account has at first."""
 _ADMIN = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="ops-2")
 _OPERATOR = Actor("deniz", via="cli", is_operator=True, os_user="deniz", origin="ops-1")
@@ -80,7 +80,6 @@ async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str
         await _open_accounts(deployment, connection, now)
         await _run_orders(deployment, orders)
         await move_into_the_past(connection, orders, now)
-        await connection.execute("DELETE FROM provider_balance_checks")
         await write_past_samples(
             connection, now, list(deployment.settings.kie_account_names), KIE_CREDITS
         )

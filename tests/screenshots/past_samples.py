@@ -52,6 +52,15 @@ SELECT seconds, starts_at, ends_at, depth.queued, depth.sending, 0, depth.genera
 ON CONFLICT DO NOTHING
 """
 
+_BALANCE_CHECKS = """
+DELETE FROM provider_balance_checks WHERE id <> (SELECT max(id) FROM provider_balance_checks);
+UPDATE provider_balance_checks
+   SET follows = NULL, measured_from = NULL, previous_balance = NULL, at = now(), asked_at = now(),
+       expected_spend_low = NULL, expected_spend_high = NULL, drift = 0, unexplained = 0,
+       balance = (SELECT (kie_accounts -> provider_account ->> 'balance')::numeric
+                    FROM history_samples ORDER BY starts_at DESC LIMIT 1);
+"""
+
 
 async def write_past_samples(
     connection: asyncpg.Connection, now: datetime, kie_accounts: list[str], kie_credits: Decimal
@@ -62,3 +71,4 @@ async def write_past_samples(
     """
     await connection.execute("DELETE FROM history_samples")
     await connection.execute(_SAMPLES, now, kie_accounts, kie_credits)
+    await connection.execute(_BALANCE_CHECKS)

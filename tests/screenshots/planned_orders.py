@@ -13,8 +13,8 @@ End = Literal["success", "content_policy", "image_fetch_failed", "cancelled"]
 HOUR = 3600.0
 DAY = 24 * HOUR
 _BATCHES = (
-    *((640, 30), (410, 50), (230, 60), (95, 40)),
-    *((58, 36), (47, 70), (36, 30), (28, 95), (19, 44), (11, 76), (5, 30)),
+    *((640, 20), (410, 24), (230, 30), (95, 26)),
+    *((58, 36), (47, 60), (36, 30), (28, 80), (19, 44), (11, 60), (5, 28)),
 )
 """Minutes ago, and how many orders come at once."""
 _BUDGET, _WINDOW_SECONDS = 20, 10.0
@@ -41,9 +41,9 @@ _STYLES = (
     "long exposure, deep blue hour",
 )
 ACCOUNTS = {
-    "halcyon-prints": 12_000,
+    "halcyon-prints": 14_000,
     "northlight-studio": 8_000,
-    "paperboat-games": 15_000,
+    "paperboat-games": 19_000,
     "riverside-museum": 2_400,
 }
 """The accounts and what each was granted at first."""
@@ -77,9 +77,9 @@ def plan_orders(seed: int = 17) -> list[PlannedOrder]:
     Batches of orders fill the budget of submits for a while.
     """
     dice = Random(seed)
-    accepted = [dice.uniform(DAY * 1.1, DAY * 13) for _ in range(1100)]
-    accepted += [dice.triangular(1.2 * HOUR, DAY, 9 * HOUR) for _ in range(330)]
-    accepted += [dice.uniform(70.0, 1.2 * HOUR) for _ in range(340)]
+    accepted = [dice.uniform(DAY * 1.1, DAY * 13) for _ in range(2000)]
+    accepted += [dice.triangular(1.2 * HOUR, DAY, 9 * HOUR) for _ in range(150)]
+    accepted += [dice.uniform(70.0, 1.2 * HOUR) for _ in range(230)]
     for minutes, orders in _BATCHES:
         accepted += [minutes * 60.0 - index * 0.05 for index in range(orders)]
     slots: list[float] = []
