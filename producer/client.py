@@ -22,6 +22,7 @@ from producer.jobs.job_filter import JobFilter
 from producer.jobs.job_repository import EnqueueResult, JobRepository
 from producer.jobs.job_retries import build_retry_order
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
+from producer.kie_brakes import KieBrakes
 from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
@@ -95,6 +96,8 @@ class Producer(OperatorMethods):
         """Accounts, prices and the ledger."""
         self.pauses = PauseAdmin(database)
         """Pauses of submits: of everything, a model, an account or a Kie account."""
+        self.brakes = KieBrakes(database, delivery_queue)
+        """The brakes that workers have applied to Kie accounts, and their end."""
         self.webhooks = WebhookAdmin(database, delivery_queue)
         """Webhook messages, their replay, and the secrets of endpoints."""
 

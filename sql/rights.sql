@@ -54,7 +54,8 @@ BEGIN
         darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session
        TO darkroom_api;
     GRANT SELECT ON active_pauses, pauses TO darkroom_api;
-    GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
+        darkroom_record_brake_end TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used and a
     -- session was last seen, and the row of the process itself.
     GRANT UPDATE (last_used_at) ON api_keys TO darkroom_api;

@@ -63,4 +63,16 @@ PAUSE_ENDPOINTS: tuple[Endpoint, ...] = (
         responses={200: "Pause"},
         problems=(404,),
     ),
+    Endpoint(
+        method="POST",
+        path="/v1/brakes/end",
+        handler=pause_handlers.end_brakes,
+        name="endBrakes",
+        summary="End what workers have paused by themselves for a Kie account",
+        tag="pauses",
+        roles=OPERATOR_ROLES,
+        body="BrakeEnd",
+        responses={200: "EndedBrakes"},
+        problems=(422,),
+    ),
 )

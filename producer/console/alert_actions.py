@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from string import digits
+from urllib.parse import quote
 
 from producer.console.page import CONSOLE
 from shared.domain.alerts.alert import Alert
@@ -44,6 +45,12 @@ def _end_session(alert: Alert) -> AlertAction:
     return AlertAction(command=f"SELECT pg_terminate_backend({pid});")
 
 
+def _end_brake(alert: Alert) -> AlertAction:
+    # The subject is the Kie account, and the model if only its submits are paused.
+    account = alert.subject.partition(" ")[0]
+    return AlertAction("Let submits go on", f"{CONSOLE}/brakes/{quote(account, safe='')}/end")
+
+
 _START_WORKER = _command("darkroom worker")
 _EXAMINE = _command("darkroom doctor")
 _WAITING = _page("See waiting jobs", "/jobs?state=queued")
@@ -72,7 +79,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "redis_was_wiped": _RUNNING,
     "results_unreadable": _page("Resolve these jobs", "/jobs?reason=result_unreadable"),
     "rows_locked": _end_session,
-    "submits_paused": _WAITING,
+    "submits_paused": _end_brake,
     "tasks_run_long": _RUNNING,
     "unknown_submissions": _page("Resolve these jobs", "/jobs?state=unknown"),
     "webhooks_dead": _command("darkroom webhooks list --state dead"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from producer.console.page import ADMINS, OPERATORS, VIEWERS, Action, Page
 from producer.console.pages import (
+    brake_page,
     change_stream,
     job_actions,
     job_page,
@@ -167,6 +168,15 @@ ACTIONS: tuple[Action, ...] = (
         roles=OPERATORS,
         handler=job_actions.replay_webhook,
         section="jobs",
+    ),
+    Action(
+        name="end_brake",
+        path="/brakes/{account}/end",
+        title="Let submits go on",
+        roles=OPERATORS,
+        handler=brake_page.end_brakes,
+        form=brake_page.confirm_brake_end,
+        section="overview",
     ),
     Action(
         name="start_pause",

@@ -115,3 +115,25 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION darkroom_resume_scope IS
     'Ends every active pause of exactly this scope and value, and returns them; no row where there is none. by: who, as one of our programs states it.';
+
+-- Brakes are in Redis, where workers apply them. Their end by a person is an act, and is recorded here.
+CREATE OR REPLACE FUNCTION darkroom_record_brake_end(
+    of_kie_account text, brakes jsonb, why text, by jsonb DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    before  text[];
+    written bigint;
+BEGIN
+    IF coalesce(btrim(why), '') = '' THEN
+        RAISE EXCEPTION 'the end of a brake needs a reason' USING ERRCODE = 'DR001';
+    END IF;
+    before := darkroom_enter_act(by, btrim(why));
+    written := darkroom_write_audit_entry(
+        'queue_resumed', 'brake of Kie account ' || of_kie_account, NULL, NULL,
+        jsonb_build_object('brakes', brakes), NULL);
+    PERFORM darkroom_leave_act(before);
+    RETURN written;
+END $$;
+COMMENT ON FUNCTION darkroom_record_brake_end IS
+    'Records that a person ended the brakes of a Kie account, which are in Redis. by: who, as one of our programs states it.';

@@ -70,3 +70,7 @@ SELECT extract(epoch FROM due_at - now())::double precision AS due_seconds,
        EXISTS (SELECT FROM active_pauses
                 WHERE scope = 'kie_account' AND value = $4::text) AS is_kie_account_paused
   FROM jobs WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[]);
+
+-- name: record_brake_end
+-- $1 Kie account, $2 its brakes (JSON text), $3 reason, $4 who (JSON text).
+SELECT darkroom_record_brake_end($1, $2::text::jsonb, $3, $4::text::jsonb);

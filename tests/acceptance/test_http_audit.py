@@ -7,9 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from arq.connections import ArqRedis
 
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyStore, Role
+from shared.kie_accounts import DEFAULT_ACCOUNT
+from shared.redis_keys import brake_key
 from tests.acceptance.test_http_jobs import order
 from tests.support.deployment import Deployment
 
@@ -99,6 +102,7 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "refundJob": ("POST", "/v1/jobs/{charged}/refund", {"reason": "why"}),
     "cancelJob": ("POST", "/v1/jobs/{id}/cancel", {}),
     "startPause": ("POST", "/v1/pauses", {"scope": "everything", "reason": "why"}),
+    "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
 }
 """How each route that changes something is asked to, by staff."""
@@ -107,10 +111,11 @@ OF_CUSTOMERS = {"createJob", "createJobs"}
 
 
 async def test_every_route_by_which_staff_change_something_notes_who_did(
-    deployment: Deployment,
+    deployment: Deployment, redis: ArqRedis
 ) -> None:
     changing = {one.name for one in ENDPOINTS if one.method != "GET"}
     assert changing == set(PLAYS) | OF_CUSTOMERS
+    await redis.hset(brake_key(DEFAULT_ACCOUNT), mapping={"level": 1, "reason": "account_refused"})  # type: ignore[misc]
     made, key = await KeyStore(deployment.database).create(Role.ADMIN)
     job = await deployment.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
     async with deployment.worker():

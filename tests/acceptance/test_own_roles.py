@@ -80,6 +80,9 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
                 "/v1/pauses", {"scope": "everything", "reason": "for the test"}
             ),
             ("POST", "/v1/pauses/{id}/resume"): lambda: api.post("/v1/pauses/1/resume"),
+            ("POST", "/v1/brakes/end"): lambda: api.post(
+                "/v1/brakes/end", {"kie_account": "default", "reason": "for the test"}
+            ),
             ("GET", "/v1/pauses"): lambda: api.get("/v1/pauses", active="true"),
             ("GET", "/v1/audit"): lambda: api.get("/v1/audit", limit=10),
             ("GET", "/v1/accounts/{id}/events"): lambda: _opened(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from aiohttp import web
 
 from producer.api.authentication import caller_actor
 from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.requests.admin_bodies import parse_admin_body
 from producer.api.requests.json_body import read_json_object
-from producer.api.requests.pause_body import PauseStart
+from producer.api.requests.pause_body import BrakeEnd, PauseStart
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import PauseNotFound
 from producer.api.responses.json_response import json_response, list_response
@@ -43,6 +45,15 @@ async def start_pause(call: Call) -> web.StreamResponse:
         actor=caller_actor(call),
     )
     return json_response(pause_to_json(pause))
+
+
+async def end_brakes(call: Call) -> web.StreamResponse:
+    """End the brakes of a Kie account and return them: an empty list if none was on."""
+    body = parse_admin_body(BrakeEnd, await read_json_object(call.request, JOB_BODY_BYTES))
+    ended = await call.context.producer.brakes.end(
+        body.kie_account, body.model, reason=body.reason, actor=caller_actor(call)
+    )
+    return json_response({"ended": [asdict(one) for one in ended]})
 
 
 async def resume_pause(call: Call) -> web.StreamResponse:

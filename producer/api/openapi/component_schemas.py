@@ -21,7 +21,7 @@ from producer.api.requests.admin_bodies import Grant, PriceChange, Refund, Sched
 from producer.api.requests.bulk_bodies import ManyJobs, ManyRetries
 from producer.api.requests.operator_bodies import RESOLUTIONS, Retry
 from producer.api.requests.order_body import MAX_BATCH_JOBS
-from producer.api.requests.pause_body import PauseStart
+from producer.api.requests.pause_body import BrakeEnd, PauseStart
 from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, OrderFields
 from shared.catalog import ImageRequest, list_families
 
@@ -47,7 +47,7 @@ _NOTES: dict[str, dict[str, Any]] = {
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(PriceChange, ScheduledPriceOrder, Grant, Refund),
-    *(PauseStart, Retry, ManyJobs, ManyRetries),
+    *(PauseStart, BrakeEnd, Retry, ManyJobs, ManyRetries),
     *RESOLUTIONS.values(),
 )
 

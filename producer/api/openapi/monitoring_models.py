@@ -72,6 +72,21 @@ class PausePage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
 
 
+class EndedBrake(BaseModel):
+    """A brake that was ended."""
+
+    kie_account: str = Field(examples=["default"])
+    model: str | None = Field(description="null: of all submits of the account", examples=[None])
+    reason: str = Field(description="why workers had applied it", examples=["account_refused"])
+    message: str = Field(examples=["402: insufficient credits"])
+
+
+class EndedBrakes(BaseModel):
+    """The brakes that were ended."""
+
+    ended: list[EndedBrake]
+
+
 class KieAccountState(BaseModel):
     """One of our accounts at Kie."""
 
@@ -204,5 +219,5 @@ class History(BaseModel):
     samples: list[Sample]
 
 
-MONITORING_MODELS: tuple[type[BaseModel], ...] = (Overview, History, Pause, PausePage)
+MONITORING_MODELS: tuple[type[BaseModel], ...] = (Overview, History, Pause, PausePage, EndedBrakes)
 """The models of the document. Pydantic adds the models of their fields."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from producer.api.requests.admin_bodies import Reason
 from producer.api.requests.order_body import parse_rfc3339
@@ -72,3 +72,25 @@ class PauseStart(BaseModel):
         description="after how many seconds it ends automatically; not together with until",
         json_schema_extra={"exclusiveMinimum": 0, "maximum": MAX_PAUSE_SECONDS},
     )
+
+
+class BrakeEnd(BaseModel):
+    """Which brakes are ended, and why."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"kie_account": "default", "reason": "topped up"}]},
+    )
+
+    kie_account: Annotated[str, BeforeValidator(_check_value)] = Field(
+        description="one of our Kie accounts",
+        max_length=ACCOUNT_LENGTH,
+        json_schema_extra={"minLength": 1, **_NO_NUL},
+    )
+    model: Annotated[str | None, optional(_check_value)] = Field(
+        default=None,
+        description="only the brake for this model; without it, all of the Kie account",
+        max_length=ACCOUNT_LENGTH,
+        json_schema_extra={"minLength": 1, **_NO_NUL},
+    )
+    reason: Reason = Field(description="what was repaired")

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Protocol
 
@@ -42,6 +43,7 @@ from producer.monitoring.history import (
 from producer.monitoring.overview import Overview, overview_to_json
 from producer.pauses import Pause, PauseScope, pause_to_json
 from shared.errors import DependencyDown, PostgresDown
+from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import Settings
 
 WATCH_SECONDS = 1.0
@@ -293,6 +295,35 @@ def list_pauses(
         _print_pauses(found, as_json=as_json, none="nothing is paused")
         if next_below is not None:
             print_message(f"older ones: --below {next_below}", "dim")
+
+    run_connected(step)
+
+
+@app.command("end-brake")
+def end_brake(
+    reason: Reason,
+    kie_account: Annotated[
+        str, typer.Option("--kie-account", metavar="K", help="One of our Kie accounts.")
+    ] = DEFAULT_ACCOUNT,
+    model: Annotated[
+        str | None, typer.Option(metavar="M", help="Only its brake for this model.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """End what workers paused by themselves, once Kie accepts submits again."""
+
+    async def step(context: CommandContext) -> None:
+        ended = await context.producer.brakes.end(
+            kie_account, model, reason=reason, actor=command_actor()
+        )
+        if as_json:
+            print_json(*(asdict(one) for one in ended))
+            return
+        for one in ended:
+            whose = one.kie_account if one.model is None else f"{one.kie_account}, {one.model}"
+            print_data(f"ended: {printable(whose)} ({printable(f'{one.reason}: {one.message}')})")
+        if not ended:
+            print_message(f"no brake of the Kie account {printable(kie_account)} is on")
 
     run_connected(step)
 

@@ -30,7 +30,11 @@ WEBHOOKS_AND_KEYS = {
     "keys end-session": "session_ended",
     "keys revoke": "key_revoked",
 }
-PAUSES = {"queue pause": "queue_paused", "queue resume": "queue_resumed"}
+PAUSES = {
+    "queue pause": "queue_paused",
+    "queue resume": "queue_resumed",
+    "queue end-brake": "queue_resumed",
+}
 
 
 async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, deployment: Deployment) -> None:

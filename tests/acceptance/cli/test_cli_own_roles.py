@@ -95,6 +95,7 @@ async def played_by(
             "queue": (),
             "queue pause": ("--everything", "--reason", "for the test"),
             "queue pauses": (),
+            "queue end-brake": ("--reason", "for the test"),
             "queue resume": ("--everything",),
             "doctor": (),
             "audit": (),

@@ -67,6 +67,7 @@ CALLS: Mapping[str, tuple[str, str]] = {
     ),
     "darkroom_pause": ("'everything', NULL, 'why', NULL", "queue_paused"),
     "darkroom_resume": ("(SELECT max(id) FROM pauses)", "queue_resumed"),
+    "darkroom_record_brake_end": ("'default', '[]', 'why'", "queue_resumed"),
     "darkroom_resume_scope": ("'account', 'acme'", "queue_resumed"),
 }
 """The arguments and the audit entry of each guarded act, in an order in which all are possible."""

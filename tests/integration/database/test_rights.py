@@ -126,6 +126,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_pause": ("api",),
     "darkroom_resume": ("api",),
     "darkroom_resume_scope": ("api",),
+    "darkroom_record_brake_end": ("api",),
     "darkroom_open_session": ("api",),
     "darkroom_end_session": ("api", "billing"),
     "darkroom_claim_jobs": ("worker",),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from producer.console.alert_actions import ACTION_BY_ALERT, show_alert
 from producer.console.page import CONSOLE
-from producer.console.page_table import PAGES
+from producer.console.page_table import ACTIONS, PAGES
 from producer.jobs.job_filter import JobFilter
 from shared.domain.alerts.alert import ALERT_NAMES, Alert
 
@@ -21,9 +23,18 @@ def test_an_action_leads_to_a_page_or_is_a_command(name: str) -> None:
     assert bool(action.href) != bool(action.command)
     if action.href:
         path, _, query = action.href.partition("?")
-        assert path.removeprefix(CONSOLE) in {page.path for page in PAGES}
+        forms = [one.path for one in ACTIONS if one.form is not None]
+        paths = [*(page.path for page in PAGES), *forms]
+        patterns = (re.sub(r"\{\w+\}", "[^/]+", one) for one in paths)
+        assert any(re.fullmatch(CONSOLE + pattern, path) for pattern in patterns)
         assert action.label
         JobFilter.from_texts(dict(part.split("=") for part in query.split("&") if part))
+
+
+def test_an_alert_of_a_kie_account_leads_to_its_brake() -> None:
+    for subject, part in (("studio", "studio"), ("a/b gpt-4o-image", "a%2Fb")):
+        action = show_alert(Alert("submits_paused", "paused", "mend it", subject=subject)).action
+        assert action.href == f"{CONSOLE}/brakes/{part}/end"
 
 
 def test_the_number_of_a_session_is_all_that_a_statement_takes_from_an_alert() -> None:
