@@ -304,6 +304,7 @@ async def test_a_day_on_which_nothing_was_sampled_is_counted_in_jobs(setup: Data
     assert totals.credits_charged == Decimal(6)
 
 
+@pytest.mark.promise("The history has samples of 15 s")
 async def test_a_history_of_hours_has_short_intervals_and_one_of_days_long_ones(
     setup: DatabaseSetup,
 ) -> None:
