@@ -16,11 +16,9 @@ from typing import Protocol
 import asyncpg
 
 from bench.measurement.bench_deployment import BenchDeployment, open_bench_deployment
-from bench.measurement.pipelines import PeerPipeline, PollSchedule, log_folder, order_of
-from bench.peers.job_placement import due
+from bench.measurement.pipelines import DarkroomPipeline, PeerPipeline, PollSchedule, log_folder
 from bench.peers.peer_settings import READY
-from producer import Producer
-from tests.support.ports import free_port
+from tests.support.ports import port_for_restarts
 from tests.support.restarted_process import RestartedProcess
 
 TASK_SECONDS = 6.0
@@ -39,7 +37,6 @@ _CALM_SECONDS = 10.0
 KIES_ADVICE = PollSchedule(first_seconds=2.5, gap_seconds=2.5)
 """How often Kie advises to poll in the first half minute."""
 UNKNOWN_LIMIT_SECONDS = 60
-_TICK_SECONDS = 0.05
 _DARKROOM_ENDS = """
 SELECT request->>'prompt' AS prompt, state, extract(epoch FROM created_at)::float8 AS placed,
        extract(epoch FROM finished_at)::float8 AS ended,
@@ -126,7 +123,7 @@ class DarkroomTarget:
     name = "Darkroom"
 
     def __init__(self) -> None:
-        self._port = free_port()
+        self._port = port_for_restarts()
 
     def worker_process(self, deployment: BenchDeployment, number: int) -> RestartedProcess:
         """Return the restarted process of worker `number`, from 1."""
@@ -148,15 +145,7 @@ class DarkroomTarget:
 
     async def place_over(self, deployment: BenchDeployment, jobs: int, seconds: float) -> None:
         """Place the jobs at a constant rate over the seconds."""
-        clock = asyncio.get_running_loop().time
-        async with Producer.connect_to(deployment.servers) as producer:
-            started_at, placed = clock(), 0
-            while placed < jobs:
-                until = due(clock() - started_at, jobs, seconds)
-                orders = [order_of(number) for number in range(placed, until)]
-                await producer.enqueue_many(orders)
-                placed = max(placed, until)
-                await asyncio.sleep(_TICK_SECONDS)
+        await DarkroomPipeline().place_over(deployment, jobs, seconds)
 
     async def ends(self, connection: asyncpg.Connection) -> Sequence[End]:
         """Return its jobs."""

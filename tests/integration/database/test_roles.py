@@ -167,7 +167,7 @@ async def test_the_service_reads_and_says_what_producers_and_workers_need(
     assert len(await service.billing.prices()) == len(await service.billing.price_history(10)) == 6
     assert len(await service.billing.ledger("acme", None, 10)) == 4
     assert set(await service.book.read_details(job.id)) == {
-        *("events", "attempts", "entries", "late_tasks", "audit"),
+        *("events", "attempts", "entries", "late_tasks", "audit", "webhooks", "retries"),
     }
     await service.database.fetch("notify_dispatch")
     await require_current_schema(
