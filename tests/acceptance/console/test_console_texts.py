@@ -120,28 +120,43 @@ async def test_every_text_is_escaped_on_every_page(deployment: Deployment) -> No
     shown = [page for page in PAGES if not page.is_stream and not page.is_file]
     paths = {path_of(page.path) for page in shown}
     paths |= {path_of(action.path) for action in ACTIONS if action.form is not None}
-    account = quote(jobs[JobState.SUCCEEDED].account_id, safe="")
-    paths |= {f"/console/accounts/{account}{end}" for end in ("", "/grant")}
     paths |= {f"/console/margin?by={group}" for group in ("model", "account")}
-    paths.add(f"/console/jobs/{jobs[JobState.SUCCEEDED].id}/refund")
-    for job in jobs.values():
-        paths |= {f"/console/jobs/{job.id}{end}" for end in ("", "/retry", "/cancel", "/resolve")}
+    hostile = {"/jobs/{id}": [str(job.id) for job in jobs.values()]}
+    hostile["/accounts/{id}"] = [quote(jobs[JobState.SUCCEEDED].account_id, safe="")]
+    forms = [action for action in ACTIONS if action.form is not None]
+    for path in {page.path for page in shown} | {form.path for form in forms}:
+        for start, ids in hostile.items():
+            if path.startswith(start):
+                paths |= {f"/console{path.replace('{id}', one)}" for one in ids}
+    await deployment.producer.pauses.pause(
+        "account", jobs[JobState.SUCCEEDED].account_id, reason=HOSTILE
+    )
     async with deployment.api() as api, browsing(api) as browser:
         (await browser.log_in(key)).expect(303)
         await browser.get("/console", User_Agent=HOSTILE)
         paths |= {f"/console/jobs?account_id={MARK}%22%3E%3Cimg", "/console/%3Cscript%3E"}
         before = await stored(deployment)
-        hits = 0
+        hits: dict[str, int] = {}
         for path in sorted(paths):
             answer = await browser.get(path)
             assert answer.status in {200, 404, 422}, f"{path}: {answer.text[-2000:]}"
             tags = Tags()
             tags.feed(answer.text)
             assert not tags.faults, f"{path}: {tags.faults}"
-            hits += answer.text.count(MARK)
+            hits[path] = answer.text.count(MARK)
             assert "{{" not in answer.text.replace("{{7*7}}", ""), path
             assert f"<img src={MARK}" not in answer.text, path
-        assert hits > 50, "the texts were shown"
+        for path in (
+            "",
+            "/jobs",
+            "/accounts",
+            "/audit",
+            "/pauses",
+            "/prices",
+            "/margin?by=account",
+        ):
+            assert hits[f"/console{path}"], f"{path} shows what was written"
+        assert sum(hits.values()) > 150, "the texts were shown"
     assert await stored(deployment) == before, "looking changes nothing"
 
 
