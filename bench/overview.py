@@ -165,7 +165,13 @@ async def _print_console_timings(servers: Servers, producer: Producer) -> None:
     (newest,) = await producer.list(where=JobFilter(state="failed"), limit=1)
     shown: list[Page | Action] = [page for page in PAGES if not page.is_stream]
     shown += [action for action in ACTIONS if action.form is not None]
-    paths = {one.name: one.path.replace("{id}", str(newest.id)) for one in shown}
+    price = {"model": newest.model, "task": newest.task, "quantity": str(newest.quantity)}
+    parts = {
+        "jobs": {"id": str(newest.id)},
+        "accounts": {"id": newest.account_id},
+        "prices": price,
+    }
+    paths = {one.name: _fill_path(one.path, parts) for one in shown}
     known = {name: path for name, path in paths.items() if "{" not in path}
     settings = Settings(
         database_url=SecretStr(servers.database_url),
@@ -182,6 +188,13 @@ async def _print_console_timings(servers: Servers, producer: Producer) -> None:
             print(f"  {name:28} {_milliseconds(timings[1:])}")
     if skipped := sorted(set(paths) - set(known)):
         print(f"  not measured: {', '.join(skipped)}")
+
+
+def _fill_path(path: str, parts: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the path with the parts in braces, which are known by its first word."""
+    for name, value in parts.get(path.split("/")[1] if path else "", {}).items():
+        path = path.replace(f"{{{name}}}", value)
+    return path
 
 
 async def _server_seconds(session: aiohttp.ClientSession, path: str) -> float:
