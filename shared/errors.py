@@ -241,6 +241,12 @@ class WouldLeaveDebt(RequestRefused):
     code = "would_leave_debt"
 
 
+class RefundTooLarge(RequestRefused):
+    """A refund is more than the job was charged, or the job was charged nothing."""
+
+    code = "refund_too_large"
+
+
 class AlreadyRefunded(RequestRefused):
     """The charge of a job was given back before. A job is refunded once."""
 

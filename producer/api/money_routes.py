@@ -28,8 +28,8 @@ _PERIOD = (
     Parameter(
         "from",
         {"type": "string", "format": "date", "examples": ["2026-01-01"]},
-        "the first day in UTC, or a time with its timezone; default: of this month, and of the"
-        " margin 30 days ago",
+        "the first day in UTC, or a time with its timezone; default: of the month of `to`, and of"
+        " the margin 30 days before",
     ),
     Parameter(
         "to",

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -57,10 +57,10 @@ class Statement:
     end_entry: int
 
 
-def this_month(now: datetime | None = None) -> tuple[datetime, datetime]:
-    """Return the period from the start of this month, in UTC, to now."""
-    now = now or datetime.now(UTC)
-    return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0), now
+def start_of_month(end: datetime) -> datetime:
+    """Return the start of the month, in UTC, that has the last moment before `end`."""
+    last = (end - timedelta(microseconds=1)).astimezone(UTC)
+    return last.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 async def read_statement(

@@ -151,6 +151,10 @@ BEGIN
         RAISE EXCEPTION 'darkroom_record_price() is a trigger of pricing alone, not of %', TG_RELID::regclass
             USING ERRCODE = 'DR001';
     END IF;
+    -- A scheduled price may be applied by the enqueue that it prices, whose time is now().
+    IF (public.darkroom_applied_schedule()).id IS NOT NULL THEN
+        moment := now();
+    END IF;
     IF TG_OP = 'UPDATE' AND NEW.price_id = OLD.price_id THEN
         RETURN NULL;
     END IF;

@@ -147,6 +147,7 @@ async def test_a_change_is_scheduled_shown_and_revoked_until_it_holds(
     assert outcomes[soon["id"]] == (False, True)
 
 
+@pytest.mark.promise("refund_too_large")
 @pytest.mark.promise("already_refunded")
 async def test_a_charge_is_given_back_once(deployment: Deployment) -> None:
     made, key = await KeyStore(deployment.database).create(Role.ADMIN)
@@ -156,7 +157,9 @@ async def test_a_charge_is_given_back_once(deployment: Deployment) -> None:
         api = nobody.with_key(key)
         refund = f"/v1/jobs/{job.id}/refund"
         assert set((await api.post(refund, {"credits": 1})).faults()) == {"reason"}
-        (await api.post(refund, {"credits": 7, "reason": "x"})).expect(422)
+        problem = (await api.post(refund, {"credits": 7, "reason": "x"})).expect(409)
+        assert problem["type"] == "urn:darkroom:problem:refund_too_large"
+        assert set((await api.post(refund, {"credits": 0, "reason": "x"})).faults()) == {"credits"}
         entry = (await api.post(refund, {"credits": 2.5, "reason": "blurred"})).expect(200)
         assert (entry["kind"], entry["job_id"], entry["credits"]) == (
             "adjustment",

@@ -96,6 +96,21 @@ class Agreement:
             " WHERE kind = 'capture' AND jobs.state <> 'succeeded'"
         )
         assert not charges, f"charged without success: {charges}"
+        refunds = await self._setup.rows(
+            "SELECT job_id::text, credits FROM ledger_entries"
+            " WHERE kind = 'adjustment' AND job_id IS NOT NULL"
+        )
+        assert Counter(tuple(row.values()) for row in refunds) == Counter(
+            (str(job.id), job.refunded)
+            for job in self._reference.jobs.values()
+            if job.refunded is not None
+        )
+        early = await self._setup.rows(
+            "SELECT id FROM scheduled_prices WHERE failure IS NOT NULL"
+            " OR price_id IS NOT NULL AND (is_revoked OR id = ANY($1::bigint[]))",
+            list(self._reference.scheduled),
+        )
+        assert not early, f"applied too early, or given up: {early}"
 
     async def _check_pauses(self) -> None:
         rows = await self._setup.rows("SELECT id, scope, value, reason FROM active_pauses")

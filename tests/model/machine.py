@@ -32,6 +32,7 @@ from tests.model.agreement import Agreement
 from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
 from tests.model.cancels_and_retries import PICKS, CancelsAndRetries, pick_one
 from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, ModelSetup, Post
+from tests.model.money_rules import MoneyRules
 from tests.model.pause_rules import ACCOUNTS, MODEL, PauseRules
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
 from tests.model.stale_writes import WRITES
@@ -59,7 +60,7 @@ def _some(*states: str) -> Callable[[JobRules], bool]:
     return lambda machine: bool(machine.ref.jobs_in(*states))
 
 
-class JobRules(CancelsAndRetries, PauseRules):
+class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
     """Every rule changes the database by the real code, and the reference by its own code."""
 
     def __init__(self, setup: ModelSetup, seen: Counter[str]) -> None:

@@ -307,13 +307,23 @@ class ModelSetup:
         return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
 
     async def type_price(self, key: tuple[str, str, int], credits: Decimal) -> None:
-        """Change a price as an admin does, with a confirmation."""
+        """Change a price as an admin does, with a confirmation, after what is due by schedule."""
         async with self.database.transaction() as queries:
+            await queries.fetch_row("apply_scheduled_prices")
             await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
             await queries.connection.execute(
                 "UPDATE pricing SET credits = $4 WHERE model = $1 AND task = $2 AND quantity = $3",
                 *key,
                 credits,
+            )
+
+    async def let_price_come(self, scheduled_id: int) -> None:
+        """Let the time of a scheduled change be now. Nothing applies it yet."""
+        async with self.database.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            await connection.execute(
+                "UPDATE scheduled_prices SET takes_effect_at = clock_timestamp() WHERE id = $1",
+                scheduled_id,
             )
 
     async def broken_invariants(self) -> list[str]:

@@ -7,11 +7,13 @@ weights takes many jobs through many states at once. Both use the same rules and
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from random import Random
 
 from shared.domain.kie_outcomes import NoVerdict, Pending
 from tests.model.answers import ANSWER_NAMES
 from tests.model.machine import LATE_SAYS, LATE_SECONDS, JobRules
+from tests.model.money_rules import PARTS
 from tests.model.pause_rules import ACCOUNTS, SCOPES
 from tests.model.stale_writes import WRITES
 
@@ -35,14 +37,29 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     ),
     (3, (), lambda rules, dice: rules.grant(dice.choice(ACCOUNTS), dice.choice((20, 20, -7)))),
     (3, (), lambda rules, dice: rules.change_price(dice.choice(_QUANTITIES), dice.randint(0, 12))),
+    (1, (), lambda rules, dice: rules.schedule_price(dice.choice(_QUANTITIES), Decimal(9))),
+    (
+        2,
+        (),
+        lambda rules, dice: (
+            rules.ref.scheduled
+            and rules.time_of_a_price_comes(_any(dice), dice.random() < 0.2, dice.random() < 0.5)
+        ),
+    ),
+    (
+        2,
+        ("succeeded",),
+        lambda rules, dice: (
+            any(job.charged for job in rules.ref.jobs.values())
+            and rules.refund(_any(dice), dice.choice(PARTS))
+        ),
+    ),
     (1, (), lambda rules, dice: rules.pause(dice.choice(SCOPES), "one", dice.random() < 0.5)),
     (3, (), lambda rules, dice: rules.ref.pauses and rules.resume(-1 - dice.randrange(2))),
     (1, (), lambda rules, dice: rules.resume_scope(dice.choice(SCOPES))),
     (3, _ANY, lambda rules, dice: rules.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
     (2, _ANY, lambda rules, dice: rules.cancel(_any(dice))),
     (2, _ANY, lambda rules, dice: rules.retry(_any(dice), again=dice.random() < 0.5)),
-    (1, _ANY, lambda rules, dice: rules.cancel_many([_any(dice)], is_by_filter=False)),
-    (2, _ANY, lambda rules, dice: rules.retry_many(_several(dice), dice.random() < 0.5)),
     (12, ("queued",), lambda rules, dice: rules.submit(_any(dice), dice.choice((1, 2)))),
     (10, ("queued",), lambda rules, dice: rules.submit_and_answer(_any(dice), _answer(dice))),
     (8, ("submitting",), lambda rules, dice: rules.deliver_again(_any(dice), dice.random() < 0.5)),

@@ -72,6 +72,7 @@ class RefJob:
     late_tasks: dict[tuple[int, str], RefLateTask] = field(default_factory=dict)
     was_settled_elsewhere: bool = False
     """Whether an operator has settled it, and no poll has found that out."""
+    refunded: Decimal | None = None
     retry: UUID | None = None
     """The job that repeats its request."""
     notes: Counter[str] = field(default_factory=Counter)
@@ -141,6 +142,8 @@ class Reference:
 
     def __init__(self) -> None:
         self.prices = dict(SEEDED_PRICES)
+        self.scheduled: dict[int, tuple[int, Decimal]] = {}
+        """The quantity and the price of each change that waits, by its id."""
         self.accounts: dict[str, RefAccount] = {}
         self.jobs: dict[UUID, RefJob] = {}
         self.callbacks: list[RefCallback] = []
@@ -194,6 +197,16 @@ class Reference:
         price = self.prices[quantity]
         self.jobs[job_id] = RefJob(job_id, account, quantity, price, dict(self.prices), key)
         self.accounts[account].held += price
+
+    def find_refund(self, job: RefJob, credits: Decimal | None) -> Decimal | None:
+        """Return what a refund of so many credits must give back, or None if it is refused."""
+        charge = job.charged or Decimal(0)
+        given = charge if credits is None else credits
+        return given if job.refunded is None and 0 < given <= charge else None
+
+    def refunded(self, job: RefJob, credits: Decimal) -> None:
+        job.refunded = credits
+        self.accounts[job.account].balance += credits
 
     # --- the attempt --------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -16,7 +17,7 @@ from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.operator_methods import parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.money.margins import MarginGroup
-from producer.money.statements import statement_to_json, this_month
+from producer.money.statements import start_of_month, statement_to_json
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from producer.row_json import account_to_json, row_to_json
 from shared.adapters.http.slow_readers import PacedResponse
@@ -95,7 +96,7 @@ async def show_statement(call: Call) -> web.StreamResponse:
     query = QueryParameters(call.request, (*STATEMENT_PARAMETERS, "limit", "cursor"))
     limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
     after = query.number("cursor", 0, 1, MAX_ROW_ID)
-    since, until = _period(query, this_month())
+    since, until = _read_period(query, start_of_month)
     billing = call.context.billing
     statement = await billing.statement(account_id, since, until)
     lines = await billing.statement_lines(statement, after=after, limit=limit + 1)
@@ -110,7 +111,7 @@ async def download_statement(call: Call) -> web.StreamResponse:
     """Return all lines of an account's statement as CSV."""
     account_id = _account_id(call)
     query = QueryParameters(call.request, STATEMENT_PARAMETERS)
-    since, until = _period(query, this_month())
+    since, until = _read_period(query, start_of_month)
     billing = call.context.billing
     text = await billing.statement_csv(await billing.statement(account_id, since, until))
     return PacedResponse(
@@ -126,8 +127,7 @@ async def show_margin(call: Call) -> web.StreamResponse:
     query = QueryParameters(call.request, ("by", *STATEMENT_PARAMETERS, "limit"))
     group = MarginGroup(query.one_of("by", list(MarginGroup)) or MarginGroup.DAY)
     limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
-    now = datetime.now(UTC)
-    since, until = _period(query, (now - timedelta(days=MARGIN_DAYS_DEFAULT), now))
+    since, until = _read_period(query, lambda end: end - timedelta(days=MARGIN_DAYS_DEFAULT))
     rows = await call.context.billing.margin(group, since, until, limit)
     return json_response(
         {
@@ -139,13 +139,17 @@ async def show_margin(call: Call) -> web.StreamResponse:
     )
 
 
-def _period(
-    query: QueryParameters, default: tuple[datetime, datetime]
+def _read_period(
+    query: QueryParameters, default_start: Callable[[datetime], datetime]
 ) -> tuple[datetime, datetime]:
-    """Return the period of `from` and `to`, and raise the faults of the query."""
+    """Return the period of `from` and `to`, and raise the faults of the query.
+
+    Without `to` it ends now. Without `from` it begins at `default_start` of its end.
+    """
     since, until = query.time("from"), query.time("to")
     query.raise_faults()
-    return since or default[0], until or default[1]
+    until = until or datetime.now(UTC)
+    return since or default_start(until), until
 
 
 def _account_id(call: Call) -> str:

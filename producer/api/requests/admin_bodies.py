@@ -88,6 +88,12 @@ def _check_optional_price(value: object) -> object:
     return None if value is None else _check_price(value)
 
 
+def _check_refund(value: object) -> object:
+    if value == 0 and not isinstance(value, bool):
+        raise ValueError(f"{format_value(value)} must be above 0; absent: the whole charge")
+    return _check_optional_price(value)
+
+
 _PRICE_SCHEMA: dict[str, Any] = {"minimum": 0, "maximum": CREDITS_MAX, "multipleOf": 0.01}
 _Price = Annotated[float, BeforeValidator(_check_price)]
 _OptionalPrice = Annotated[float | None, BeforeValidator(_check_optional_price)]
@@ -132,7 +138,7 @@ class ScheduledPriceOrder(BaseModel):
                     "task": "text-to-image",
                     "quantity": 2,
                     "credits": 9,
-                    "takes_effect_at": "2030-01-31T00:00:00Z",
+                    "takes_effect_at": "2027-12-31T00:00:00Z",
                     "reason": "Kie raises it",
                 }
             ]
@@ -159,10 +165,12 @@ class Refund(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"reason": "blurred images"}]}
     )
 
-    credits: _OptionalPrice = Field(
+    credits: Annotated[float | None, BeforeValidator(_check_refund)] = Field(
         default=None,
         description="at most the charge; absent or null: all of it",
-        json_schema_extra={"anyOf": [{"type": "number", **_PRICE_SCHEMA}, {"type": "null"}]},
+        json_schema_extra={
+            "anyOf": [{"type": "number", **_PRICE_SCHEMA, "minimum": 0.01}, {"type": "null"}]
+        },
     )
     reason: Reason = Field(description="why, for the ledger")
 

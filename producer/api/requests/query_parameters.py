@@ -142,7 +142,8 @@ class QueryParameters:
         try:
             time = datetime.fromisoformat(value)
             if _DATE.fullmatch(value):
-                return time.replace(tzinfo=UTC)
+                time = time.replace(tzinfo=UTC)
+            # The start of the period before it must be a time as well.
             if time.tzinfo is not None and time.year > 1:
                 return time.astimezone(UTC)
         except (ValueError, OverflowError):

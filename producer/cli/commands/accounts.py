@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ from producer.cli.options import (
     parse_credits,
 )
 from producer.jobs.operator_methods import parse_job_id
-from producer.money.statements import KINDS, Statement, statement_to_json, this_month
+from producer.money.statements import KINDS, Statement, start_of_month, statement_to_json
 from producer.row_json import account_to_json, row_to_json
 
 app = typer.Typer(
@@ -191,11 +192,12 @@ def statement(
     as_json: AsJson = False,
 ) -> None:
     """Show an account's statement by month, or its lines as CSV; by default of this month."""
-    start, end = this_month()
+    end = until or datetime.now(UTC)
+    start = since or start_of_month(end)
 
     async def step(context: DatabaseContext) -> None:
         billing = context.billing
-        found = await billing.statement(account_id, since or start, until or end)
+        found = await billing.statement(account_id, start, end)
         if as_csv:
             sys.stdout.write(await billing.statement_csv(found))
         elif as_json:

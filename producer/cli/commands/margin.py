@@ -25,8 +25,8 @@ def margin(
     as_json: AsJson = False,
 ) -> None:
     """Show what accounts were charged less what Kie charged, of the last 30 days."""
-    now = datetime.now(UTC)
-    start, end = since or now - timedelta(days=_DAYS_DEFAULT), until or now
+    end = until or datetime.now(UTC)
+    start = since or end - timedelta(days=_DAYS_DEFAULT)
 
     async def step(context: DatabaseContext) -> None:
         rows = await context.billing.margin(by, start, end, limit)

@@ -17,7 +17,9 @@ URL = "https://hooks.example/end"
 READING = {
     *("jobs list", "jobs show", "jobs wait", "accounts show", "accounts ledger"),
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
-    *("webhooks secret", "queue pauses", "jobs counts", "keys sessions"),
+    *("webhooks secret", "queue pauses", "jobs counts", "accounts list", "accounts statement"),
+    *("prices preview", "prices scheduled"),
+    "keys sessions",
 }
 """Commands that change nothing; `webhooks secret` only with --create."""
 NOTED_ABOVE = {
@@ -34,6 +36,11 @@ PAUSES = {
     "queue pause": "queue_paused",
     "queue resume": "queue_resumed",
     "queue end-brake": "queue_resumed",
+}
+MONEY = {
+    "prices schedule": "price_scheduled",
+    "prices unschedule": "price_unscheduled",
+    "accounts refund": "job_refunded",
 }
 
 
@@ -88,15 +95,17 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         for group in build_app().registered_groups
         for command in (group.typer_instance.registered_commands if group.typer_instance else ())
     }
-    noted_here = {*WEBHOOKS_AND_KEYS, *PAUSES}
+    noted_here = {*WEBHOOKS_AND_KEYS, *PAUSES, *MONEY}
     assert commands == READING | NOTED_ABOVE | {"jobs resolve"} | noted_here
     setup = DatabaseSetup(deployment.database)
+    charged = await setup.job_in(JobState.SUCCEEDED)
     unknown, ended = await setup.job_in(JobState.UNKNOWN), await setup.enqueue(webhook_url=URL)
     await setup.book.cancel(ended.id)
     key, _ = await KeyStore(deployment.database).create(Role.OPERATOR)
     message = (await deployment.producer.webhooks.list())[0]["id"]
     session = await open_session(deployment)
     pause = await deployment.producer.pauses.pause("account", "acme", reason="for the test")
+    price = ("gpt-4o-image", "text-to-image", "2")
     done = await darkroom.run_all(
         ("webhooks", "secret", "acme", f"{URL}/new", "--create"),
         ("webhooks", "rotate", "acme", URL),
@@ -106,14 +115,18 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         ("queue", "pause", "--everything", "--reason", "for the test"),
         ("queue", "resume", str(pause.id)),
         ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
+        ("accounts", "refund", str(charged.id), "--reason", "blurred"),
+        ("prices", "schedule", *price, "9", "--at", "2027-12-31T00:00Z", "--reason", "new year"),
     )
-    assert [one.code for one in done] == [0] * 8, [one.err for one in done]
+    assert [one.code for one in done] == [0] * 10, [one.err for one in done]
+    assert (await darkroom.run("prices", "unschedule", "1")).code == 0
     noted = await deployment.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
         (act, "cli", socket.gethostname())
         for act in (
             *WEBHOOKS_AND_KEYS.values(),
             *PAUSES.values(),
+            *MONEY.values(),
             "webhook_endpoint_created",
             "job_resolved",
         )

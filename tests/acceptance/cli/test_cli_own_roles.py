@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from tests.support.deployment import Deployment
 
 URL = "https://shop.example/hook"
 PRICE = ("gpt-4o-image", "text-to-image", "1")
+ONE_JOB = "019f0000-0000-7000-8000-000000000000"
 ROLES = ("api", "worker", "pricing", "billing")
 # Not over a database that is shared by roles: their own servers, none, or none of ours.
 ELSEWHERE = {"demo", "up", "simulate-kie", "env", "health", "version", "migrate"}
@@ -99,6 +102,7 @@ async def played_by(
             "queue resume": ("--everything",),
             "doctor": (),
             "audit": (),
+            "margin": ("--by", "account"),
             "jobs list": (),
             "jobs counts": (),
             "jobs show": (str(failed.id),),
@@ -113,15 +117,36 @@ async def played_by(
             "webhooks rotate": ("acme", URL),
         },
         "worker": {"doctor": ()},
+        **await _played_with_money(setup),
+    }
+
+
+async def _played_with_money(setup: DatabaseSetup) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return what the roles of prices and credits type."""
+    charged = await setup.job_in(JobState.SUCCEEDED)
+    scheduled = await setup.billing.price_changes.schedule(
+        ("gpt-4o-image", "text-to-image", 2),
+        Decimal(9),
+        at=datetime.now(UTC) + timedelta(days=1),
+        reason="for the test",
+    )
+    return {
         "pricing": {
             "prices list": (),
             "prices set": (*PRICE, "9", "--reason", "for the test"),
             "prices history": (),
+            "prices preview": (*PRICE, "10"),
+            "prices schedule": (*PRICE, "10", "--at", "2027-12-31T00:00Z", "--reason", "test"),
+            "prices scheduled": (),
+            "prices unschedule": (str(scheduled["id"]),),
         },
         "billing": {
             "accounts create": ("new", "--credits", "5"),
             "accounts grant": ("acme", "5", "--reason", "for the test"),
             "accounts show": ("acme",),
+            "accounts list": (),
+            "accounts statement": ("acme",),
+            "accounts refund": (str(charged.id), "--reason", "for the test"),
             "accounts ledger": ("acme",),
             "keys create": ("--role", "operator"),
             "keys list": (),
@@ -171,6 +196,8 @@ async def test_a_worker_of_another_login_is_seen_by_who_enqueues(
     ("role", "words"),
     [
         ("pricing", ("accounts", "grant", "acme", "5", "--reason", "a gift")),
+        ("pricing", ("accounts", "refund", ONE_JOB, "--reason", "a gift")),
+        ("billing", ("prices", "schedule", *PRICE, "9", "--at", "2027-12-31", "--reason", "x")),
         ("pricing", ("keys", "create", "--role", "admin")),
         ("billing", ("prices", "set", *PRICE, "0", "--reason", "a gift")),
         ("billing", ("jobs", "list")),

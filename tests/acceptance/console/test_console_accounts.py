@@ -87,7 +87,7 @@ async def test_a_charge_is_refunded_once(admin: AdminBrowser) -> None:
         answer = await admin.browser.post(refund, {"credits": credits, "reason": "x"})
         assert "must be a number above 0" in answer.expect(422)
     too_much = await admin.browser.post(refund, {"credits": "7", "reason": "x"})
-    assert "at most the 6 credits" in too_much.expect(422)
+    assert "at most the 6 credits" in too_much.expect(409)
     done = await admin.browser.post(refund, {"reason": "blurred"})
     assert done.location == f"/console/jobs/{admin.charged.id}"
     assert "6 credits were returned to acme." in await admin.text_of(done.location)
