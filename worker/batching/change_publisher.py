@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.redis.change_messages import Change, encode_changes
 from shared.errors import RedisDown
 from shared.redis_keys import CHANGES_CHANNEL
-from worker.batching.micro_batch import BatchInterval
+from worker.batching.micro_batch import BatchInterval, MicroBatch
 from worker.batching.redis_scripts import RedisScripts
 
 PAUSE_AFTER_OUTAGE_SECONDS = 1.0
@@ -39,10 +38,10 @@ def send_with(scripts: RedisScripts) -> SendChanges:
 
 
 class ChangePublisher:
-    """Collects the changes of a worker and publishes them in batches.
+    """Publishes the changes of a worker in batches.
 
-    The first change after a pause is published at once. While one batch follows another, each holds
-    the changes that came meanwhile. A change that cannot be published is dropped: it is a hint.
+    A change that cannot be published is dropped, and so is one that comes while `MAX_BACKLOG` wait:
+    it is a hint.
     """
 
     def __init__(
@@ -50,44 +49,29 @@ class ChangePublisher:
     ) -> None:
         self._send = send
         self._outage_seconds = outage_seconds
-        self._backlog: dict[UUID, bool] = {}
-        self._interval = BatchInterval()
-        self._task: asyncio.Task[None] | None = None
+        self._batch = MicroBatch[Change, None](
+            self._publish_all, most=MAX_BACKLOG, interval=BatchInterval()
+        )
 
     def publish(self, change: Change) -> None:
         """Publish the change soon. Never waits and never raises."""
-        if len(self._backlog) >= MAX_BACKLOG:
-            self._backlog.clear()
-        has_ended = change.has_ended or self._backlog.get(change.job_id, False)
-        self._backlog[change.job_id] = has_ended
-        if self._task is None:
-            self._task = asyncio.create_task(self._publish_all())
+        if self._batch.waiting < MAX_BACKLOG:
+            self._batch.send_later(change)
 
     async def close(self) -> None:
         """Publish what is left, within a second."""
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
-        if self._task is not None:
-            await stop_tasks([self._task])
+        await self._batch.close(CLOSE_SECONDS)
 
-    async def _publish_all(self) -> None:
+    async def _publish_all(self, changes: Sequence[Change]) -> Sequence[None]:
+        """Publish each job once. Where Redis is down, the next batch waits."""
+        has_ended: dict[UUID, bool] = {}
+        for change in changes:
+            has_ended[change.job_id] = change.has_ended or has_ended.get(change.job_id, False)
         try:
-            while self._backlog:
-                await self._interval.wait()
-                changes = [Change(*item) for item in self._backlog.items()]
-                self._backlog.clear()
-                if not await self._publish(changes):
-                    await asyncio.sleep(self._outage_seconds)
-                stop_if_cancelled()
-        finally:
-            self._task = None
-
-    async def _publish(self, changes: list[Change]) -> bool:
-        """Publish the changes. Returns False where Redis is down."""
-        try:
-            await self._send(changes)
+            await self._send([Change(*item) for item in has_ended.items()])
         except RedisDown as error:
             incidents.record_outage(error, doing="announce_changes")
-            return False
-        incidents.record_recovery(REDIS)
-        return True
+            await asyncio.sleep(self._outage_seconds)
+        else:
+            incidents.record_recovery(REDIS)
+        return [None] * len(changes)

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError
 
@@ -106,6 +107,11 @@ class MicroBatch(Generic[Item, Result]):
         self._urgent = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """The number of items that no batch has taken yet."""
+        return len(self._waiting)
+
     async def send_and_wait(self, item: Item, *, is_urgent: bool = False) -> Result:
         """Send the item and return its result. An urgent item does not wait for the interval."""
         reply: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -123,6 +129,15 @@ class MicroBatch(Generic[Item, Result]):
         while self._sending is not None:
             await asyncio.wait([self._sending])
 
+    async def close(self, most_seconds: float) -> None:
+        """Wait until every item is sent, for that long at most. What is left is dropped."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(most_seconds):
+                await asyncio.sleep(0)  # an item of this turn starts its batch in the next one
+                await self.flush()
+        if self._sending is not None:
+            await stop_tasks([self._sending])
+
     def _add(self, item: Item, reply: asyncio.Future[Result] | None) -> None:
         self._waiting.append((item, reply))
         if self._sending is None:
@@ -138,6 +153,7 @@ class MicroBatch(Generic[Item, Result]):
                 if not self._waiting:
                     self._urgent.clear()
                 await self._send_some(taken)
+                stop_if_cancelled()
         finally:
             self._sending = None
             _cancel(self._waiting)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -35,10 +33,7 @@ class RedisScripts:
     async def aclose(self) -> None:
         """Wait until the calls that were made are answered, a second at most."""
         # A call after the client is closed would open a connection again.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await asyncio.sleep(0)  # a call made now starts its batch in the next turn
-                await self._batch.flush()
+        await self._batch.close(_CLOSE_SECONDS)
 
     async def run(
         self,
