@@ -32,6 +32,7 @@ from producer import Producer, TextToImage
 from shared.adapters.async_tasks import loop_factory
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
+from tests.support.percentiles import percentile
 
 AT_ONCE = 8
 ACCOUNTS = [f"bench-{number}" for number in range(10)]
@@ -237,10 +238,10 @@ async def press(
     before = cpu_seconds(api_pid)
     await keep_on(seconds)
     busy = (cpu_seconds(api_pid) - before) / seconds
-    quantiles = statistics.quantiles(sorted(took), n=1000)
+    p50, p95, p99 = (percentile(took, percent) for percent in (50, 95, 99))
     print(
         f"{len(took)} POSTs at {per_second}/s, accounts: {len(accounts)}, with a worker:"
-        f" p50 {quantiles[499]:.1f} ms, p95 {quantiles[949]:.1f} ms, p99 {quantiles[989]:.1f} ms,"
+        f" p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms,"
         f" max {max(took):.1f} ms;"
         f" the API used {100 * busy:.0f} % of a core"
     )

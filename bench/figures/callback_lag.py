@@ -16,10 +16,10 @@ from bench.measurement.pipelines import (
     order_of,
     place_evenly,
 )
-from bench.measurement.run_statistics import percentile
 from bench.measurement.statement_counts import connect_unlogged
 from bench.measurement.worker_run import read_lags, wait_until_all_ended
 from producer import Producer
+from tests.support.percentiles import percentile
 
 RATES = (20, 100)
 """The rates in jobs per second. Each rate is a separate run."""

@@ -13,14 +13,9 @@ from bench.figures.redis_commands import MANY_WORKERS, CommandCounts
 from bench.figures.sustained_rate import Sustained
 from bench.figures.sustained_report import is_bound, say_sustained, sustained_ratio
 from bench.measurement.pipelines import BareLoopPipeline, DarkroomPipeline
-from bench.measurement.run_statistics import (
-    Round,
-    cpu_ratio,
-    percentile,
-    spread,
-    spread_of,
-)
+from bench.measurement.run_statistics import Round, cpu_ratio, spread, spread_of
 from bench.peers.peer_environments import version_of
+from tests.support.percentiles import percentile
 from tests.support.report_page import table
 from tests.support.run_description import describe_run
 

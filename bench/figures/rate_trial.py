@@ -22,9 +22,9 @@ from bench.figures.rate_search import Outcome, Tried, guess_rate
 from bench.measurement.bench_deployment import BenchDeployment
 from bench.measurement.measured_process import cpu_seconds, running
 from bench.measurement.pipelines import DarkroomPipeline, PeerPipeline, log_folder
-from bench.measurement.run_statistics import percentile
 from bench.measurement.statement_counts import connect_unlogged
 from bench.measurement.worker_run import read_lags, wait_until_all_ended
+from tests.support.percentiles import percentile
 
 LATE_SECONDS = 5.0
 COLD_SECONDS = 5.0

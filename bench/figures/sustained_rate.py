@@ -18,7 +18,8 @@ from bench.figures.rate_search import Outcome, Tried, next_rate
 from bench.figures.rate_trial import Trial, try_rate
 from bench.measurement.bench_deployment import BenchDeployment
 from bench.measurement.pipelines import DarkroomPipeline, PeerPipeline
-from bench.measurement.run_statistics import percentile, turned
+from bench.measurement.run_statistics import turned
+from tests.support.percentiles import percentile
 
 SCREENING_RATE = 100
 SCREENING_SECONDS = 20.0

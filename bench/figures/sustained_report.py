@@ -13,7 +13,8 @@ from bench.figures.sustained_rate import (
     Sustained,
 )
 from bench.measurement.pipelines import DarkroomPipeline
-from bench.measurement.run_statistics import Spread, percentile
+from bench.measurement.run_statistics import Spread
+from tests.support.percentiles import percentile
 from tests.support.report_page import table, wrapped
 
 _COSTS_HEAD = (

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from tests.support.percentiles import percentile
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -65,12 +67,6 @@ class Spread:
 
 Round = Sequence[Run]
 """The runs of all pipelines in one round."""
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """Return a percentile of the values. 0 without values."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) * percent // 100, len(ordered) - 1)] if ordered else 0.0
 
 
 def spread(values: Sequence[float]) -> Spread:

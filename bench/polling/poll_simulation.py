@@ -16,6 +16,7 @@ from random import Random
 from typing import Protocol
 from uuid import UUID
 
+from tests.support.percentiles import percentile
 from worker.poll_timing import (
     WINDOW_LENGTH,
     PollObservation,
@@ -184,6 +185,6 @@ class Figures:
 
 def figures_of(found: Sequence[SimulatedTask]) -> Figures:
     """Return polls per task and quantiles of the lag."""
-    lags = sorted(one.lag_seconds for one in found)
-    at = [lags[min(int(len(lags) * share), len(lags) - 1)] for share in (0.5, 0.95, 0.99)]
+    lags = [one.lag_seconds for one in found]
+    at = (percentile(lags, percent) for percent in (50, 95, 99))
     return Figures(sum(one.polls for one in found) / len(found), *at)

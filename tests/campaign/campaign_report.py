@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import textwrap
@@ -13,8 +14,9 @@ from importlib.metadata import version
 from tests.campaign.campaign_invariants import name_some
 from tests.campaign.campaign_run import CampaignResult
 from tests.campaign.fault_plan import CRASH_POINTS, FaultKind
-from tests.campaign.recovery_times import Moved, percentile
+from tests.campaign.recovery_times import Moved
 from tests.campaign.simulator_faults import list_simulator_faults
+from tests.support.percentiles import percentile
 from tests.support.run_description import describe_commit
 
 BEGIN = "<!-- report: written by `make campaign` -->"
@@ -197,7 +199,7 @@ def _times(result: CampaignResult) -> Iterator[str]:
     yield _row(f"both, a server away for {_OUTAGE_SECONDS:g} s or more of the time", away)
     yield _row("all of them", result.moved)
     again = [one.since_first_seconds for one in result.moved if one.deaths > 1]
-    worst = percentile([one.seconds for one in manned], 0.99)
+    worst = percentile([one.seconds for one in manned], 99, of_none=math.nan)
     word = "met" if worst <= _GOAL_SECONDS else "NOT met" if manned else "not measured: no jobs"
     outages = [one.to_epoch - one.from_epoch for one in result.outages]
     yield ""
@@ -206,7 +208,8 @@ def _times(result: CampaignResult) -> Iterator[str]:
         f" are up, is {word}.",
         f"Valkey or Postgres was away {len(outages)} times, from its death or hang until it"
         f" answered again: half of these outages took more than"
-        f" {percentile(outages, 0.5):.1f} s, the longest {max(outages, default=0):.1f} s.",
+        f" {percentile(outages, 50, of_none=math.nan):.1f} s,"
+        f" the longest {max(outages, default=0):.1f} s.",
         f"{len(again)} jobs were with several workers that were killed in a row, at most"
         f" {max(again, default=0):.1f} s from the first of these deaths.",
         f"Of {result.blind_kills} kills the running polls are unknown, because Valkey was down.",
@@ -237,7 +240,7 @@ def _row(name: str, moved: Iterable[Moved]) -> str:
     seconds = [one.seconds for one in moved]
     if not seconds:
         return f"| {name} | 0 | | | |"
-    figures = (percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds))
+    figures = (percentile(seconds, 50), percentile(seconds, 99), max(seconds))
     return f"| {name} | {len(seconds)} | {' | '.join(f'{figure:.1f}' for figure in figures)} |"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -153,10 +152,3 @@ def _stalls(evidence: Evidence, job: JobRow) -> Iterator[Stall]:
     for before, after in pairwise(moments_of(evidence, job)):
         last = [name for at, name in events if at <= before][-1:]
         yield Stall(after - before, before, job.key, last[0] if last else "enqueued")
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of them does not exceed, NaN for none."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from tests.hostile.hostile_deployment import HONEST, HostileDeployment
+from tests.support.percentiles import percentile
 
 DURATION_SECONDS = 1.0
 """The time that the simulated Kie takes for each job."""
@@ -33,14 +35,8 @@ class Phase:
     health_failures: int = 0
 
     def percentile(self, part: float) -> float:
-        """Return the time in which this share of the jobs succeeded."""
-        return at_part(self.took_seconds, part)
-
-
-def at_part(values: list[float], part: float) -> float:
-    """Return the quantile of the values, infinite if there are none."""
-    ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, int(part * len(ranked)))] if ranked else float("inf")
+        """Return the time within which that part of the jobs succeeded."""
+        return percentile(self.took_seconds, 100 * part, of_none=math.inf)
 
 
 async def run_honest_jobs(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
-from tests.hostile.honest_jobs import Phase, at_part
+from tests.hostile.honest_jobs import Phase
 from tests.hostile.hostile_invariants import HostileResult, faults_of
 from tests.hostile.hostile_options import MEMORY_BYTES_MAX
+from tests.support.percentiles import percentile
 
 BEGIN = "<!-- hostile: written by `make hostile` -->"
 END = "<!-- hostile: end -->"
@@ -49,7 +51,7 @@ def _phases(outcome: HostileResult) -> Iterator[str]:
 
 def _row(phase: Phase) -> str:
     times = [f"{phase.percentile(part):.2f}" for part in (0.5, 0.95, 1.0)]
-    health = at_part(phase.health_seconds, 0.95) * 1000
+    health = percentile(phase.health_seconds, 95, of_none=math.inf) * 1000
     return " | ".join([*times, str(phase.tried_again), f"{health:.0f}"])
 
 

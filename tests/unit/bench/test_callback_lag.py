@@ -10,7 +10,7 @@ from bench.figures.callback_lag import CallbackRun, lag_of, with_callbacks
 from bench.figures.figure_options import FigureOptions, read_command_line
 from bench.figures.figure_report import Findings, write_figures
 from bench.measurement.pipelines import Program
-from bench.measurement.run_statistics import percentile
+from tests.support.percentiles import percentile
 
 SLOWEST = 1.0
 RUN = CallbackRun(
