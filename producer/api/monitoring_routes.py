@@ -5,6 +5,7 @@ from __future__ import annotations
 from producer.api.endpoint import OPERATOR_ROLES, Endpoint, Parameter
 from producer.api.handlers import monitoring_handlers
 from producer.keys.key_store import Role
+from producer.list_pages import PAGE_BYTES
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, HISTORY_HOURS_MAX
 
 _ROLES = OPERATOR_ROLES | {Role.VIEWER}
@@ -43,6 +44,7 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
             ),
         ),
         responses={200: "History"},
+        max_response_bytes=PAGE_BYTES,
         problems=(422,),
     ),
 )

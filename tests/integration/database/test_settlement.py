@@ -247,3 +247,20 @@ async def test_a_release_that_would_leave_less_than_nothing_held_changes_nothing
         await setup.store.settle(polled(job), completed(), "current")
     assert caught.value.constraint == "held_must_not_be_negative"
     assert await setup.snapshot() == before
+
+
+async def test_a_worker_of_before_settles_by_the_same_function(setup: DatabaseSetup) -> None:
+    """Its call does not say when Kie was done. No second function remains beside the one."""
+    job = await generating(setup)
+    settled = await setup.sql(
+        "SELECT * FROM darkroom_settle_jobs('0', ARRAY[$1::uuid], ARRAY[1],"
+        " ARRAY['[\"https://images.example/1.png\"]'], ARRAY[1], ARRAY[NULL::text],"
+        " '{generating}', 'succeeded', 'current', 'completed')",
+        job.id,
+    )
+    assert [row["credits_charged"] for row in settled] == [6]
+    assert await setup.value("SELECT provider_finished_at FROM jobs") is None
+    assert await setup.money() == (994, 0)
+    assert await setup.broken_invariants() == {}
+    functions = "SELECT count(*) FROM pg_proc WHERE proname = 'darkroom_settle_jobs'"
+    assert await setup.value(functions) == 1
