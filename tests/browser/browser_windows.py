@@ -95,11 +95,8 @@ class Window:
             self._note(f"console {message.type}: {message.text}")
 
     def _note_failed(self, request: Request) -> None:
-        # A stream ends when its page is left. A download leaves the page as it is.
-        is_download = request.is_navigation_request() and request.url.partition("?")[0].endswith(
-            ".csv"
-        )
-        if request.resource_type != "eventsource" and not is_download:
+        # What a page still loads ends when the page is left; so does its navigation to a download.
+        if request.failure != "net::ERR_ABORTED":
             self._note(f"{request.method} {request.url} failed: {request.failure}")
 
     def _note_response(self, response: Response) -> None:

@@ -35,6 +35,7 @@ class StockedSystem:
             "retry_job": {"id": str(self.jobs["failed"].id)},
             "resolve_job": {"id": str(self.jobs["unknown"].id)},
             "accounts": {"id": "acme"},
+            "brakes": {"account": "default"},
             "prices": {"model": MODEL, "task": TASK, "quantity": str(QUANTITY)},
         }
 

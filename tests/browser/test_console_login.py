@@ -89,6 +89,7 @@ async def test_a_logout_ends_the_session_and_not_only_its_cookie(
     await expect(page.get_by_label("API key")).to_be_visible()
 
 
+@pytest.mark.drives("end_session")
 async def test_an_admin_ends_the_session_of_another(
     windows: Windows, system: RunningSystem
 ) -> None:

@@ -32,6 +32,7 @@ async def ask(page: Page, credits: str, reason: str) -> None:
     await expect(page.get_by_role("heading", name="What it does")).to_be_visible()
 
 
+@pytest.mark.drives("change_price")
 async def test_a_price_is_changed_with_its_preview_in_five_steps(
     windows: Windows, system: RunningSystem
 ) -> None:
@@ -69,6 +70,22 @@ async def test_a_slip_asks_a_second_time(windows: Windows, system: RunningSystem
     assert await price_of(system) == 1
 
 
+async def test_a_price_below_what_kie_charges_is_warned_of_and_faults_stand_beside_their_fields(
+    windows: Windows, system: RunningSystem
+) -> None:
+    window = await windows.open(Role.ADMIN)
+    page = await window.open("/console/prices/gpt-4o-image/text-to-image/1/change")
+    await ask(page, "5", "a gift")
+    await expect(page.locator(".alert.warn")).to_contain_text("Kie")
+    window.allow_status(422)
+    await page.get_by_label("New price").fill("6.1234567")
+    await page.get_by_label("Reason").fill(" ")
+    await page.get_by_role("button", name="Change the price").click()
+    await expect(page.locator(".field.faulty")).to_have_count(2)
+    await window.check_accessibility()
+
+
+@pytest.mark.drives("revoke_scheduled_price")
 async def test_a_change_is_scheduled_and_revoked(windows: Windows, system: RunningSystem) -> None:
     window = await windows.open(Role.ADMIN, theme="light", width=390)
     page = await window.open("/console/prices/{}/{}/{}/change".format(*KEY))
@@ -83,6 +100,7 @@ async def test_a_change_is_scheduled_and_revoked(windows: Windows, system: Runni
     assert await price_of(system) == before
 
 
+@pytest.mark.drives("grant_credits", "refund_job")
 async def test_credits_are_granted_and_a_charge_is_given_back(
     windows: Windows, system: RunningSystem
 ) -> None:
@@ -110,4 +128,7 @@ async def test_credits_are_granted_and_a_charge_is_given_back(
     page = await window.open("/console/accounts/studio")
     async with page.expect_download() as download:
         await page.get_by_role("link", name="CSV").click()
-    assert (await download.value).suggested_filename.startswith("statement-")
+    statement = await download.value
+    assert statement.suggested_filename.startswith("statement-")
+    lines = (await statement.path()).read_text("utf-8").splitlines()
+    assert [line for line in lines if "invoice 17" in line and "50" in line]

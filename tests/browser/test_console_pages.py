@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -28,6 +30,20 @@ async def stocked(system: RunningSystem) -> AsyncIterator[StockedSystem]:
     """A job in every state."""
     async with stocked_system(system) as stocked:
         yield stocked
+
+
+def driven_actions() -> set[str]:
+    """Return the actions that tests of this folder say they perform."""
+    named: set[str] = set()
+    for file in Path(__file__).parent.glob("test_console_*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.drives":
+                named.update(ast.literal_eval(argument) for argument in node.args)
+    return named
+
+
+async def test_each_action_is_performed_in_a_browser() -> None:
+    assert driven_actions() == {action.name for action in ACTIONS}
 
 
 @pytest.mark.parametrize("target", SHOWN, ids=[one.name for one in SHOWN])
