@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from producer.console.image_sources import ImageSources
 from producer.console.page import CONSOLE, Action, Page, PageCall, PageView
-from producer.console.static_files import StaticFile
+from producer.console.static_files import StaticFile, accepts_gzip
 from producer.console.text_filters import FILTERS
 from producer.keys.key_store import Role
 from producer.pauses import Pause
@@ -23,6 +24,8 @@ NOTICE_COOKIE = "darkroom_notice"
 _THEMES = frozenset({"dark", "light"})
 _NOTICE_LENGTH = 500
 _NOTICE_SECONDS = 30
+_GZIP_LEVEL = 4
+"""A higher level saves a tenth more, and takes twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class PageRenderer:
             # `no-referrer` would make browsers send `Origin: null` with the console's own forms.
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
+            "Vary": "Accept-Encoding",
             "X-Frame-Options": "DENY",
         }
 
@@ -127,17 +131,25 @@ class PageRenderer:
                 "may": {name: role in roles for name, roles in self._roles_of_action.items()},
             }
         )
-        response = PacedResponse(
-            # Stored texts may have lone surrogates, which UTF-8 cannot encode.
-            body=text.encode(errors="replace"),
-            status=view.status,
-            content_type="text/html",
-            charset="utf-8",
-            headers=self._headers,
-        )
+        # Stored texts may have lone surrogates, which UTF-8 cannot encode.
+        response = self._compressed(request, text.encode(errors="replace"), view.status)
         if notice:
             response.del_cookie(NOTICE_COOKIE, path=CONSOLE, httponly=True, samesite="Lax")
         return response
+
+    def _compressed(self, request: web.Request, body: bytes, status: int) -> web.Response:
+        """Return the page, compressed if the client accepts that.
+
+        The length of a compressed page reveals texts that a request repeats. The form tokens are
+        different on each page, so their texts are not revealed.
+        """
+        headers = dict(self._headers)
+        if accepts_gzip(request):
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return PacedResponse(
+            body=body, status=status, content_type="text/html", charset="utf-8", headers=headers
+        )
 
 
 def redirect_response(path: str, notice: str | None = None) -> web.Response:

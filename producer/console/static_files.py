@@ -52,8 +52,7 @@ class StaticFile:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         """Return the file, compressed if the client accepts that."""
-        accepted = request.headers.get("Accept-Encoding", "").lower()
-        use_gzip = "gzip" in accepted
+        use_gzip = accepts_gzip(request)
         headers = {
             "Cache-Control": f"public, max-age={_YEAR_SECONDS}, immutable",
             "Vary": "Accept-Encoding",
@@ -70,6 +69,11 @@ class StaticFile:
         if self.content_type.startswith("text/"):
             response.charset = "utf-8"
         return response
+
+
+def accepts_gzip(request: web.Request) -> bool:
+    """Return whether the client accepts compressed responses."""
+    return "gzip" in request.headers.get("Accept-Encoding", "").lower()
 
 
 def read_static_files() -> list[StaticFile]:

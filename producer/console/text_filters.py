@@ -14,14 +14,15 @@ NONE = "\u2013"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
-def format_credits(credits: Decimal | None) -> str:
+def format_credits(credits: Decimal | int | None) -> str:
     """Return an amount with thousands separators and no more decimals than it has."""
     if credits is None:
         return NONE
-    if not credits.is_finite():
-        return str(credits)
-    whole = credits == credits.to_integral_value()
-    return f"{credits:,.0f}" if whole else f"{credits.normalize():,f}"
+    amount = Decimal(credits)
+    if not amount.is_finite():
+        return str(amount)
+    whole = amount == amount.to_integral_value()
+    return f"{amount:,.0f}" if whole else f"{amount.normalize():,f}"
 
 
 def format_number(number: float | None, decimals: int = 0) -> str:

@@ -7,10 +7,13 @@ import re
 import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from hashlib import sha256
 
 import orjson
 import pytest
 
+from producer.console.page import CONSOLE
+from producer.console.page_table import PAGES
 from producer.keys.key_store import Role
 from shared.domain import job_events
 from shared.domain.job import Job
@@ -19,11 +22,12 @@ from tests.acceptance.test_http_access import key_of
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.api_client import ApiClient
 from tests.support.console_client import ConsoleClient, browsing
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, text_to_image
 from tests.support.example_jobs import polled
 
 URL = "https://hooks.example/end"
 IMAGE = "https://tempfile.aiquickdraw.com/s/one.png"
+FIRST_LOAD_BYTES_MAX = 100_000
 NO_JOB = "019f0000-0000-7000-8000-000000000000"
 BAD_URL = "javascript:alert(document.domain)"
 
@@ -106,6 +110,26 @@ async def test_pages_follow_each_other_and_tell_of_newer_jobs(operator: Operator
     assert "Newer jobs have arrived" in again
     assert str(newest.id) not in again
     assert re.findall(r'<tr id="job-[^"]+"', again) == re.findall(r'<tr id="job-[^"]+"', first)
+
+
+async def test_the_first_load_of_each_page_is_below_100_kb(operator: OperatorBrowser) -> None:
+    for number in range(50):
+        prompt = " ".join(sha256(f"{number} {word}".encode()).hexdigest() for word in range(4))
+        await operator.setup.enqueue(text_to_image(prompt))
+    sizes = {}
+    for page in [one for one in PAGES if one.nav is not None and Role.OPERATOR in one.roles]:
+        answer = await operator.browser.get(CONSOLE + page.path)
+        text = answer.expect(200)
+        assert answer.headers["Content-Encoding"] == "gzip"
+        sizes[page.name] = int(answer.headers["Content-Length"])
+        for path in set(re.findall(r'(?:src|href)="(/console/static/[^"]+)"', text)):
+            loaded = await operator.browser.get(path)
+            loaded.expect(200)
+            sizes[page.name] += int(loaded.headers["Content-Length"])
+    assert sizes["jobs"] > 30_000
+    assert max(sizes.values()) < FIRST_LOAD_BYTES_MAX, sizes
+    answer = await operator.browser.get("/console", Accept_Encoding="identity")
+    assert "Content-Encoding" not in answer.headers
 
 
 # --- one job ----------------------------------------------------------------------------------

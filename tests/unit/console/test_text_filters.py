@@ -23,10 +23,13 @@ NOW = datetime(2026, 11, 27, 17, 30, 5, tzinfo=UTC)
         (Decimal("-100"), "-100"),
         (Decimal("1E+3"), "1,000"),
         (Decimal("NaN"), "NaN"),
+        (0, "0"),
         (None, "\u2013"),
     ],
 )
-def test_credits_have_no_more_decimals_than_they_need(credits: Decimal | None, text: str) -> None:
+def test_credits_have_no_more_decimals_than_they_need(
+    credits: Decimal | int | None, text: str
+) -> None:
     assert text_filters.format_credits(credits) == text
 
 
