@@ -22,7 +22,7 @@ from shared.domain.job import Priority
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value
-from shared.request_fields import has_lone_surrogate
+from shared.text_and_url_checks import has_lone_surrogate
 
 NAME_LENGTH = 100
 """The longest name of a model or a task, in characters."""
@@ -239,7 +239,7 @@ class JobFilter:
         }
 
     def to_json(self, below: UUID | None = None) -> str:
-        """Return the filter as JSON text for the functions of `sql/functions/finding.sql`.
+        """Return the filter as JSON text for the functions of `sql/functions/filtered_jobs.sql`.
 
         With `below`, only jobs with ids below it match.
         """

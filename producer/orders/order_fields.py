@@ -19,8 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from shared.domain.job import Priority
 from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
-from shared.request_fields import has_lone_surrogate, optional
 from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth
+from shared.text_and_url_checks import has_lone_surrogate, optional
 
 DEFAULT_MODEL = "gpt-4o-image"
 """The model of an order that names none."""

@@ -1,4 +1,4 @@
--- Indexes by which lists of jobs are filtered (sql/functions/finding.sql). Each costs an entry for
+-- Indexes by which lists of jobs are filtered (sql/functions/filtered_jobs.sql). Each costs an entry for
 -- each version of a job's row that it covers, about five in the life of a job. Three replace others and
 -- add no entry, and the new ones cover few rows where that is possible.
 

@@ -29,7 +29,7 @@ SELECT jobs.*, attempt.provider_account,
 -- In every row: its place, and how many were found, which is one more than $2 where there are more.
 -- $1 only ids below this or null, $2 how many at most, $3 and $4 whether requests and metadata are
 -- wanted (else they come empty), $5 how many bytes of text, $6 the filter (JSON text; see
--- sql/functions/finding.sql).
+-- sql/functions/filtered_jobs.sql).
 WITH found AS MATERIALIZED (
     SELECT darkroom_find_jobs($6::text::jsonb, $1, $2::bigint + 1) AS id
 ), wanted AS (

@@ -1,7 +1,7 @@
 -- Acts on many jobs at once: which jobs, what they cost, and the cancel.
 
 -- name: find_job_ids
--- The newest first. $1 the filter (JSON text; see sql/functions/finding.sql), $2 only ids below this
+-- The newest first. $1 the filter (JSON text; see sql/functions/filtered_jobs.sql), $2 only ids below this
 -- or null, $3 how many at most.
 SELECT darkroom_find_jobs($1::text::jsonb, $2, $3::bigint) AS id;
 

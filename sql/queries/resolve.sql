@@ -7,7 +7,7 @@ SELECT id AS job_id FROM jobs WHERE provider_task_id = $1 AND id <> $2
 SELECT job_id FROM job_attempts WHERE provider_task_id = $1 AND job_id <> $2
  LIMIT 1;
 
--- What is written, and its parameters, is in sql/functions/resolving.sql. Who: JSON text; null: the
+-- What is written, and its parameters, is in sql/functions/operator_resolutions.sql. Who: JSON text; null: the
 -- session user.
 
 -- name: resolve_unknown

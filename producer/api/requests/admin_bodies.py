@@ -22,7 +22,7 @@ from producer.api.requests.order_body import require_few_fields
 from producer.orders.order_fields import DEFAULT_MODEL
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
-from shared.request_fields import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate
+from shared.text_and_url_checks import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate
 
 CREDITS_MAX = 1_000_000
 

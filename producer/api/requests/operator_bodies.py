@@ -13,7 +13,7 @@ from producer.jobs.held_resolution import MAX_RESULT_URLS
 from producer.jobs.unknown_resolution import TASK_ID_LENGTH, is_printable_text
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_value
-from shared.request_fields import has_lone_surrogate
+from shared.text_and_url_checks import has_lone_surrogate
 
 
 def _printable(longest: int, *, has_blanks: bool = True) -> BeforeValidator:

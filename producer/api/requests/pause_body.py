@@ -14,7 +14,7 @@ from producer.api.requests.query_parameters import is_storable_text
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from producer.pauses import MAX_PAUSE_SECONDS, PauseScope
 from shared.field_faults import format_value
-from shared.request_fields import optional
+from shared.text_and_url_checks import optional
 
 _NO_NUL: dict[str, Any] = {"pattern": r"^[^\x00]*$"}
 

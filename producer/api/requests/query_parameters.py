@@ -14,7 +14,7 @@ from producer.job_ids import read_uuid
 from producer.jobs.job_filter import FILTER_RULES, JobFilter
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value
-from shared.request_fields import has_lone_surrogate
+from shared.text_and_url_checks import has_lone_surrogate
 
 _MAX_DIGITS = 19
 _CREDITS = re.compile(r"[0-9]{1,7}(\.[0-9]{1,2})?", re.ASCII)

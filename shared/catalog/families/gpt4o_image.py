@@ -24,7 +24,7 @@ from shared.catalog.model_family import (
 from shared.domain.kie_outcomes import PollOutcome, SubmitOutcome
 from shared.errors import Fault
 from shared.field_faults import format_value
-from shared.request_fields import (
+from shared.text_and_url_checks import (
     NON_BLANK_TEXT_SCHEMA,
     URL_LENGTH_MAX,
     check_public_url,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.request_fields import URL_LENGTH_MAX, check_public_url
+from shared.text_and_url_checks import URL_LENGTH_MAX, check_public_url
 
 TAKEN = [
     "https://example.com/cat.png",
