@@ -19,6 +19,8 @@ class AlertAction:
     href: str = ""
     """Begins with `/console`. Empty if nothing in the console helps."""
     command: str = ""
+    needs: str | None = None
+    """The name of the action of the console that the page performs, if it performs one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def _end_session(alert: Alert) -> AlertAction:
 def _end_brake(alert: Alert) -> AlertAction:
     # The subject is the Kie account, and the model if only its submits are paused.
     account = alert.subject.partition(" ")[0]
-    return AlertAction("Let submits go on", f"{CONSOLE}/brakes/{quote(account, safe='')}/end")
+    path = f"{CONSOLE}/brakes/{quote(account, safe='')}/end"
+    return AlertAction("Let submits go on", path, needs="end_brake")
 
 
 _START_WORKER = _command("darkroom worker")

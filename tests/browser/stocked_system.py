@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import partial
 
 from shared.domain.job import Job
+from shared.kie_accounts import DEFAULT_ACCOUNT
 from tests.browser.running_system import RunningSystem
 from tests.support.deployment import eventually, text_to_image
 from worker.simulator import FaultSwitches
@@ -35,7 +36,7 @@ class StockedSystem:
             "retry_job": {"id": str(self.jobs["failed"].id)},
             "resolve_job": {"id": str(self.jobs["unknown"].id)},
             "accounts": {"id": "acme"},
-            "brakes": {"account": "default"},
+            "brakes": {"account": DEFAULT_ACCOUNT},
             "prices": {"model": MODEL, "task": TASK, "quantity": str(QUANTITY)},
         }
 
@@ -58,7 +59,12 @@ async def stocked_system(system: RunningSystem) -> AsyncIterator[StockedSystem]:
         await deployment.producer.cancel(jobs["cancelled"].id)
         for state, job in jobs.items():
             await deployment.in_state(job, state)
+        # Of an account without jobs, so that nothing waits for it. Every page names it.
+        await deployment.open_account("closed", 10)
+        pauses = deployment.producer.pauses
+        await pauses.pause("account", "closed", reason=MARKUP, actor=MARKUP)
         yield StockedSystem(system, jobs)
+        await pauses.resume_scope("account", "closed")
 
 
 _FAULTS: Mapping[str, dict[str, object]] = {

@@ -80,7 +80,7 @@ async def test_submits_that_kie_refuses_are_told_with_kies_words_and_what_waits(
     assert "Submits by the Kie account default are paused" in text
     assert "402: no credits &lt;script&gt;" in text
     assert MARKUP not in text
-    assert 'href="/console/jobs?state=queued">See waiting jobs</a>' in text
+    assert 'href="/console/brakes/default/end">Let submits go on</a>' in text
     assert "account refused, until" in text, "the table of Kie accounts says so, too"
 
 

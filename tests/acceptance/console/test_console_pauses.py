@@ -123,6 +123,8 @@ async def test_a_viewer_starts_and_ends_no_pause(deployment: Deployment) -> None
         assert NEW not in page
         assert f"/console/pauses/{pause.id}/resume" not in page
         (await viewer.get(NEW)).expect(403)
+        (await viewer.get("/console/brakes/default/end")).expect(403)
+        (await viewer.post("/console/brakes/default/end", {"reason": "why"})).expect(403)
         (await viewer.post(NEW, {**FORM, "confirmed": "yes"})).expect(403)
         (await viewer.post(f"/console/pauses/{pause.id}/resume")).expect(403)
     assert [row["resumed_at"] for row in await pauses(deployment)] == [None]
