@@ -88,6 +88,7 @@ class PageRenderer:
             "Cache-Control": "no-store",
             "Content-Security-Policy": content_security_policy(images),
             "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin",
             # `no-referrer` would make browsers send `Origin: null` with the console's own forms.
             "Referrer-Policy": "same-origin",
             "X-Content-Type-Options": "nosniff",
