@@ -66,6 +66,8 @@ class BulkResult:
     """Those of them that this call is not for: the next one is."""
     next_below: UUID | None
     """`below` of the next call. None if nothing remains."""
+    newest_id: UUID | None
+    """The newest of the jobs that matched. None if the selection has ids, or nothing matched."""
     accounts: Sequence[AccountCredits]
     """By account. In a dry run of all that matched, up to 100,000 jobs, else of what was done."""
     done: Sequence[BulkOutcome] = field(default=())

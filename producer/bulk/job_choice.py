@@ -35,6 +35,8 @@ class JobChoice:
     """The jobs that the action was done to before."""
     refused: Sequence[BulkRefusal] = field(default=())
     """The jobs that the action is not possible for."""
+    newest_id: UUID | None = None
+    """The newest job that matched a filter."""
 
     def build_result(
         self,
@@ -52,6 +54,7 @@ class JobChoice:
             matched=self.matched,
             remaining=remaining,
             next_below=self.ids[-1] if remaining and self.ids else None,
+            newest_id=self.newest_id,
             accounts=accounts,
             done=[*self.before, *done],
             refused=[*self.refused, *refused],
@@ -76,7 +79,13 @@ class JobChooser:
         rows = await self._database.fetch("find_job_ids", text, selection.below, MAX_COSTED_JOBS)
         found = [UUID(int=row["id"].int) for row in rows]
         # Jobs may have come or gone between the two statements.
-        return JobChoice(action, found[: selection.limit], max(matched, len(found)), found)
+        return JobChoice(
+            action,
+            found[: selection.limit],
+            max(matched, len(found)),
+            found,
+            newest_id=found[0] if found else None,
+        )
 
     async def _choose_by_ids(
         self, selection: JobSelection, action: BulkAction, *, again: bool

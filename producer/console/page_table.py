@@ -12,6 +12,7 @@ from producer.console.pages import (
     job_actions,
     job_page,
     jobs_page,
+    many_jobs,
     overview_page,
     pauses_page,
     sessions_page,
@@ -42,6 +43,14 @@ PAGES: tuple[Page, ...] = (
         nav="Jobs",
         icon="jobs",
         handler=jobs_page.show_jobs,
+    ),
+    Page(
+        name="many_jobs",
+        path="/jobs/many",
+        title="Act on many jobs",
+        handler=many_jobs.show_counts,
+        roles=OPERATORS,
+        section="jobs",
     ),
     Page(
         name="job",
@@ -134,6 +143,24 @@ PAGES: tuple[Page, ...] = (
 """The order is that of the navigation."""
 
 ACTIONS: tuple[Action, ...] = (
+    Action(
+        name="cancel_jobs",
+        path="/jobs/many/cancel",
+        title="Cancel many jobs",
+        roles=OPERATORS,
+        handler=many_jobs.cancel_jobs,
+        form=many_jobs.ask_cancel,
+        section="jobs",
+    ),
+    Action(
+        name="retry_jobs",
+        path="/jobs/many/retry",
+        title="Retry many jobs",
+        roles=OPERATORS,
+        handler=many_jobs.retry_jobs,
+        form=many_jobs.ask_retry,
+        section="jobs",
+    ),
     Action(
         name="cancel_job",
         path="/jobs/{id}/cancel",

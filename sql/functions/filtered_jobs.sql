@@ -107,7 +107,10 @@ BEGIN
         highest := least(highest, darkroom_first_id_since(
             (wanted ->> 'created_to')::timestamptz + clocks));
     END IF;
-    IF wanted ? 'provider_task_id' THEN
+    IF wanted ->> 'retried' = 'false'
+       AND NOT wanted ?| '{id, provider_task_id, idempotency_key}' THEN
+        RETURN QUERY SELECT darkroom_find_unretried_jobs(wanted - 'retried', highest, at_most);
+    ELSIF wanted ? 'provider_task_id' THEN
         rest := wanted - 'provider_task_id';
         RETURN QUERY SELECT jobs.id FROM jobs
           WHERE jobs.id IN (SELECT task.id FROM jobs AS task
@@ -126,6 +129,13 @@ BEGIN
         RETURN QUERY SELECT jobs.id FROM jobs
           WHERE jobs.idempotency_key = ANY(ARRAY[wanted ->> 'idempotency_key'])
             AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+          ORDER BY jobs.id DESC LIMIT at_most;
+    ELSIF wanted ->> 'retried' = 'true' THEN
+        -- There are fewer retries than jobs.
+        rest := wanted - 'retried';
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.id IN (SELECT again.retry_of FROM jobs AS again WHERE again.retry_of IS NOT NULL)
+            AND jobs.id > lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
           ORDER BY jobs.id DESC LIMIT at_most;
     ELSIF wanted ? 'metadata' THEN
         RETURN QUERY SELECT jobs.id FROM jobs
@@ -180,6 +190,32 @@ END $$;
 COMMENT ON FUNCTION darkroom_find_jobs(jsonb, uuid, bigint) IS
     'The ids of the newest jobs that match a filter, newest first: SELECT darkroom_find_jobs(''{"state": ["failed"]}'').';
 
+-- The planner does not inline a query, so a comparison by darkroom_is_retried() costs a call for each
+-- job. Here one query looks up the retries of a thousand jobs.
+CREATE OR REPLACE FUNCTION darkroom_find_unretried_jobs(wanted jsonb, below uuid, at_most bigint)
+RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE ROWS 50 SET search_path = public, pg_temp AS $$
+DECLARE
+    size     CONSTANT bigint := greatest(at_most, 1000);
+    chunk    uuid[];
+    returned bigint := 0;
+    added    bigint;
+BEGIN
+    WHILE returned < at_most LOOP
+        chunk := ARRAY(SELECT darkroom_find_jobs(wanted, below, size));
+        RETURN QUERY
+        SELECT found.id FROM unnest(chunk) WITH ORDINALITY AS found (id, place)
+         WHERE NOT EXISTS (SELECT FROM jobs AS again WHERE again.retry_of = found.id)
+         ORDER BY found.place LIMIT at_most - returned;
+        GET DIAGNOSTICS added = ROW_COUNT;
+        returned := returned + added;
+        EXIT WHEN cardinality(chunk) < size;
+        below := chunk[size];
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION darkroom_find_unretried_jobs(jsonb, uuid, bigint) IS
+    'The ids of the newest jobs that match a filter and that no other job repeats, newest first.';
+
 CREATE OR REPLACE FUNCTION darkroom_count_jobs(wanted jsonb)
 RETURNS TABLE (state text, reason text, jobs bigint)
 LANGUAGE plpgsql STABLE
@@ -205,7 +241,11 @@ BEGIN
         SELECT one.state, one.reason, count(*) FROM jobs AS one
          WHERE one.id > lowest AND one.id < highest
            AND (NOT wanted ? 'state' OR one.state = ANY(states))
-           AND darkroom_job_matches(one, checked - 'state')
+           AND (NOT wanted ? 'retried'
+                OR (one.id IN (SELECT again.retry_of FROM jobs AS again
+                                WHERE again.retry_of IS NOT NULL))
+                   = (wanted ->> 'retried')::boolean)
+           AND darkroom_job_matches(one, checked - '{state, retried}'::text[])
          GROUP BY one.state, one.reason ORDER BY one.state, one.reason;
     END IF;
 END $$;

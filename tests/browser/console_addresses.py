@@ -7,6 +7,12 @@ from collections.abc import Mapping
 
 from producer.console.page import CONSOLE, Action, Page
 
+_QUERIES = {
+    "many_jobs": "account_id=acme",
+    "retry_jobs": "state=failed",
+    "cancel_jobs": "state=queued",
+}
+"""The query of pages that need one, by their names."""
 _PART = re.compile(r"\{(\w+)\}")
 
 
@@ -19,4 +25,6 @@ def address_of(target: Page | Action, ids: Mapping[str, Mapping[str, str]]) -> s
     given = ids.get(target.name) or ids.get(target.path.split("/")[1] if target.path else "") or {}
     missing = set(_PART.findall(target.path)) - set(given)
     assert not missing, f"say what {sorted(missing)} of {target.name} ({target.path}) are in tests"
-    return CONSOLE + _PART.sub(lambda part: given[part[1]], target.path)
+    query = _QUERIES.get(target.name)
+    path = CONSOLE + _PART.sub(lambda part: given[part[1]], target.path)
+    return f"{path}?{query}" if query else path

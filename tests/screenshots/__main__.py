@@ -41,7 +41,8 @@ _IS_DRAWN = """() => document.readyState === 'complete'
   && [...document.images].every(
     one => one.complete || one.getBoundingClientRect().top > window.innerHeight)
   && [...document.querySelectorAll('[data-plot], [data-plot-name]')]
-    .every(one => one.querySelector('canvas, p'))"""
+    .every(one => one.querySelector('canvas, p'))
+  && !document.querySelector('[hx-trigger="load"]')"""
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,8 @@ import aiohttp
 
 from tests.support.api_client import ApiClient
 
+Fields = Mapping[str, str] | Sequence[tuple[str, str]]
+"""The fields of a form. Pairs may name a field several times."""
 _TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 
 
@@ -54,9 +56,7 @@ class ConsoleClient:
             given["form_token"] = await self.form_token()
         return await self.send_form(path, given, **{"Origin": self.origin, **headers})
 
-    async def send_form(
-        self, path: str, fields: Mapping[str, str], **headers: str
-    ) -> ConsoleAnswer:
+    async def send_form(self, path: str, fields: Fields, **headers: str) -> ConsoleAnswer:
         """Send exactly these fields and headers."""
         return await self._send("POST", path, fields, _named(headers))
 
@@ -74,7 +74,7 @@ class ConsoleClient:
         self,
         method: str,
         path: str,
-        fields: Mapping[str, str] | None,
+        fields: Fields | None,
         headers: Mapping[str, str],
     ) -> ConsoleAnswer:
         async with self.session.request(

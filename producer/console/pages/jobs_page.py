@@ -50,6 +50,7 @@ async def show_jobs(call: PageCall) -> PageView:
         "priorities": get_args(Priority),
         "uncommon": sorted(_UNCOMMON_FILTERS & {*texts, *faults}),
         "list_url": _list_url(texts),
+        "many_url": _list_url(texts).replace(PATH, f"{PATH}/many", 1),
         "older_url": _list_url(texts, cursor=page.next_below) if page.next_below else None,
         # The same rows again: those of jobs that are newer do not move them.
         "refresh_url": _list_url(texts, cursor=_above(jobs[0].id)) if jobs else call.url,

@@ -163,6 +163,17 @@
     else location.assign(row.dataset.href);
   });
 
+  // --- chosen rows: how many, before they are acted on -----------------------------------------
+
+  document.addEventListener("change", (event) => {
+    const form = event.target.form;
+    const label = form && form.querySelector("[data-chosen]");
+    if (!label) return;
+    const count = [...form.elements].filter((one) => one.checked).length;
+    label.dataset.none = label.dataset.none || label.textContent;
+    label.textContent = count ? `${count} selected:` : label.dataset.none;
+  });
+
   // Images that a host no longer has are replaced by their place.
   document.addEventListener("error", (event) => {
     if (event.target.matches && event.target.matches("img[data-thumb]")) event.target.setAttribute("data-gone", "");

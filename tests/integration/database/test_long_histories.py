@@ -38,7 +38,8 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"provider_task_id": "nobody's"},
     {"idempotency_key": "rare"},
     {"metadata": [{"order": "1042"}, {"order": 1042}]},
-    {"retried": "true", "reason": "wrong_endpoint"},
+    {"retried": "true"},
+    {"retried": "false", "account_id": "a1", "state": ["failed"]},
 )
 COUNTED = tuple(one for one in FILTERS if one and one != {"model": "gpt-4o-image"})
 """A count reads an index entry for each job that it counts."""

@@ -148,6 +148,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_sample_history": ("worker",),
     # These read with the rights of their caller.
     "darkroom_find_jobs": ("api",),
+    "darkroom_find_unretried_jobs": ("api",),
     "darkroom_count_jobs": ("api",),
     "darkroom_job_matches": ("api",),
     "darkroom_is_retried": ("api",),
