@@ -125,7 +125,7 @@ MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
         roles=ADMIN_ONLY,
         body="ScheduledPriceOrder",
         responses={200: "ScheduledPrice"},
-        problems=(409, 422),
+        problems=(404, 409, 422),
     ),
     Endpoint(
         method="POST",

@@ -12,6 +12,7 @@ from producer.actor import Actor, actor_to_json
 from producer.jobs.locked_rows import name_locked_row
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.errors import (
+    AlreadyExists,
     ConfirmationNeeded,
     DatabaseRefused,
     PriceMissing,
@@ -25,6 +26,7 @@ PriceKey = tuple[str, str, int]
 """Model, task and quantity of a row of `pricing`."""
 _CONFIRMED = "a_doubtful_price_is_confirmed"
 _HAS_ROW = "a_scheduled_price_has_its_row"
+_ONE_AT_A_TIME = "scheduled_prices_waiting"
 _ENDS_ONCE = "a_scheduled_price_ends_once"
 
 
@@ -132,7 +134,8 @@ class PriceChanges:
     ) -> dict[str, Any]:
         """Schedule a change of one price. Return the row of `scheduled_prices`.
 
-        `at` must have a timezone. Raises the errors of `change`.
+        `at` must have a timezone. Raises the errors of `change`, and `AlreadyExists` if a change
+        of this price at this time waits already.
         """
         try:
             row = await self._database.fetch_row(
@@ -148,6 +151,9 @@ class PriceChanges:
         except DatabaseRefused as error:
             if error.constraint == _HAS_ROW:
                 raise await self.missing(key) from error
+            if error.constraint == _ONE_AT_A_TIME:
+                text = f"a change of this price at {at.isoformat()} is scheduled already"
+                raise AlreadyExists(text) from error
             raise _explained(error) from error
         return dict(row or {})
 

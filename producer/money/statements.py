@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from producer.list_pages import MAX_ROW_ID
 from shared.adapters.postgres.database import Queries, as_dicts
 from shared.errors import AccountNotFound, Fault, InvalidRequest
 from shared.job_json import credits_to_json, timestamp_to_json
@@ -104,7 +105,7 @@ async def read_statement_lines(
     rows = await queries.fetch(
         "statement_lines",
         statement.account_id,
-        max(statement.first_entry, after + 1),
+        max(statement.first_entry, min(after + 1, MAX_ROW_ID)),
         statement.end_entry,
         limit,
         newest_first,

@@ -84,7 +84,7 @@ async def test_a_typo_is_answered_with_the_prices_that_exist(deployment: Deploym
             ):
                 problem = (await send).expect(404)
                 assert "priced are: gpt-4o-image image-to-image 1," in problem["detail"]
-        problem = (await api.post(SCHEDULED, change_at(model="gpt4o"))).expect(422)
+        problem = (await api.post(SCHEDULED, change_at(model="gpt4o"))).expect(404)
         assert "priced are: gpt-4o-image image-to-image 1," in problem["detail"]
 
 
@@ -114,6 +114,7 @@ async def test_a_preview_shows_what_a_change_would_touch_and_changes_nothing(
 
 
 @pytest.mark.promise("Until then it can be revoked.")
+@pytest.mark.promise("already_exists")
 @pytest.mark.promise("scheduled_price_not_found")
 @pytest.mark.promise("scheduled_price_ended")
 async def test_a_change_is_scheduled_shown_and_revoked_until_it_holds(
@@ -122,6 +123,9 @@ async def test_a_change_is_scheduled_shown_and_revoked_until_it_holds(
     async with deployment.api() as api:
         schemas = (await api.get("/openapi.json")).expect(200)["components"]["schemas"]
         made = (await api.post(SCHEDULED, change_at())).expect(200)
+        same = {"takes_effect_at": made["takes_effect_at"], "credits": 8}
+        problem = (await api.post(SCHEDULED, change_at(**same))).expect(409)
+        assert problem["type"] == "urn:darkroom:problem:already_exists"
         soon = (await api.post(SCHEDULED, change_at(1.5, credits=8))).expect(200)
         assert set(made) == set(schemas["ScheduledPrice"]["properties"])
         (await api.post(f"{SCHEDULED}/{made['id']}/revoke", None)).expect(200)

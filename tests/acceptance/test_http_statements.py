@@ -54,6 +54,10 @@ async def test_a_period_that_is_none_is_refused(
     async with deployment.api() as api:
         assert set((await api.get(STATEMENT, **query)).faults()) == fields
         (await api.get("/v1/accounts/nobody/statement")).expect(404)
+        for ends in ({"from": "9998-12-31"}, {"to": "0002-01-01"}, {"cursor": 2**63 - 1}):
+            assert (await api.get(STATEMENT, **ends)).expect(200)["entries"] == []
+        for ends in ({"from": "9999-12-31"}, {"to": "0001-01-01"}):
+            assert set((await api.get(STATEMENT, **ends)).faults()) == set(ends)
 
 
 @pytest.mark.promise("`statement.csv` has at most 20,000 lines.")

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ async def prepare(deployment: Deployment) -> Known:
         await deployment.ended(job)
     ended = {"id": [str(job.id) for job in jobs]}
     account = {"id": list(ACCOUNTS)}
+    price = {"model": ["test-model"], "task": ["text-to-image"]}
+    days = [datetime.now(UTC) + timedelta(days=count) for count in range(2, 300)]
+    await deployment.producer.billing.price_changes.schedule(
+        ("test-model", "text-to-image", 1), Decimal(2), at=days[0], reason="for the test"
+    )
     return {
         "accounts": ACCOUNTS,
         "paths": {
@@ -74,11 +80,16 @@ async def prepare(deployment: Deployment) -> Known:
             **dict.fromkeys(("getJobDetails", "retryJob", "resolveJob"), ended),
             "replayWebhook": {"id": [f"msg_{'0' * 32}"]},
             **dict.fromkeys(("getAccount", "listLedger", "grantCredits"), account),
-            "changePrice": {
-                "model": ["test-model"],
-                "task": ["text-to-image"],
-                "quantity": ["1"],
-            },
+            **dict.fromkeys(("getStatement", "downloadStatement"), account),
+            "changePrice": {**price, "quantity": ["1"]},
+            "previewPrice": {**price, "quantity": ["1"]},
+            "refundJob": ended,
+            "revokeScheduledPrice": {"id": ["1"]},
+        },
+        "scheduled_price": {
+            **{name: {"enum": values} for name, values in price.items()},
+            "quantity": {"const": 1},
+            "takes_effect_at": {"enum": [f"{day:%Y-%m-%dT00:00:00Z}" for day in days]},
         },
     }
 

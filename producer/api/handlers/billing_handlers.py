@@ -25,6 +25,7 @@ from shared.job_json import timestamp_to_json
 
 STATEMENT_PARAMETERS = ("from", "to")
 MARGIN_DAYS_DEFAULT = 30
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def list_accounts(call: Call) -> web.StreamResponse:
@@ -144,11 +145,12 @@ def _read_period(
 ) -> tuple[datetime, datetime]:
     """Return the period of `from` and `to`, and raise the faults of the query.
 
-    Without `to` it ends now. Without `from` it begins at `default_start` of its end.
+    Without `to` it ends now, or a day after a `from` to come. Without `from` it begins at
+    `default_start` of its end.
     """
     since, until = query.time("from"), query.time("to")
     query.raise_faults()
-    until = until or datetime.now(UTC)
+    until = until or max(datetime.now(UTC), (since or _LONG_AGO) + timedelta(days=1))
     return since or default_start(until), until
 
 

@@ -85,18 +85,21 @@ async def list_scheduled(call: Call) -> web.StreamResponse:
 
 
 async def schedule_price(call: Call) -> web.StreamResponse:
-    """Schedule a change of a price and return it."""
+    """Schedule a change of a price and return it. Responds 404 if there is no such price."""
     body = await read_json_object(call.request, JOB_BODY_BYTES)
     order = parse_admin_body(ScheduledPriceOrder, body)
-    row = await call.context.billing.price_changes.schedule(
-        (order.model, order.task, order.quantity),
-        _decimal(order.credits),
-        provider_credits=_optional_decimal(order.provider_credits),
-        at=order.takes_effect_at,
-        reason=order.reason.strip(),
-        confirmed=order.confirm,
-        actor=caller_actor(call),
-    )
+    try:
+        row = await call.context.billing.price_changes.schedule(
+            (order.model, order.task, order.quantity),
+            _decimal(order.credits),
+            provider_credits=_optional_decimal(order.provider_credits),
+            at=order.takes_effect_at,
+            reason=order.reason.strip(),
+            confirmed=order.confirm,
+            actor=caller_actor(call),
+        )
+    except PriceMissing as missing:
+        raise _not_found(missing) from None
     return json_response(row_to_json(row))
 
 

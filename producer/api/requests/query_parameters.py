@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -143,8 +143,8 @@ class QueryParameters:
             time = datetime.fromisoformat(value)
             if _DATE.fullmatch(value):
                 time = time.replace(tzinfo=UTC)
-            # The start of the period before it must be a time as well.
-            if time.tzinfo is not None and time.year > 1:
+            # A period that begins or ends there must have another end.
+            if time.tzinfo is not None and 1 < time.year < MAXYEAR:
                 return time.astimezone(UTC)
         except (ValueError, OverflowError):
             pass

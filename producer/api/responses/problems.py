@@ -59,6 +59,7 @@ _TITLES = {
     "too_late_to_cancel": "The job has left the queue",
     "would_leave_debt": "The account would be left in debt",
     "confirmation_needed": "The change looks like a typing error",
+    "already_exists": "It exists already",
     "already_refunded": "The job was refunded already",
     "refund_too_large": "The refund is more than the charge",
     "scheduled_price_ended": "The change does not wait any more",

@@ -269,17 +269,19 @@ async def test_programs_schedule_and_revoke_in_the_name_of_a_person(setup: Datab
 async def test_who_sets_prices_makes_and_revokes_rows_and_settles_none(
     setup: DatabaseSetup, database_url: str
 ) -> None:
-    del setup
+    of_another = await schedule(setup, 9)
     async with (
         login(database_url, member_of=["darkroom_pricing"]) as name,
         connected(with_user(database_url, name)) as connection,
     ):
-        made = await connection.fetchval(SOON, 9, timedelta(days=1))
+        await connection.fetchval(SOON, 9, timedelta(days=1))
         for change in ("settled_at = now()", "price_id = 1", "failure = 'x'", "credits = 1"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(f"UPDATE scheduled_prices SET {change}")
         # To say that one is being applied is believed of nobody.
-        await connection.execute("SELECT set_config('darkroom.schedule', $1, false)", str(made))
+        await connection.execute(
+            "SELECT set_config('darkroom.schedule', $1, false)", str(of_another)
+        )
         await connection.execute("UPDATE pricing SET credits = 8.5 WHERE quantity = 4")
         assert await connection.fetchval("SELECT max(updated_by) FROM pricing") == name
         await connection.execute("UPDATE scheduled_prices SET is_revoked = true")
