@@ -56,6 +56,7 @@ async def test_submits_that_kie_has_stopped_go_on_once_somebody_says_why(
     windows: Windows, system: RunningSystem
 ) -> None:
     deployment = system.deployment
+    await deployment.open_account("acme", 100)
     deployment.simulator.set_faults(submit_code=402)
     async with deployment.worker():
         job = await deployment.enqueue()
