@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from producer.console.pages.overview_page import RANGES
+from producer.keys.key_store import Role
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.lifecycle import Reason
 from shared.redis_keys import WIPED_KEY
+from tests.acceptance.test_http_access import key_of
 from tests.support.console_client import ConsoleClient, browsing
 from tests.support.deployment import Deployment, text_to_image
 from worker.batching.redis_scripts import RedisScripts
@@ -77,10 +79,15 @@ async def test_submits_that_kie_refuses_are_told_with_kies_words_and_what_waits(
         await brake.apply(Reason.ACCOUNT_REFUSED, f"402: no credits {MARKUP}")
         async with open_console(deployment) as browser:
             text = (await browser.get("/console")).expect(200)
+        viewer = await key_of(deployment, Role.VIEWER)
+        async with deployment.api() as api, browsing(api, viewer) as browser:
+            seen_by_viewer = (await browser.get("/console")).expect(200)
     assert "Submits by the Kie account default are paused" in text
     assert "402: no credits &lt;script&gt;" in text
     assert MARKUP not in text
     assert 'href="/console/brakes/default/end">Let submits go on</a>' in text
+    assert "Submits by the Kie account default are paused" in seen_by_viewer
+    assert "Let submits go on" not in seen_by_viewer, "a viewer may not"
     assert "account refused, until" in text, "the table of Kie accounts says so, too"
 
 

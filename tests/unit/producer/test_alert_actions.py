@@ -28,6 +28,7 @@ def test_an_action_leads_to_a_page_or_is_a_command(name: str) -> None:
         patterns = (re.sub(r"\{\w+\}", "[^/]+", one) for one in paths)
         assert any(re.fullmatch(CONSOLE + pattern, path) for pattern in patterns)
         assert action.label
+        assert not action.needs or action.needs in {one.name for one in ACTIONS}
         JobFilter.from_texts(dict(part.split("=") for part in query.split("&") if part))
 
 
