@@ -68,6 +68,8 @@ async def history(database_url: str) -> asyncpg.Connection[asyncpg.Record]:
         f"UPDATE jobs SET {RARE} WHERE id ="
         " (SELECT id FROM jobs WHERE state = 'failed' ORDER BY id LIMIT 1)"
     )
+    # Rows of jobs that wait are short, and would fill the gaps of older pages.
+    await connection.execute("CLUSTER jobs USING jobs_pkey")
     await connection.execute("VACUUM ANALYZE jobs, pricing_history")
     return connection
 
