@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from string import digits
 from urllib.parse import quote
@@ -28,6 +28,8 @@ class ShownAlert:
     """An alert as the overview shows it."""
 
     title: str
+    fix: tuple[str, ...]
+    """What an operator can do. Every second part is a command."""
     alert: Alert
     tone: str
     action: AlertAction
@@ -100,10 +102,20 @@ _SEVERE = frozenset(
 
 
 def show_alert(alert: Alert) -> ShownAlert:
-    """Return the alert with its action. Its sentence begins with a capital letter."""
+    """Return the alert with its action. Its sentences begin with a capital letter."""
     return ShownAlert(
-        title=alert.detail[:1].upper() + alert.detail[1:],
+        title=_as_sentence(alert.detail),
+        fix=tuple(_as_sentence(alert.fix).split("`")),
         alert=alert,
         tone="bad" if alert.name in _SEVERE else "warn",
         action=ACTION_BY_ALERT[alert.name](alert),
     )
+
+
+def show_alerts(alerts: Iterable[Alert]) -> list[ShownAlert]:
+    """Return the alerts, those of which jobs stand still or fail first."""
+    return sorted(map(show_alert, alerts), key=lambda one: one.tone != "bad")
+
+
+def _as_sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from producer.api.responses.json_response import json_response
-from producer.console.alert_actions import show_alert
+from producer.console.alert_actions import show_alerts
 from producer.console.history_plots import QUEUE_PLOTS, account_plots, plots_to_json
 from producer.console.page import PageCall, PageView
 from producer.monitoring.overview import Overview
@@ -30,7 +30,7 @@ async def show_overview(call: PageCall) -> PageView | web.StreamResponse:
     values: dict[str, Any] = {
         "overview": overview,
         "queue": overview.snapshot,
-        "alerts": [show_alert(alert) for alert in overview.alerts],
+        "alerts": show_alerts(overview.alerts),
         "plots": plots,
         "queue_plots": QUEUE_PLOTS,
         "accounts": [(one, account_plots(one.name)) for one in overview.accounts],

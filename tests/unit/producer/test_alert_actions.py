@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from producer.console.alert_actions import ACTION_BY_ALERT, show_alert
+from producer.console.alert_actions import ACTION_BY_ALERT, show_alert, show_alerts
 from producer.console.page import CONSOLE
 from producer.console.page_table import ACTIONS, PAGES
 from producer.jobs.job_filter import JobFilter
@@ -41,6 +41,26 @@ def test_an_alert_of_a_kie_account_leads_to_its_brake() -> None:
 def test_the_number_of_a_session_is_all_that_a_statement_takes_from_an_alert() -> None:
     alert = Alert("rows_locked", "locked", "end it", subject="41; DROP TABLE jobs")
     assert show_alert(alert).action.command == "SELECT pg_terminate_backend(41);"
+
+
+def test_alerts_of_jobs_that_stand_still_come_first_and_keep_their_order() -> None:
+    names = ("clock_skew", "no_worker", "webhooks_dead", "jobs_fail")
+    shown = show_alerts(Alert(name, "wrong", "mend it") for name in names)
+    assert [one.alert.name for one in shown] == [
+        *("no_worker", "jobs_fail", "clock_skew", "webhooks_dead")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fix", "parts"),
+    [
+        ("start one: `darkroom worker`", ("Start one: ", "darkroom worker", "")),
+        ("look at the log", ("Look at the log",)),
+        ("`a` or `b`", ("", "a", " or ", "b", "")),
+    ],
+)
+def test_every_second_part_of_the_advice_is_a_command(fix: str, parts: tuple[str, ...]) -> None:
+    assert show_alert(Alert("no_worker", "wrong", fix)).fix == parts
 
 
 @pytest.mark.parametrize(
