@@ -22,6 +22,13 @@ PLAYED = frozenset(fault.alert for fault in FAULTS)
 OF_SERVERS = frozenset({"postgres_down", "redis_down"})
 """They are no alerts of Postgres's and Redis's contents: `test_servers_away.py` plays both."""
 RUNBOOK = {
+    "Jobs were charged by a wrong price": (
+        "tests/acceptance/cli/test_cli_money.py"
+        "::test_a_charge_is_refunded_and_the_statement_and_the_margin_say_so"
+    ),
+    "A scheduled price was not applied": (
+        "tests/integration/database/test_scheduled_prices.py::test_a_later_change_by_hand_is_not_taken_back"
+    ),
     "The lane is paused": "submits_paused",
     "Pause and resume": "paused_by_operator",
     "Kie fails, or is not there": "submits_paused",

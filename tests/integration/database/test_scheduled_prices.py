@@ -148,6 +148,24 @@ async def test_whoever_dies_while_he_applies_it_leaves_it_for_the_next(
     assert await price(setup) == 9
 
 
+async def test_a_worker_that_is_killed_while_it_applies_one_leaves_it_for_the_next(
+    setup: DatabaseSetup, database_url: str
+) -> None:
+    scheduled = await schedule(setup, 9)
+    await make_it_due(setup, scheduled)
+    async with connected(database_url) as connection:
+        await connection.execute("BEGIN")
+        assert await connection.fetchval(APPLY) == 1
+        # While it lives, nobody waits for it, and the price in force is that of before.
+        assert (await setup.enqueue()).credits_quoted == 6
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        assert await setup.value("SELECT pg_terminate_backend($1, 5000)", pid)
+    assert (await setup.enqueue()).credits_quoted == 9
+    assert await setup.value(APPLY) == 0
+    assert len(await setup.billing.price_history(100)) == 7
+    assert await setup.broken_invariants() == {}
+
+
 async def test_an_admin_who_holds_the_price_delays_it_and_keeps_no_job_up(
     setup: DatabaseSetup,
 ) -> None:
