@@ -26,6 +26,7 @@ from bench.polling.poll_simulation import (
 )
 from tests.support.report_page import rewrite_section, table
 from worker.poll_timing.optimal_plan import POLL_COST_IN_LAG_SECONDS
+from worker.poll_timing.overload import LAG_FACTORS
 
 _DOCS = Path(__file__).parents[1] / "docs"
 PAGE = _DOCS / "decisions" / "0012-learned-timetable.md"
@@ -44,12 +45,15 @@ def main() -> int:
     worlds = [*MAIN, *([recorded(options.recorded)] if options.recorded else [])]
     rows = [row for world in worlds for row in _compare(world, options)]
     others = [row for world in OTHERS for row in _compare(world, options, brief=True)]
+    busy = [row for world in MAIN for row in _compare_lag_factors(world, options)]
     section = "\n\n".join(
         [
             _describe(options),
             table(_HEAD, rows, words=2),
             "What else may happen, warmed up:",
             table(_HEAD, others, words=2),
+            "A worker that needs most of a core, at each of its lag factors (0016):",
+            table(_HEAD, busy, words=2),
         ]
     )
     sys.stdout.write(section + "\n")
@@ -91,6 +95,22 @@ def _compare(
         yield _row("", f"learned, the first {cold}", ours[:cold], advice[:cold])
         yield _row("", "learned, from cold", ours[: options.tasks], advice[: options.tasks])
     yield _row("", "learned, warm", ours[warm:], advice[warm:])
+
+
+def _compare_lag_factors(world: DurationModel, options: Namespace) -> Iterable[Sequence[str]]:
+    """Yield a row for each lag factor of an overloaded worker. The ratios are to the lowest one."""
+    warm = min(WARM_UP_TASKS, options.tasks // 2)
+    found = [
+        simulate(
+            world,
+            Learned(options.seed, POLL_COST_IN_LAG_SECONDS * factor),
+            options.tasks + warm,
+            options.seed,
+        )[warm:]
+        for factor in LAG_FACTORS
+    ]
+    for factor, tasks in zip(LAG_FACTORS, found, strict=True):
+        yield _row(world.name if tasks is found[0] else "", f"factor {factor:g}", tasks, found[0])
 
 
 def _row(
