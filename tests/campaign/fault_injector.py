@@ -43,6 +43,13 @@ _AWAY = (
     OSError,
 )
 
+_CHANGE_PRICE = "UPDATE pricing SET credits = $1 WHERE quantity = $2"
+_SCHEDULE_PRICE = (
+    "INSERT INTO scheduled_prices (model, task, quantity, credits, takes_effect_at, reason)"
+    " SELECT model, task, quantity, $1, now() + interval '1 second', 'a campaign'"
+    "   FROM pricing WHERE quantity = $2"
+)
+
 
 class FaultInjector:
     """Causes the faults, and counts them."""
@@ -152,14 +159,13 @@ class FaultInjector:
         return await _act_when_up(self._house.redis.flushall)
 
     async def _change_price(self, _: PlannedFault) -> bool:
-        """Change a price as an admin does, by an UPDATE that holds from the next settlement."""
+        """Change a price as an admin does: at once, or by a row that takes hold a second later."""
+        statement = self._random.choice((_CHANGE_PRICE, _SCHEDULE_PRICE))
         quantity, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
 
         async def change() -> None:
             async with self._session() as connection:
-                await connection.execute(
-                    "UPDATE pricing SET credits = $1 WHERE quantity = $2", credits, quantity
-                )
+                await connection.execute(statement, credits, quantity)
 
         return await _act_when_up(change)
 

@@ -36,7 +36,7 @@ class FaultKind(StrEnum):
     SKEW_CLOCK = "a worker's clock set wrong by minutes, then right again"
     FREEZE_LINKS = "a worker's links to Valkey and Postgres frozen for good"
     PAUSE_SUBMITS = "submits of everything, a model, an account or a Kie account paused for a while"
-    CHANGE_PRICE = "a price changed by a plain UPDATE"
+    CHANGE_PRICE = "a price changed by an UPDATE, or by a scheduled row"
 
 
 @dataclass(frozen=True, slots=True)
