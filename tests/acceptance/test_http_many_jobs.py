@@ -27,7 +27,7 @@ async def test_an_operator_retries_by_a_filter_after_a_dry_run(
 ) -> None:
     jobs = [await setup.job_in(JobState.FAILED) for _ in range(3)]
     _, key = await KeyStore(deployment.database).create(Role.OPERATOR, None)
-    body: dict[str, Any] = {"where": {"state": "failed", "account_id": "acme"}, "limit": 2}
+    body: dict[str, Any] = {"where": {"state": "failed", "account_id": "acme"}, "limit": 2.0}
     async with deployment.api() as nobody:
         api = nobody.with_key(key)
         dry = (await api.post("/v1/jobs/retry", {**body, "dry_run": True})).expect(200)

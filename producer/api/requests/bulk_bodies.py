@@ -25,8 +25,10 @@ def _check_id(value: object) -> UUID:
 
 
 def _check_limit(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_BULK_JOBS:
-        return value
+    # JSON writes a whole number with a fraction of zero as well.
+    whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(whole, int) and not isinstance(whole, bool) and 1 <= whole <= MAX_BULK_JOBS:
+        return whole
     raise ValueError(f"{format_value(value)} must be a whole number from 1 to {MAX_BULK_JOBS}")
 
 
