@@ -107,8 +107,11 @@ class Window:
 class Windows:
     """Opens the windows of one test."""
 
-    def __init__(self, browser: Browser, system: BrowsedSystem) -> None:
+    def __init__(
+        self, browser: Browser, system: BrowsedSystem, user_agent: str | None = None
+    ) -> None:
         self._browser = browser
+        self._user_agent = user_agent
         self._system = system
         self._open: list[tuple[BrowserContext, Window]] = []
 
@@ -129,6 +132,7 @@ class Windows:
             color_scheme=theme,
             # Without one it follows LANG, which may name a locale that no browser of a person has.
             locale="en-US",
+            user_agent=self._user_agent,
             **options,
         )
         context.set_default_timeout(_SECONDS * 1000)

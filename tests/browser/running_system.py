@@ -90,7 +90,11 @@ async def running_system(
         settings = settings.model_copy(update=changes)
         servers = Servers(database_url, embedded.redis_url, embedded, has_given_database=True)
         producer = await stack.enter_async_context(
-            Producer.connect_to(servers, webhooks_allow_loopback=True)
+            Producer.connect_to(
+                servers,
+                webhooks_allow_loopback=True,
+                kie_account_names=settings.kie_account_names,
+            )
         )
         database = await stack.enter_async_context(connect_database(database_url))
         addresses = await stack.enter_async_context(serving_api(settings))

@@ -8,35 +8,46 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.async_api import Browser, ViewportSize, async_playwright
+from playwright.async_api import Browser, ViewportSize, async_playwright, expect
 from pydantic import SecretStr
 
 from producer.console import page_table
 from producer.keys.key_store import Role
+from producer.monitoring.overview import Overview
 from shared.adapters.embedded import acquire_servers
 from tests.browser.browser_windows import Windows
 from tests.browser.console_addresses import address_of
 from tests.browser.running_system import RunningSystem, running_system
-from tests.screenshots.filled_system import KIE_CREDITS, enqueue_orders, fill
+from tests.screenshots.filled_system import KIE_CREDITS, OPERATOR, enqueue_orders, fill
 from tests.screenshots.planned_orders import plan_orders
 from tests.support.chromium import CHROMIUM_SWITCHES, bring_chromium
 from tests.support.database_pool import open_pool
 from tests.support.deployment import eventually, fast_simulator_config
 
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/153.0.0.0"
 _LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"theme": "dark", "width": 1440, "height": 900},
     "light": {"theme": "light", "width": 1440, "height": 900},
     "phone": {"theme": "dark", "width": 390, "height": 844, "is_mobile": True, "has_touch": True},
 }
 _HEIGHT_MAX = 1800
+_FIRST_HEIGHT = 1145
+"""The figures and the plots of the overview, for the first screen of README.md."""
 _COLOURS = 160
+_AT_KIE = 7
+"""The jobs that run while the pictures are taken."""
+_PATHS = {"many_jobs": "/console/jobs/many/retry?state=failed&reason=provider_failed"}
+"""Where a page shows more than at its own address."""
+_SAID_MILLISECONDS = 60_000
+"""Live updates bring an alert within this time."""
 _IS_DRAWN = """() => document.readyState === 'complete'
   && [...document.images].every(
     one => one.complete || one.getBoundingClientRect().top > window.innerHeight)
@@ -75,7 +86,7 @@ async def _take_pictures(home: Path, folder: Path, only: Sequence[str]) -> int:
             _chromium() as browser,
         ):
             ids = await fill(system.deployment, datetime.now(UTC))
-            album = _Album(Windows(browser, system), folder, ids)
+            album = _Album(Windows(browser, system, user_agent=_BROWSER), folder, ids)
             await _picture_system(system, album, only)
             faults = await album.windows.close()
             sys.stderr.writelines(f"{fault}\n" for fault in faults)
@@ -83,20 +94,46 @@ async def _take_pictures(home: Path, folder: Path, only: Sequence[str]) -> int:
 
 
 async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[str]) -> None:
-    """Take the pictures while a worker runs, with some jobs at Kie."""
+    """Take the pictures while all is well, while Kie answers 402, and while no worker lives."""
     deployment = system.deployment
+    orders = [one for one in plan_orders() if one.end == "success"]
+
+    async def overview_shows(is_shown: Callable[[Overview], bool]) -> bool:
+        return is_shown(await deployment.producer.overview())
+
+    async def wait_for_overview(is_shown: Callable[[Overview], bool], what: str) -> None:
+        await eventually(partial(overview_shows, is_shown), what)
+
     deployment.simulator.set_faults(duration=900.0)
     async with deployment.worker():
-        orders = [one for one in plan_orders() if one.end == "success"][:17]
-        await enqueue_orders(deployment, orders, "success", key_suffix="-now")
-
-        async def all_are_at_kie() -> bool:
-            seen = await deployment.producer.overview()
-            is_known = any(one.balance is not None for one in seen.accounts)
-            return is_known and seen.workers_alive == 1 and seen.snapshot.generating >= len(orders)
-
-        await eventually(all_are_at_kie, "a worker lives, and all is submitted", 30)
+        await enqueue_orders(deployment, orders[:_AT_KIE], "success", key_suffix="-now")
+        await wait_for_overview(
+            lambda seen: (
+                seen.workers_alive == 1
+                and seen.snapshot.generating >= _AT_KIE
+                and any(one.balance is not None for one in seen.accounts)
+            ),
+            "a worker lives, and all is submitted",
+        )
         await album.picture_pages(only)
+        if only:
+            return
+        pause = await deployment.producer.pauses.pause(
+            "account",
+            "riverside-museum",
+            reason="their prompts are being rewritten",
+            actor=OPERATOR,
+        )
+        for look in _LOOKS:
+            await album.picture("/console/pauses", f"pauses-{look}", look)
+        await deployment.producer.pauses.resume(pause.id, actor=OPERATOR)
+        deployment.simulator.set_faults(submit_code=402)
+        await enqueue_orders(deployment, orders[_AT_KIE:30], "success", key_suffix="-now")
+        await album.picture("/console", "overview-kie-402", "dark", said="Kie answered 402")
+        deployment.simulator.set_faults(submit_code=0)
+        await deployment.producer.brakes.end("studio", reason="topped up", actor=OPERATOR)
+    await enqueue_orders(deployment, orders[30:50], "success", key_suffix="-now")
+    await album.picture("/console", "overview-no-worker", "dark", said="no worker is running")
 
 
 class _Album:
@@ -112,19 +149,34 @@ class _Album:
     async def picture_pages(self, only: Sequence[str]) -> None:
         """Take a picture of each page in each look."""
         for page in page_table.PAGES:
-            if page.is_stream or page.is_file or (only and page.name not in only):
+            if (
+                page.is_stream
+                or page.is_file
+                or page.name == "pauses"
+                or (only and page.name not in only)
+            ):
                 continue
             for look in _LOOKS:
-                path = address_of(page, self._ids)
+                path = _PATHS.get(page.name) or address_of(page, self._ids)
                 await self.picture(path, f"{page.name}-{look}", look)
+                if page.name == "overview" and look != "phone":
+                    await self.picture(path, f"console-{look}", look, height_max=_FIRST_HEIGHT)
 
-    async def picture(self, path: str, name: str, look: str) -> None:
-        """Take one picture, and write it with a palette: a third of the bytes, the same look."""
+    async def picture(
+        self, path: str, name: str, look: str, *, said: str = "", height_max: int = _HEIGHT_MAX
+    ) -> None:
+        """Take one picture once the page says `said`, and write it with a palette.
+
+        A palette takes a third of the bytes and looks the same.
+        """
         window = await self.windows.open(Role.ADMIN, **_LOOKS[look])
         page = await window.open(path)
+        await expect(page.get_by_role("main")).to_contain_text(
+            said, ignore_case=True, timeout=_SAID_MILLISECONDS
+        )
         # Images below the window are loaded when they are scrolled to.
         height = await page.evaluate("() => document.documentElement.scrollHeight")
-        size = ViewportSize(width=_LOOKS[look]["width"], height=min(height, _HEIGHT_MAX))
+        size = ViewportSize(width=_LOOKS[look]["width"], height=min(height, height_max))
         await page.set_viewport_size(size)
         await page.wait_for_function(_IS_DRAWN)
         taken = await page.screenshot(animations="disabled")

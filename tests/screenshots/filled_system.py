@@ -11,6 +11,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from producer.actor import Actor
+from producer.keys.key_store import KeyStore, Role
 from producer.orders.order import Order
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.job import Job
@@ -22,7 +23,13 @@ from tests.support.deployment import Deployment
 KIE_CREDITS = Decimal(31_000)
 """What each Kie account has at first."""
 _ADMIN = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="ops-2")
-_OPERATOR = Actor("deniz", via="cli", is_operator=True, os_user="deniz", origin="ops-1")
+OPERATOR = Actor("deniz", via="cli", is_operator=True, os_user="deniz", origin="ops-1")
+_KEYS = (
+    (Role.SERVICE, "halcyon-prints", "print shop"),
+    (Role.SERVICE, "paperboat-games", "asset pipeline"),
+    (Role.OPERATOR, None, "night shift"),
+    (Role.VIEWER, None, "finance"),
+)
 _MODEL = "gpt-4o-image"
 _PRICES = (
     # Days ago, task, quantity, credits, reason.
@@ -109,14 +116,17 @@ async def _act_today(deployment: Deployment, now: datetime) -> None:
     for row in await deployment.run_sql(_REFUNDED_JOB):
         await producer.billing.refund(row["id"], reason="wrong crop, ticket 4182", actor=_ADMIN)
     for row in await deployment.run_sql(_RETRIED_JOBS):
-        await producer.retry(row["id"], actor=_OPERATOR)
+        await producer.retry(row["id"], actor=OPERATOR)
     await producer.billing.grant(
         "riverside-museum", Decimal(300), "spring exhibition, invoice 2087", actor=_ADMIN
     )
+    store = KeyStore(deployment.database)
+    for role, account, name in _KEYS:
+        await store.create(role, account, name, actor=_ADMIN)
     pause = await producer.pauses.pause(
-        "account", "northlight-studio", reason="asked us to wait for a new prompt", actor=_OPERATOR
+        "account", "northlight-studio", reason="asked us to wait for a new prompt", actor=OPERATOR
     )
-    await producer.pauses.resume(pause.id, actor=_OPERATOR)
+    await producer.pauses.resume(pause.id, actor=OPERATOR)
 
 
 def _url(secret: SecretStr | None) -> str:
