@@ -185,8 +185,8 @@ def _find_faults(reason: str, until: datetime | None, for_seconds: float | None)
         faults.append(Fault("for_seconds", "is given beside until; give one of them"))
     if until is not None and until.tzinfo is None:
         faults.append(Fault("until", f"{until.isoformat()} has no timezone"))
-    if for_seconds is not None and not 0 < for_seconds <= MAX_PAUSE_SECONDS:
-        wanted = f"must be more than 0 and at most {MAX_PAUSE_SECONDS}"
+    if for_seconds is not None and not 1 <= for_seconds <= MAX_PAUSE_SECONDS:
+        wanted = f"must be 1 to {MAX_PAUSE_SECONDS}"
         faults.append(Fault("for_seconds", f"{for_seconds:g} {wanted}"))
     return faults
 

@@ -41,6 +41,13 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     schemas = raw_schema["components"]["schemas"]
     # The document cannot say which times are to come, and which prices there are.
     schemas["ScheduledPriceOrder"]["properties"] |= known["scheduled_price"]
+    # Nor what there is to pause, and that only one of two ends is given.
+    schemas["PauseStart"]["properties"] |= {
+        "scope": {"enum": ["account"]},
+        "value": {"enum": known["accounts"]},
+        "until": {"type": "null"},
+    }
+    schemas["PauseStart"]["required"] += ["value"]
     for one in schemas["JobOrder"]["oneOf"]:
         order = schemas[one["$ref"].rpartition("/")[2]]
         order["properties"]["account_id"] = {"type": "string", "enum": known["accounts"]}

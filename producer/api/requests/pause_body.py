@@ -37,11 +37,9 @@ def _check_until(value: object) -> object:
 
 def _check_seconds(value: object) -> object:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and 0 < value <= MAX_PAUSE_SECONDS:  # type: ignore[operator]
+    if is_number and 1 <= value <= MAX_PAUSE_SECONDS:  # type: ignore[operator]
         return value
-    raise ValueError(
-        f"{format_value(value)} must be a number above 0 and at most {MAX_PAUSE_SECONDS}"
-    )
+    raise ValueError(f"{format_value(value)} must be a number from 1 to {MAX_PAUSE_SECONDS}")
 
 
 class PauseStart(BaseModel):
@@ -70,7 +68,7 @@ class PauseStart(BaseModel):
     for_seconds: Annotated[float | None, optional(_check_seconds)] = Field(
         default=None,
         description="after how many seconds it ends automatically; not together with until",
-        json_schema_extra={"exclusiveMinimum": 0, "maximum": MAX_PAUSE_SECONDS},
+        json_schema_extra={"minimum": 1, "maximum": MAX_PAUSE_SECONDS},
     )
 
 

@@ -317,7 +317,7 @@ async def test_times_and_reasons_that_cannot_be_are_refused(
     for reason in ("", "  ", "x" * 501):
         with pytest.raises(InvalidRequest, match="reason: "):
             await pauses.pause("everything", reason=reason)
-    for seconds in (0, -1, float("nan"), float("inf"), 1e12):
+    for seconds in (0, 0.5, -1, float("nan"), float("inf"), 1e12):
         with pytest.raises(InvalidRequest, match="for_seconds: "):
             await pauses.pause("everything", reason="why", for_seconds=seconds)
     soon = datetime.now(UTC) + timedelta(hours=1)
