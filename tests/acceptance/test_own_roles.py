@@ -14,9 +14,12 @@ from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyStore, Role
 from shared.adapters.servers import Servers
 from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+from tests.acceptance.cli.test_webhooks_cli import dead
 from tests.acceptance.test_http_jobs import order
 from tests.acceptance.test_http_prices import change_at
 from tests.fakes.fake_webhook_receiver import FakeWebhookReceiver, receiving
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.database_logins import logged_in
 from tests.support.deployment import Deployment, eventually, text_to_image
@@ -69,6 +72,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
             ("GET", "/v1/jobs/{id}/events"): lambda: _opened(api, key, f"{job}/events"),
             ("POST", "/v1/jobs/{id}/cancel"): lambda: api.post(f"{job}/cancel"),
             **_money_routes(api, charged),
+            **await _operator_routes(api, deployment, charged),
             ("GET", "/v1/jobs/counts"): lambda: api.get("/v1/jobs/counts", state="queued"),
             ("GET", "/v1/overview"): lambda: api.get("/v1/overview"),
             ("GET", "/v1/history"): lambda: api.get("/v1/history", hours=1),
@@ -91,8 +95,30 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
         await eventually(lambda: _is_healthy(api), "nothing was refused")
     history = await deployment.producer.billing.price_history(1)
     assert (history[0]["credits"], history[0]["reason"]) == (9, "for the test")
-    await deployment.check_account(balance=10_000, held=3 * 7)
+    await deployment.check_account(balance=10_000, held=3 * 7 + 2 * 9)
     await deployment.check_invariants_hold()
+
+
+async def _operator_routes(
+    api: ApiClient, deployment: Deployment, charged: Job
+) -> dict[tuple[str, str], Callable[[], Awaitable[ApiResponse]]]:
+    """Return how the routes of operators are requested. Two retries hold 9 credits each."""
+    unknown = await DatabaseSetup(deployment.database).job_in(JobState.UNKNOWN)
+    queued, untold = await deployment.enqueue(), await dead(deployment)
+    (message,) = await deployment.producer.webhooks.list()
+    lost = {"verdict": "lost", "reason": "for the test"}
+    return {
+        ("GET", "/v1/jobs/{id}/details"): lambda: api.get(f"/v1/jobs/{charged.id}/details"),
+        ("POST", "/v1/jobs/{id}/retry"): lambda: api.post(
+            f"/v1/jobs/{charged.id}/retry", {"again": True}
+        ),
+        ("POST", "/v1/jobs/{id}/resolve"): lambda: api.post(f"/v1/jobs/{unknown.id}/resolve", lost),
+        ("POST", "/v1/jobs/cancel"): lambda: api.post("/v1/jobs/cancel", {"ids": [str(queued.id)]}),
+        ("POST", "/v1/jobs/retry"): lambda: api.post("/v1/jobs/retry", {"ids": [str(untold.id)]}),
+        ("POST", "/v1/webhooks/{id}/replay"): lambda: api.post(
+            f"/v1/webhooks/{message['id']}/replay"
+        ),
+    }
 
 
 def _money_routes(

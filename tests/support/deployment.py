@@ -95,7 +95,7 @@ class Deployment:
     async def check_account(self, *, balance: int, held: int = 0) -> None:
         """Fail unless the account `acme` has exactly this balance."""
         account = await self.producer.balance("acme")
-        assert (account.balance, account.held) == (Decimal(balance), Decimal(held))
+        assert (account.balance, account.held) == (Decimal(balance), Decimal(held)), account
 
     async def enqueue(self, request: ImageRequest | None = None, **options: Any) -> Job:
         """Enqueue a job for the account `acme`, with a unique prompt."""

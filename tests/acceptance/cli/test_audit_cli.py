@@ -19,7 +19,7 @@ READING = {
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
     *("webhooks secret", "queue pauses", "jobs counts", "accounts list", "accounts statement"),
     *("prices preview", "prices scheduled"),
-    "keys sessions",
+    *("keys sessions", "queue history"),
 }
 """Commands that change nothing; `webhooks secret` only with --create."""
 NOTED_ABOVE = {

@@ -98,6 +98,7 @@ async def played_by(
             "queue": (),
             "queue pause": ("--everything", "--reason", "for the test"),
             "queue pauses": (),
+            "queue history": (),
             "queue end-brake": ("--reason", "for the test"),
             "queue resume": ("--everything",),
             "doctor": (),
