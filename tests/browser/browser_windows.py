@@ -80,7 +80,8 @@ class Window:
     async def check_accessibility(self) -> None:
         """Note what axe finds serious or critical on the page."""
         # Scripts of the debugging protocol run beside the page's policy, which stays as it is.
-        await self.page.evaluate(_axe_source())
+        if not await self.page.evaluate("() => 'axe' in window"):
+            await self.page.evaluate(_axe_source())
         rules: list[dict[str, Any]] = await self.page.evaluate(_RUN_AXE)
         for rule in rules:
             if rule["impact"] in _IMPACTS:
@@ -130,6 +131,8 @@ class Windows:
         context = await self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=theme,
+            # A colour that is still changing has the contrast of neither theme.
+            reduced_motion="reduce",
             # Without one it follows LANG, which may name a locale that no browser of a person has.
             locale="en-US",
             user_agent=self._user_agent,

@@ -256,6 +256,19 @@ async def test_a_live_update_moves_nothing(
     assert {name: after[name] for name in before} == before
 
 
+async def test_the_page_of_a_job_follows_it_without_a_reload(
+    windows: Windows, stocked: StockedSystem
+) -> None:
+    job = await queue_a_job(stocked.system)
+    page = await (await windows.open(Role.VIEWER)).open(f"/console/jobs/{job.id}")
+    heading = page.get_by_role("heading", level=1)
+    await expect(heading).to_contain_text("queued")
+    await page.evaluate("() => { window.kept = true }")
+    await stocked.system.deployment.producer.cancel(job.id)
+    await expect(heading).to_contain_text("cancelled", timeout=15_000)
+    assert await page.evaluate("() => window.kept")
+
+
 _POSITIONS = """() => {
   const positions = {};
   const parts = 'h1, h2, th, nav a, label, button, .tile, .tile-label, [id^=job-], figure';
