@@ -10,13 +10,12 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from producer.keys.key_store import Role
-from producer.orders.order import Order
 from shared.domain.job import Job
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.browser.stocked_system import MARKUP, StockedSystem, stocked_system
 from tests.fakes.fake_webhook_receiver import receiving
-from tests.support.deployment import eventually, text_to_image
+from tests.support.deployment import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -159,51 +158,6 @@ async def test_a_webhook_is_sent_again(windows: Windows, stocked: StockedSystem)
             return len(receiver.to("/hook")) == 2
 
         await eventually(is_delivered_again, "the webhook came again")
-
-
-@pytest.mark.drives("retry_jobs", "cancel_jobs")
-async def test_many_jobs_are_retried_and_cancelled_once_their_number_is_typed(
-    windows: Windows, stocked: StockedSystem
-) -> None:
-    deployment = stocked.system.deployment
-    await deployment.open_account("many", 100)
-    deployment.simulator.set_faults(outcome="content_policy")
-    orders = [Order(request=text_to_image(f"bad {n}"), account_id="many") for n in range(3)]
-    for job in await deployment.producer.enqueue_many(orders):
-        await deployment.ended(job)
-    deployment.simulator.set_faults(outcome=None)
-    window = await windows.open(Role.OPERATOR)
-    page = await window.open("/console/jobs?state=failed&account_id=many")
-    await page.get_by_role("link", name="Retry 3").click()
-    await expect(page.get_by_role("main")).to_contain_text("Nothing is done yet")
-    window.allow_status(422)
-    await page.get_by_label("Type 3 to confirm").fill("30")
-    await page.get_by_role("button", name="Retry 3 jobs").click()
-    await expect(page.locator(".field.faulty")).to_have_count(1)
-    assert await count_retries(stocked) == 0
-    await page.get_by_label("Type 3 to confirm").fill("3")
-    await page.get_by_role("button", name="Retry 3 jobs").click()
-    await expect(page.get_by_role("status").first).to_contain_text("3 jobs were retried")
-    await window.check_accessibility()
-    assert await count_retries(stocked) == 3
-
-    tomorrow = datetime.now(UTC) + timedelta(days=1)
-    orders = [
-        Order(request=text_to_image(f"later {n}"), account_id="many", run_at=tomorrow)
-        for n in range(2)
-    ]
-    await deployment.producer.enqueue_many(orders)
-    page = await window.open("/console/jobs?state=queued&account_id=many")
-    await page.get_by_role("link", name="Cancel 2").click()
-    await page.get_by_label("to confirm").fill("2")
-    await page.get_by_role("button", name="Cancel 2 jobs").click()
-    await expect(page.get_by_role("status").first).to_contain_text("2 jobs were cancelled")
-
-
-async def count_retries(stocked: StockedSystem) -> int:
-    """Return how many jobs of the account `many` are retries."""
-    statement = "SELECT id FROM jobs WHERE account_id = 'many' AND retry_of IS NOT NULL"
-    return len(await stocked.system.deployment.run_sql(statement))
 
 
 async def test_filters_are_in_the_address_and_lead_to_the_same_list(
