@@ -79,4 +79,4 @@ SELECT id, kind, credits, balance_after, held_after, price_id, created_at
 -- $1 job id: the jobs that repeat its request, oldest first. There is one, except for jobs that older
 -- versions retried several times.
 SELECT id, state, reason, created_at, credits_quoted, credits_charged
-  FROM jobs WHERE retry_of = $1 ORDER BY retry_number;
+  FROM jobs_masked WHERE retry_of = $1 ORDER BY id;

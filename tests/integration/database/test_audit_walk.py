@@ -48,7 +48,14 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_revoke_key": ("'dk_AAAAAAAAAAAA', NULL", "key_revoked"),
     "darkroom_create_webhook_endpoint": (f"'acme', '{URL}?'", "webhook_endpoint_created"),
     "darkroom_rotate_webhook_secret": (f"'acme', '{URL}', 60", "webhook_secret_rotated"),
-    "darkroom_cancel_job": ("(SELECT id FROM jobs WHERE state = 'queued')", "job_cancelled"),
+    "darkroom_cancel_job": (
+        "(SELECT id FROM jobs WHERE state = 'queued' LIMIT 1)",
+        "job_cancelled",
+    ),
+    "darkroom_cancel_jobs": (
+        "ARRAY(SELECT id FROM jobs WHERE state = 'queued')",
+        "job_cancelled",
+    ),
     "darkroom_replay_webhooks": (
         "(SELECT id FROM webhook_messages LIMIT 1), NULL, 1",
         "webhook_replayed",
@@ -85,6 +92,7 @@ async def test_every_function_that_takes_who_acts_notes_the_act(setup: DatabaseS
         " WHERE pronamespace = 'public'::regnamespace AND 'by' = ANY(proargnames)"
     )
     assert {row["proname"] for row in rows} == set(CALLS) | NO_ACTS
+    await setup.enqueue(webhook_url=f"{URL}/other")
     await setup.enqueue(webhook_url=f"{URL}/other")
     await setup.job_in(JobState.UNKNOWN)
     await setup.job_in(JobState.SUCCEEDED)
