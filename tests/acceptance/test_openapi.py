@@ -19,11 +19,12 @@ from typing import Any
 import orjson
 import pytest
 
+from producer import Producer
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, text_to_image
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests/schemathesis.toml"
@@ -40,19 +41,18 @@ Known = dict[str, Any]
 @asynccontextmanager
 async def api_in_use(deployment: Deployment) -> AsyncIterator[tuple[str, Known]]:
     """Run the API, a worker, Kie and a receiver of webhooks; yields the document's URL."""
+    settings = deployment.settings.model_copy(update={"webhooks_allow_loopback": True})
     async with (
         receiving() as receiver,
         deployment.worker(webhooks_allow_loopback=True),
-        serving_api(
-            deployment.settings.model_copy(update={"webhooks_allow_loopback": True})
-        ) as addresses,
+        serving_api(settings) as addresses,
+        Producer.connect(settings) as producer,
     ):
-        known = await prepare(deployment)
-        known["webhook_url"] = f"{receiver.url}/ended"
+        known = await prepare(deployment, producer, f"{receiver.url}/ended")
         yield f"http://{addresses[0]}/openapi.json", known
 
 
-async def prepare(deployment: Deployment) -> Known:
+async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) -> Known:
     """Make what well-formed requests are about; see `tests/schemathesis_hooks.py`."""
     await deployment.producer.billing.create_account("other")
     for account_id in ACCOUNTS:
@@ -63,9 +63,13 @@ async def prepare(deployment: Deployment) -> Known:
             "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
             " VALUES ('test-model', 'text-to-image', 1, 1, 1)"
         )
-    jobs = [await deployment.enqueue() for _ in range(3)]
+    jobs = [
+        await producer.enqueue(text_to_image(), account_id="acme", webhook_url=webhook_url)
+        for _ in range(3)
+    ]
     for job in jobs:
         await deployment.ended(job)
+    messages = await producer.webhooks.list()
     ended = {"id": [str(job.id) for job in jobs]}
     account = {"id": list(ACCOUNTS)}
     price = {"model": ["test-model"], "task": ["text-to-image"]}
@@ -75,10 +79,11 @@ async def prepare(deployment: Deployment) -> Known:
     )
     return {
         "accounts": ACCOUNTS,
+        "webhook_url": webhook_url,
         "paths": {
             **dict.fromkeys(("getJob", "cancelJob", "streamJob"), ended),
             **dict.fromkeys(("getJobDetails", "retryJob", "resolveJob"), ended),
-            "replayWebhook": {"id": [f"msg_{'0' * 32}"]},
+            "replayWebhook": {"id": [message["id"] for message in messages]},
             **dict.fromkeys(("getAccount", "listLedger", "grantCredits"), account),
             **dict.fromkeys(("getStatement", "downloadStatement"), account),
             "changePrice": {**price, "quantity": ["1"]},
