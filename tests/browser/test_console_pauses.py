@@ -69,7 +69,8 @@ async def test_submits_that_kie_has_stopped_go_on_once_somebody_says_why(
         deployment.simulator.set_faults(submit_code=0)
         window = await windows.open(Role.OPERATOR)
         page = await window.open("/console")
-        await expect(page.get_by_role("main")).to_contain_text("402")
+        # Without changes of jobs, a page reads again every 10 seconds.
+        await expect(page.get_by_role("main")).to_contain_text("402", timeout=20_000)
         await page.get_by_role("link", name="Let submits go on").click()
         await page.get_by_label("What was repaired").fill("topped up, invoice 31")
         await window.check_accessibility()
