@@ -77,6 +77,8 @@ class LimitedConnection(ReadTimeoutConnection):
     _server: LimitedServer
     peer = ""
     _awaited_part: RequestPart | None = None
+    _is_silent = True
+    """Whether the client has sent nothing yet. Browsers open connections in reserve."""
     _due = _NEVER
     _timer: asyncio.TimerHandle | None = None
     _body: StreamReader | None = None
@@ -120,6 +122,7 @@ class LimitedConnection(ReadTimeoutConnection):
                 # Stop reading from the client. It can still read the response.
                 self._pause_transport_reading()
             return
+        self._is_silent = False
         heads = self._request_count
         super().data_received(data)
         if self._request_count != heads and self._messages:
@@ -199,7 +202,7 @@ class LimitedConnection(ReadTimeoutConnection):
             if self._due != _NEVER:
                 self._set_timer()
             return
-        if self._awaited_part in {"head", "body"}:
+        if self._awaited_part in {"head", "body"} and not self._is_silent:
             incidents.record_failure(
                 "request_not_read", self._server.name, f"the {self._awaited_part} took too long"
             )

@@ -187,6 +187,19 @@ async def test_a_hundred_unreadable_requests_are_one_line_in_the_log() -> None:
     assert not any("exc_info" in line for line in told)
 
 
+@pytest.mark.parametrize(("sent", "lines_logged"), [(b"", 0), (b"G", 1), (HALF_HEADS[2], 1)])
+async def test_only_a_connection_that_sent_something_is_logged_when_its_head_takes_too_long(
+    sent: bytes, lines_logged: int
+) -> None:
+    with capture_logs() as lines:
+        async with listener(head_seconds=QUICK) as one:
+            connection = await one.connect()
+            if sent:
+                await connection.send(sent)
+            assert await connection.ended() == b""
+    assert len([line for line in lines if line["event"] == "request_not_read"]) == lines_logged
+
+
 async def test_a_body_that_breaks_off_is_no_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
