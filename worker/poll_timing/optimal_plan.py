@@ -75,7 +75,9 @@ def _candidate_times(distribution: Distribution) -> list[float]:
     """Return 0, then candidates: half at quantiles of the durations, half at equal ratios."""
     half = _CANDIDATES // 2
     earliest = max(LEAST_GAP_SECONDS, min(distribution.shortest, distribution.median * 0.3))
-    latest = max(distribution.longest * _BEYOND_LONGEST_FACTOR, earliest + 1.0)
+    # Every poll before the longest duration has a candidate that follows it.
+    followed = distribution.longest + LEAST_GAP_SECONDS + _JUST_AFTER_SECONDS
+    latest = max(distribution.longest * _BEYOND_LONGEST_FACTOR, followed, earliest + 1.0)
     ratio = (latest / earliest) ** (1 / (half - 1))
     moments = {round(earliest * ratio**index, 3) for index in range(half)}
     quantiles = (distribution.quantile((index + 0.5) / half) for index in range(half))

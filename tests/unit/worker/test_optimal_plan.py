@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.polling.duration_models import MAIN, OTHERS
@@ -45,6 +45,8 @@ def test_polls_are_never_too_close_and_after_the_first_never_too_far_apart(
 
 
 @given(SECONDS)
+@example([1.0] * 15 + [1.125])
+@example([1.022] * 8 + [1.125] * 8)
 @settings(max_examples=60, deadline=None)
 def test_the_last_poll_comes_after_the_longest_duration_seen(seconds: list[float]) -> None:
     assert plan_polls(seconds)[-1] >= max(seconds)
