@@ -174,6 +174,8 @@ async def test_filters_are_in_the_address_and_lead_to_the_same_list(
     await expect(page.locator("#job-rows tr")).to_have_count(1)
     await expect(row_of(page, job)).to_be_visible()
     reloaded = await windows.open(Role.OPERATOR)
+    assert "=&" not in page.url
+    assert not page.url.endswith("=")
     same = await reloaded.open(page.url.removeprefix(window.url))
     await expect(same.locator("#job-rows tr")).to_have_count(1)
     await expect(same.get_by_label("Account")).to_have_value("acme")

@@ -18,6 +18,15 @@
     document.dispatchEvent(new CustomEvent("themechange"));
   });
 
+  // --- filters: the URL names only those that are set ------------------------------------------
+
+  document.addEventListener("formdata", (event) => {
+    if (event.target.method !== "get") return;
+    for (const [name, value] of [...event.formData]) {
+      if (value === "") event.formData.delete(name);
+    }
+  });
+
   // --- copy -----------------------------------------------------------------------------------
 
   document.addEventListener("click", async (event) => {
