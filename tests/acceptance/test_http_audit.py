@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Any
 
+import orjson
 import pytest
 from arq.connections import ArqRedis
 
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyStore, Role
+from shared.domain.lifecycle import JobState
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.redis_keys import brake_key
 from tests.acceptance.test_http_jobs import order
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import Deployment
 
 GRANTS = "/v1/accounts/acme/grants"
@@ -101,6 +105,11 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "revokeScheduledPrice": ("POST", "/v1/scheduled-prices/1/revoke", {}),
     "refundJob": ("POST", "/v1/jobs/{charged}/refund", {"reason": "why"}),
     "cancelJob": ("POST", "/v1/jobs/{id}/cancel", {}),
+    "cancelJobs": ("POST", "/v1/jobs/cancel", {"ids": ["{queued}"]}),
+    "retryJob": ("POST", "/v1/jobs/{failed}/retry", {}),
+    "retryJobs": ("POST", "/v1/jobs/retry", {"ids": ["{lost}"]}),
+    "resolveJob": ("POST", "/v1/jobs/{unknown}/resolve", {"verdict": "lost", "reason": "why"}),
+    "replayWebhook": ("POST", "/v1/webhooks/{message}/replay", {}),
     "startPause": ("POST", "/v1/pauses", {"scope": "everything", "reason": "why"}),
     "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
@@ -117,14 +126,34 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
     assert changing == set(PLAYS) | OF_CUSTOMERS
     await redis.hset(brake_key(DEFAULT_ACCOUNT), mapping={"level": 1, "reason": "account_refused"})  # type: ignore[misc]
     made, key = await KeyStore(deployment.database).create(Role.ADMIN)
-    job = await deployment.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
+    later = datetime.now(UTC) + timedelta(hours=1)
     async with deployment.worker():
         charged = await deployment.ended(await deployment.enqueue())
+    setup = DatabaseSetup(deployment.database)
+    failed = await setup.job_in(JobState.FAILED, webhook_url="https://hooks.example/x")
+    [message] = (await deployment.producer.job_details(failed.id))["webhooks"]
+    ids = {
+        "id": (await deployment.enqueue(run_at=later)).id,
+        "queued": (await deployment.enqueue(run_at=later)).id,
+        "charged": charged.id,
+        "failed": failed.id,
+        "lost": (await setup.job_in(JobState.FAILED)).id,
+        "unknown": (await setup.job_in(JobState.UNKNOWN)).id,
+        "message": message["id"],
+    }
+
+    def filled(text: str) -> str:
+        return reduce(
+            lambda text, one: text.replace(f"{{{one[0]}}}", str(one[1])), ids.items(), text
+        )
+
     async with deployment.api() as nobody:
         api = nobody.with_key(key)
         for name, (method, path, body) in PLAYS.items():
             send = api.put if method == "PUT" else api.post
-            (await send(path.format(id=job.id, charged=charged.id), body or None)).expect(200)
+            given = orjson.loads(filled(orjson.dumps(body).decode()))
+            answer = await send(filled(path), given or None)
+            assert answer.status in {200, 202}, (name, answer)
             entry = (await deployment.producer.billing.audit(limit=1))[0]
             assert (entry["actor"], entry["via"]) == (f"api:{made.prefix}", "api"), name
             assert (entry["key_prefix"], entry["key_role"]) == (made.prefix, "admin"), name

@@ -1,4 +1,4 @@
-"""Fixtures of the browser tests: one Chromium per process, one running system per file."""
+"""Fixtures of the browser tests: one Chromium and one running system per file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from tests.support.chromium import CHROMIUM_SWITCHES, bring_chromium
 from tests.support.database_pool import DatabasePool
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
-    """The Chromium that the tests of this process share."""
+    """The Chromium that the tests of one file share.
+
+    It does not stay open while tests of other files run: they have event loops of their own, and
+    nothing reads its messages meanwhile.
+    """
     brought = bring_chromium()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(

@@ -45,7 +45,8 @@ async def test_every_page_and_form_is_shown_as_a_login_of_the_apis_own_role(
             ids = {"/jobs": str(job.id), "/accounts": "acme"}
             found = next((one for start, one in ids.items() if path.startswith(start)), "1")
             answer = await browser.get(filled(path, {**PARTS, "id": found}))
-            assert answer.status in {200, 404}, f"{path}: {answer.text[-1500:]}"
+            # 422: the form of an act on many jobs, which names none.
+            assert answer.status in {200, 404, 422}, f"{path}: {answer.text[-1500:]}"
             assert not any(word in answer.text for word in REFUSALS_OF_POSTGRES), path
 
 
