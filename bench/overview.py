@@ -172,7 +172,12 @@ async def _print_console_timings(servers: Servers, producer: Producer) -> None:
         "prices": price,
     }
     paths = {one.name: _fill_path(one.path, parts) for one in shown}
-    known = {name: path for name, path in paths.items() if "{" not in path}
+    known = {
+        # The forms of acts on many jobs name at least one.
+        name: f"{path}?job={newest.id}" if path.startswith("/jobs/many/") else path
+        for name, path in paths.items()
+        if "{" not in path
+    }
     settings = Settings(
         database_url=SecretStr(servers.database_url),
         redis_url=SecretStr(servers.redis_url or ""),
