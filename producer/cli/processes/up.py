@@ -110,7 +110,7 @@ class _Printer:
         if line.started_at is not None:
             paths = "/healthz, /readyz, /metrics"
             if line.process == "api":
-                paths = f"/docs, /openapi.json, {paths}"
+                paths = f"/console, /docs, /openapi.json, {paths}"
             self._console.print(
                 f"{line.process} is ready on http://{line.started_at} ({paths})", style="green"
             )
