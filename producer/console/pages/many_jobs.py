@@ -116,8 +116,11 @@ async def _ask(call: PageCall, action: BulkAction) -> PageView:
 async def _act(call: PageCall, action: BulkAction) -> PageView:
     asked = _read_asked(call)
     shown = call.form.get("shown", "")
-    if not shown or call.form.get("count", "").replace(",", "") != shown:
-        raise InvalidRequest([Fault("count", f"type {shown or 'the number'} to confirm")])
+    is_number = shown.isascii() and shown.isdigit() and len(shown) <= len(str(MAX_BULK_JOBS))
+    if not is_number or call.form.get("count", "").replace(",", "") != shown:
+        raise InvalidRequest(
+            [Fault("count", f"type {shown if is_number else 'the number'} to confirm")]
+        )
     now = await _run(call, action, asked, dry_run=True)
     if min(now.matched, MAX_BULK_JOBS) > int(shown):
         sentence = f"{now.matched:,} jobs match by now, not {shown}: confirm the new number"
@@ -174,10 +177,6 @@ def _read_asked(call: PageCall) -> _Asked:
         subject,
         again,
     )
-
-
-def _read_ids(call: PageCall) -> Sequence[str]:
-    return call.form_lists.get("job", ()) if call.form else call.request.query.getall("job", [])
 
 
 def _read_texts(call: PageCall) -> dict[str, str]:

@@ -162,6 +162,15 @@ async def test_another_number_than_the_one_that_is_shown_does_nothing(
     assert await many.setup.value("SELECT count(*) FROM jobs WHERE retry_of IS NOT NULL") == 0
 
 
+@pytest.mark.parametrize("forged", ["abc", "\u00b2", "-1", "1e3", "9" * 40])
+async def test_a_forged_number_is_refused_as_a_field(many: ManyJobs, forged: str) -> None:
+    await many.failed(3)
+    fields = {"state": "failed", "shown": forged, "count": forged}
+    refused = await many.browser.post(f"{MANY}/retry", fields)
+    assert "type the number to confirm" in refused.expect(422)
+    assert await many.setup.value("SELECT count(*) FROM jobs WHERE retry_of IS NOT NULL") == 0
+
+
 async def test_jobs_that_fail_after_the_page_was_shown_are_not_part_of_it(many: ManyJobs) -> None:
     old = await many.setup.enqueue()
     shown = await many.failed(2)
@@ -173,7 +182,7 @@ async def test_jobs_that_fail_after_the_page_was_shown_are_not_part_of_it(many: 
     assert await many.setup.value(
         "SELECT array_agg(retry_of) FROM jobs WHERE retry_of IS NOT NULL"
     ) == [job.id for job in sorted(shown, key=lambda job: job.id)]
-    # An older job that fails only now makes it another number, which is shown anew.
+    # An older job that fails only now makes it another number, which is shown instead.
     again = (await many.browser.get(f"{MANY}/retry?state=failed")).expect(200)
     fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', again))
     await many.setup.move(old, *FAILING)
