@@ -14,17 +14,17 @@
 -- name: claim_jobs
 -- Commits the intent to POST, and with which Kie account, of jobs that are due by this clock and to
 -- which no active pause applies.
--- $1 patience, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker, $8 event.
+-- $1 lock timeout, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker, $8 event.
 CREATE OR REPLACE FUNCTION darkroom_claim_jobs(text, uuid[], text[], text[], text[], text, text, text)
 RETURNS TABLE (id uuid, attempt integer, attempted_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH patience AS MATERIALIZED (
+    WITH lock_limit AS MATERIALIZED (
         SELECT set_config('lock_timeout', $1, true)
     ), asked AS (
-        SELECT a.* FROM patience, unnest($2::uuid[], $3::text[], $4::text[]) AS a (id, token, account)
+        SELECT a.* FROM lock_limit, unnest($2::uuid[], $3::text[], $4::text[]) AS a (id, token, account)
     ), paused AS MATERIALIZED (
         SELECT scope, value FROM active_pauses
     ), moved AS (
@@ -52,7 +52,7 @@ COMMENT ON FUNCTION darkroom_claim_jobs IS
     'For workers: commits the intent to POST, before it is sent.';
 
 -- name: record_submitted
--- Stores the task ids. $1 patience, $2 ids, $3 attempts, $4 task ids, $5 from states, $6 to state,
+-- Stores the task ids. $1 lock timeout, $2 ids, $3 attempts, $4 task ids, $5 from states, $6 to state,
 -- $7 deadline in seconds from now, $8 event.
 CREATE OR REPLACE FUNCTION darkroom_record_submitted(
     text, uuid[], integer[], text[], text[], text, double precision, text)
@@ -61,10 +61,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH patience AS MATERIALIZED (
+    WITH lock_limit AS MATERIALIZED (
         SELECT set_config('lock_timeout', $1, true)
     ), asked AS (
-        SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::text[])
+        SELECT a.* FROM lock_limit, unnest($2::uuid[], $3::integer[], $4::text[])
             AS a (id, attempt, task_id)
     ), moved AS (
         UPDATE jobs
@@ -168,7 +168,7 @@ COMMENT ON FUNCTION darkroom_record_unknown IS
     'For workers: notes that an attempt may have created a task.';
 
 -- name: record_progress
--- $1 patience, $2 ids, $3 attempts, $4 progress of each, $5 from states, $6 event. The one write
+-- $1 lock timeout, $2 ids, $3 attempts, $4 progress of each, $5 from states, $6 event. The one write
 -- that need not be on disk before anybody goes on: after a power cut, the next poll says it again.
 CREATE OR REPLACE FUNCTION darkroom_record_progress(
     text, uuid[], integer[], double precision[], text[], text)
@@ -177,10 +177,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    WITH patience AS MATERIALIZED (
+    WITH lock_limit AS MATERIALIZED (
         SELECT set_config('lock_timeout', $1, true), set_config('synchronous_commit', 'off', true)
     ), asked AS (
-        SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::double precision[])
+        SELECT a.* FROM lock_limit, unnest($2::uuid[], $3::integer[], $4::double precision[])
             AS a (id, attempt, progress)
     ), moved AS (
         UPDATE jobs SET progress = asked.progress, updated_at = now()
@@ -224,7 +224,7 @@ COMMENT ON FUNCTION darkroom_hold_for_review IS
 
 -- name: settle_jobs
 -- Success: state, images, charge, account and ledger in one statement.
--- $1 patience, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,
+-- $1 lock timeout, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,
 -- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event, $11 when Kie was done with each.
 -- Fewer images than asked are charged by the row of what was delivered, where there is one. Where
 -- pricing has lost its row, the price of the hold stands, and `price_row_missing` says so.
@@ -240,10 +240,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     PERFORM darkroom_apply_scheduled_prices();
     RETURN QUERY
-    WITH patience AS MATERIALIZED (
+    WITH lock_limit AS MATERIALIZED (
         SELECT set_config('lock_timeout', $1, true)
     ), asked AS (
-        SELECT a.* FROM patience, unnest($2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::text[],
+        SELECT a.* FROM lock_limit, unnest($2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::text[],
                                          $11::timestamptz[])
             AS a (id, attempt, result_urls, delivered, message, provider_finished_at)
     ), job AS (

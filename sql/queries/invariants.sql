@@ -231,7 +231,7 @@ SELECT coalesce(jobs.id, late.job_id)::text AS who,
  LIMIT $1;
 
 -- name: stuck_jobs
--- Open jobs that nothing has moved for longer than they should take. $2 seconds of patience,
+-- Open jobs that nothing has moved for longer than they should take. $2 seconds allowed,
 -- counted from when they were due, attempted or had their deadline.
 SELECT id::text AS who, format('%s since %s', state, updated_at) AS what
   FROM jobs
