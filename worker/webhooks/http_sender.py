@@ -1,15 +1,8 @@
-"""Sends one webhook over HTTP, to public addresses only.
-
-Each address is checked where its socket is opened, so the address that was checked is the one that
-is connected to: a name that resolves differently later has no effect. A redirect is a
-response like any other. Proxies of the environment are not used, because they would connect
-instead.
-"""
+"""Sends one webhook over HTTP, to public addresses only. Redirects are not followed."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,23 +10,20 @@ from time import monotonic
 from types import TracebackType
 
 import aiohttp
-from aiohttp import AddrInfoType, ClientSession, ClientTimeout
+from aiohttp import ClientSession
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from shared.adapters.tcp_keepalive import open_keep_alive_socket
-from shared.domain.public_addresses import find_address_fault, find_url_fault
-from worker.kie.http_exchange import user_agent
-from worker.webhooks.dns_resolver import ThreadedResolver
+from shared.adapters.http.dns_resolver import ThreadedResolver
+from shared.adapters.http.public_session import ForbiddenAddress, open_public_session
+from shared.domain.public_addresses import find_url_fault
 
 TIMEOUT_SECONDS = 15.0
 """For a whole try, from the name look-up to the headers of the response."""
-CONNECT_SECONDS = 5.0
 ANSWER_BYTES_READ = 4_096
 _ANSWER_SECONDS = 1.0
 MAX_SENDS_AT_ONCE = 128
 """The most tries that a worker has in flight."""
-_KEEP_ALIVE_SECONDS = 15.0
 _ERROR_LENGTH = 200
 
 
@@ -55,10 +45,6 @@ class SendResult:
         return self.error is None
 
 
-class ForbiddenAddress(OSError):
-    """A host resolved to an address to which no webhook may be sent."""
-
-
 class WebhookSender:
     """The HTTP client for webhooks. Use it as an async context manager."""
 
@@ -75,26 +61,11 @@ class WebhookSender:
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> WebhookSender:
-        self._session = ClientSession(
-            connector=aiohttp.TCPConnector(
-                # `SendConcurrency` limits the requests of an endpoint or host before the timeout
-                # starts.
-                limit=0,
-                resolver=self._resolver,
-                # The cache of aiohttp would never expire a name.
-                use_dns_cache=False,
-                keepalive_timeout=_KEEP_ALIVE_SECONDS,
-                socket_factory=self._open_socket,
-            ),
-            timeout=ClientTimeout(
-                total=self._timeout_seconds,
-                sock_connect=min(CONNECT_SECONDS, self._timeout_seconds),
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": _user_agent(), "Content-Type": "application/json"},
-            # A small response that unpacks to a large one stays small.
-            auto_decompress=False,
-            trust_env=False,
+        self._session = open_public_session(
+            resolver=self._resolver,
+            timeout_seconds=self._timeout_seconds,
+            allow_loopback=self._allow_loopback,
+            headers={"Content-Type": "application/json"},
         )
         return self
 
@@ -139,16 +110,6 @@ class WebhookSender:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await response.content.read(ANSWER_BYTES_READ)
             return response.status, response.headers.get("Retry-After")
-
-    def _open_socket(self, info: AddrInfoType) -> socket.socket:
-        fault = find_address_fault(str(info[4][0]), allow_loopback=self._allow_loopback)
-        if fault is not None:
-            raise ForbiddenAddress(fault)
-        return open_keep_alive_socket(info)
-
-
-def _user_agent() -> str:
-    return f"Darkroom/{user_agent().rpartition('/')[2]}"
 
 
 def _status_fault(status: int) -> str | None:

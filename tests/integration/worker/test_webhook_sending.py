@@ -11,13 +11,13 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from shared.adapters.http.dns_resolver import ThreadedResolver
 from tests.fakes.fake_webhook_receiver import (
     FakeWebhookReceiver,
     ReceivedWebhook,
     never_answer,
     receiving,
 )
-from worker.webhooks.dns_resolver import ThreadedResolver
 from worker.webhooks.http_sender import ANSWER_BYTES_READ, SendResult, WebhookSender
 
 NOT_SENT = "not sent: the host points at {}, which is not public"

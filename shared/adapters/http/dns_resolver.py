@@ -1,4 +1,4 @@
-"""Resolves names in threads of its own, so that a slow name server delays no other receiver.
+"""Resolves names in threads of its own, so that a slow name server delays no other host.
 
 aiohttp's own resolver shares the few threads of the event loop with the rest of the process, which
 resolves Kie's name too.
@@ -20,7 +20,7 @@ class ThreadedResolver(AbstractResolver):
     """Uses the system's resolver, for as many names at once as there may be requests."""
 
     def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="public-names")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
