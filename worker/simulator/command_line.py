@@ -74,6 +74,11 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         help=f"default {_DEFAULTS.api_key}; each further one is an account of its own",
     )
     group.add_argument(
+        "--plain-bodies",
+        action="store_true",
+        help="no gzip and no chunks, whatever the client accepts",
+    )
+    group.add_argument(
         "--real-http-status",
         action="store_true",
         help="errors as HTTP statuses, not as HTTP 200 with a code; same as error_form=status",
@@ -164,6 +169,7 @@ def _to_config(given: argparse.Namespace) -> SimulatorConfig:
         create_latency_seconds=given.create_latency,
         poll_latency_seconds=given.poll_latency,
         latency_jitter=given.latency_jitter,
+        compress_bodies=not given.plain_bodies,
         durations=Durations(given.distribution, given.duration, given.sigma, given.duration_scale),
         seed=given.seed,
         webhook_hmac_key=given.hmac_key,

@@ -6,8 +6,9 @@ number of files and the prices are the simulator's own, because it judges reques
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -22,12 +23,34 @@ class NotJsonError(ValueError):
 
 
 class InvalidRequestError(ValueError):
-    """A field is missing or wrong. The message is the first fault, as Kie returns only one."""
+    """A field is missing or wrong. The message is the first fault, as Kie returns only one.
+
+    `recorded` is the text that Kie has been recorded to send with code 500. It names no field when
+    one is missing.
+    """
+
+    def __init__(self, message: str, recorded: str = "") -> None:
+        super().__init__(message)
+        self.recorded = recorded or message
+
+
+def out_of_range(field: str, allowed: Iterable[object]) -> InvalidRequestError:
+    """The fault of a value that is not one of those allowed."""
+    return InvalidRequestError(
+        f"{field} must be one of {', '.join(map(str, allowed))}",
+        f"{field} is not within the range of allowed options",
+    )
+
+
+FIELD_REQUIRED = "This field is required"
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRequest:
-    """A valid create call. ``param_json`` is the text that record-info echoes."""
+    """A valid create call. ``param_json`` is the text that record-info echoes.
+
+    Kie serialises the request again for it: the keys stand in another order.
+    """
 
     prompt: str
     size: str
@@ -42,22 +65,39 @@ class CreateRequest:
         return urlsplit(self.call_back_url).path.rpartition("/")[2]
 
 
-def parse_create_request(raw: bytes) -> CreateRequest:
-    """Return the request of a body. Raises `NotJsonError` or `InvalidRequestError`."""
+def read_object(raw: bytes) -> dict[str, object]:
+    """Return the JSON object of a body. Raises `NotJsonError`."""
     try:
         given = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise NotJsonError(str(error)) from error
     if not isinstance(given, dict):
         raise NotJsonError("the body is not an object")
+    return given
+
+
+def serialise_again(given: dict[str, Any]) -> str:
+    """Return the fields as JSON text in another order of keys, as Kie echoes a request."""
+    return orjson.dumps(dict(reversed(given.items()))).decode()
+
+
+def parse_create_request(raw: bytes, *, one_image: bool = False) -> CreateRequest:
+    """Return the request of a body. Raises `NotJsonError` or `InvalidRequestError`.
+
+    With `one_image`, `nVariants` is a field that Kie does not know: neither checked nor obeyed.
+    Null in an optional field is the same as its absence.
+    """
+    given: dict[str, Any] = read_object(raw)
     for check in _CHECKS:
         check(given)
+    if not one_image:
+        _check_variants(given)
     return CreateRequest(
         prompt=given.get("prompt") or "",
         size=given["size"],
-        n_variants=given.get("nVariants", 1),
+        n_variants=1 if one_image else given.get("nVariants") or 1,
         call_back_url=given.get("callBackUrl") or "",
-        param_json=raw.decode("utf-8"),
+        param_json=serialise_again(given),
         unknown_fields=tuple(sorted(given.keys() - _KNOWN_FIELDS)),
     )
 
@@ -66,9 +106,9 @@ def _check_size(given: dict[str, object]) -> None:
     if "size" not in given:
         instead = next((name for name in _WRONG_SIZE_FIELDS if name in given), None)
         hint = f"; {instead} is not a field of this model" if instead else ""
-        raise InvalidRequestError(f"size is required{hint}")
+        raise InvalidRequestError(f"size is required{hint}", FIELD_REQUIRED)
     if given["size"] not in ASPECT_RATIOS:
-        raise InvalidRequestError(f"size must be one of {', '.join(ASPECT_RATIOS)}")
+        raise out_of_range("size", ASPECT_RATIOS)
     wrong = next((name for name in _WRONG_SIZE_FIELDS if name in given), None)
     if wrong:
         raise InvalidRequestError(f"{wrong} is not a field of this model; use size")
@@ -81,32 +121,36 @@ def _check_prompt_and_files(given: dict[str, object]) -> None:
     if files is not None:
         _check_files(files)
     if not prompt and not files and not given.get("fileUrl"):
-        raise InvalidRequestError("prompt and filesUrl cannot both be empty")
+        raise InvalidRequestError("prompt and filesUrl cannot both be empty", FIELD_REQUIRED)
 
 
 def _check_files(files: object) -> None:
     if not isinstance(files, list) or not all(isinstance(url, str) for url in files):
         raise InvalidRequestError("filesUrl must be a list of strings")
+    if not all(url.strip() for url in files):
+        raise InvalidRequestError("filesUrl holds an empty URL", FIELD_REQUIRED)
     if len(files) > MAX_FILES:
         raise InvalidRequestError(f"filesUrl may hold at most {MAX_FILES} URLs")
 
 
 def _check_variants(given: dict[str, object]) -> None:
-    variants = given.get("nVariants", 1)
+    variants = given.get("nVariants")
+    if variants is None:
+        return
     if isinstance(variants, bool) or not isinstance(variants, int) or variants not in QUANTITIES:
-        raise InvalidRequestError(f"nVariants must be one of {', '.join(map(str, QUANTITIES))}")
+        raise out_of_range("nVariants", QUANTITIES)
 
 
 def _check_options(given: dict[str, object]) -> None:
     for name in ("isEnhance", "uploadCn", "enableFallback"):
-        if not isinstance(given.get(name, False), bool):
+        if not isinstance(given.get(name), bool | None):
             raise InvalidRequestError(f"{name} must be true or false")
     for name in ("maskUrl", "fileUrl", "callBackUrl"):
         if not isinstance(given.get(name) or "", str):
             raise InvalidRequestError(f"{name} must be a string")
     fallback = given.get("fallbackModel")
     if fallback is not None and fallback not in FALLBACK_MODELS:
-        raise InvalidRequestError(f"fallbackModel must be one of {', '.join(FALLBACK_MODELS)}")
+        raise out_of_range("fallbackModel", FALLBACK_MODELS)
 
 
 def _check_callback(given: dict[str, object]) -> None:
@@ -122,7 +166,6 @@ def _check_callback(given: dict[str, object]) -> None:
 _CHECKS: tuple[Callable[[dict[str, object]], None], ...] = (
     _check_size,
     _check_prompt_and_files,
-    _check_variants,
     _check_options,
     _check_callback,
 )

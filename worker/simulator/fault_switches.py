@@ -65,7 +65,9 @@ class FaultSwitches:
     validation_code: Annotated[
         int,
         SwitchDescription(
-            CODE, "code of a validation failure; Kie has also sent 500", account_wide=True
+            CODE,
+            "code of a validation failure; with 500 in the words that Kie was recorded to send",
+            account_wide=True,
         ),
     ] = 422
     burst_code: Annotated[
@@ -166,6 +168,12 @@ class FaultSwitches:
     success_without_urls: Annotated[
         float, SwitchDescription(RATE, "success, but the list of URLs is empty")
     ] = 0.0
+    one_image: Annotated[
+        bool,
+        SwitchDescription(
+            YES_OR_NO, "nVariants is a field that Kie ignores: one image, and 6 credits"
+        ),
+    ] = False
     missing_urls: Annotated[
         int, SwitchDescription(COUNT, "success with this many URLs fewer than asked")
     ] = 0

@@ -41,6 +41,8 @@ def answer_create(kie: SimulatedProvider, caller: Caller, raw: bytes) -> CreateR
         request = _parse(kie, faults, raw)
         overrides = _directives(kie, request)
         faults = with_switches(faults, overrides)
+        if faults.one_image:
+            request = replace(request, n_variants=1)
         wrong_reply = _refuse(kie, account, request, faults)
     except RefusedError as refused:
         kie.record.creates_refused[refused.reason] += 1
@@ -54,11 +56,13 @@ def answer_create(kie: SimulatedProvider, caller: Caller, raw: bytes) -> CreateR
 
 def _parse(kie: SimulatedProvider, faults: FaultSwitches, raw: bytes) -> CreateRequest:
     try:
-        return parse_create_request(raw)
+        return parse_create_request(raw, one_image=faults.one_image)
     except NotJsonError:
         raise RefusedError("not_json", kie.error(400)) from None
     except InvalidRequestError as fault:
-        raise RefusedError("validation", kie.error(faults.validation_code, str(fault))) from None
+        code = faults.validation_code
+        message = fault.recorded if code == 500 else str(fault)
+        raise RefusedError("validation", kie.error(code, message)) from None
 
 
 def _directives(kie: SimulatedProvider, request: CreateRequest) -> Overrides:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from shared.adapters.http.http_server import LimitedServer, listen
 
@@ -17,17 +17,17 @@ from .control_routes import ControlRoutes
 from .fault_switch_parser import read_switches, with_switches
 from .fault_switches import FaultSwitches
 from .generate_route import answer_create
+from .image_links import IMAGES
 from .other_routes import answer_credit, answer_image
 from .provider_state import Caller, SimulatedProvider
 from .record_info_route import answer_record_info
 from .request_record import RequestRecord, SeenRequest
-from .responses import NOT_FOUND, TOO_LARGE, SimulatedResponse
+from .responses import JSON_TYPE, TOO_LARGE, SimulatedResponse, gzip_body, no_route
 from .simulator_config import SimulatorClocks, SimulatorConfig
 
 _GENERATE = "/api/v1/gpt4o-image/generate"
 _RECORD_INFO = "/api/v1/gpt4o-image/record-info"
 _CREDIT = "/api/v1/chat/credit"
-_IMAGES = "/images/"
 _CONTROL = "/simulator"
 
 _ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104
@@ -126,13 +126,13 @@ class Simulator:
             name, SeenRequest(arrived_epoch, request.method, path, task_id, reply.record_code)
         )
         await self._wait(name, reply)
-        return _send(request, reply)
+        return _send(request, reply, may_compress=self._kie.config.compress_bodies)
 
     def _find_route(self, method: str, path: str) -> tuple[str, Route]:
         found = self._routes.get((method, path))
         if found is not None:
             return found
-        if method == "GET" and path.startswith(_IMAGES):
+        if method == "GET" and path.startswith(IMAGES):
             return "image", self._image
         return "unknown", self._unknown
 
@@ -166,8 +166,8 @@ class Simulator:
     async def _image(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_image(self._kie, request.path), ""
 
-    async def _unknown(self, _request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
-        return NOT_FOUND, ""
+    async def _unknown(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+        return no_route(request.path, self._kie.clocks.epoch()), ""
 
 
 @asynccontextmanager
@@ -188,7 +188,9 @@ def _caller(request: web.BaseRequest) -> Caller:
     return Caller(headers.get("Authorization", ""), headers.get("User-Agent", ""))
 
 
-def _send(request: web.BaseRequest, reply: SimulatedResponse) -> web.Response:
+def _send(
+    request: web.BaseRequest, reply: SimulatedResponse, *, may_compress: bool
+) -> web.Response:
     transport = request.transport
     if reply.ending != "send" and transport is not None:
         connection: socket.socket | None = transport.get_extra_info("socket")
@@ -198,9 +200,17 @@ def _send(request: web.BaseRequest, reply: SimulatedResponse) -> web.Response:
     headers = {"Content-Type": reply.content_type, "Server": "cloudflare"}
     if reply.location:
         headers["Location"] = reply.location
+    body = reply.body
+    compressed = may_compress and reply.content_type == JSON_TYPE and _accepts_gzip(request)
+    if compressed:
+        headers["Content-Encoding"] = "gzip"
+        body = gzip_body(body)
     # After an abort no response is sent, but the server requires one from every handler.
-    return web.Response(
-        body=reply.body,
-        status=reply.http_status,
-        headers=headers,
-    )
+    response = web.Response(body=body, status=reply.http_status, headers=headers)
+    if compressed:
+        response.enable_chunked_encoding()
+    return response
+
+
+def _accepts_gzip(request: web.BaseRequest) -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "") and request.version >= HttpVersion11

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
+from .image_links import read_image_path
 from .png_images import draw_picture
 from .provider_state import Caller, SimulatedProvider
-from .responses import NOT_FOUND, RefusedError, SimulatedResponse, error, success
+from .responses import NO_FILE, RefusedError, SimulatedResponse, error, success
 from .simulated_task import SimulatedTask
-
-_IMAGE_PATH = re.compile(r"^/images/([^/]+)_([0-9]{1,2})\.png$")
 
 
 def answer_credit(kie: SimulatedProvider, caller: Caller) -> SimulatedResponse:
@@ -24,15 +21,15 @@ def answer_credit(kie: SimulatedProvider, caller: Caller) -> SimulatedResponse:
 
 def answer_image(kie: SimulatedProvider, path: str) -> SimulatedResponse:
     """GET /images/…: the picture of a successful task, drawn on demand."""
-    match = _IMAGE_PATH.match(path)
-    task = kie.record.tasks.get(match[1]) if match else None
-    if match is None or task is None:
-        return NOT_FOUND
-    if not 1 <= int(match[2]) <= task.planned.url_count or not _is_served(kie, task):
-        return NOT_FOUND
+    found = read_image_path(path)
+    task = kie.record.tasks.get(found[0]) if found else None
+    if found is None or task is None:
+        return NO_FILE
+    if not 1 <= found[1] <= task.planned.url_count or not _is_served(kie, task):
+        return NO_FILE
     if kie.draw(kie.faults_for(task).image_error_rate):
         return error(503, "Service Unavailable", "status")
-    seed_text = f"{task.id} {match[2]} {task.request.prompt}"
+    seed_text = f"{task.id} {found[1]} {task.request.prompt}"
     picture = draw_picture(seed_text, task.request.size)
     return SimulatedResponse("200", picture, 200, "image/png")
 

@@ -15,7 +15,13 @@ from .create_request import CreateRequest
 from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
 from .request_record import RequestRecord
-from .responses import RefusedError, SimulatedResponse, error, malformed_reply
+from .responses import (
+    KEY_NOT_SENT_RIGHT,
+    RefusedError,
+    SimulatedResponse,
+    error,
+    malformed_reply,
+)
 from .simulated_account import CREDITS_BY_QUANTITY, SimulatedAccount
 from .simulated_task import PlannedEnd, SimulatedTask
 from .simulator_config import SimulatorClocks, SimulatorConfig
@@ -133,7 +139,8 @@ class SimulatedProvider:
             raise RefusedError("user_agent", malformed_reply("cloudflare"))
         account = self._account_by_authorization.get(caller.authorization)
         if account is None:
-            raise RefusedError("authorization", self.error(401))
+            message = KEY_NOT_SENT_RIGHT if call == "create" else ""
+            raise RefusedError("authorization", self.error(401, message))
         faults = self.faults_of(account)
         if faults.account_code:
             code = faults.account_code

@@ -23,7 +23,7 @@ def describe_task(
         "response": _show_response(task, faults, base_url) if finished else None,
         "successFlag": 0,
         "errorCode": None,
-        "errorMessage": "",
+        "errorMessage": None,
         "createTime": _show_time(task.created_epoch, faults.time_form),
         "progress": _show_progress(task, faults, now),
     }

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
 
 import orjson
 
 JSON_TYPE = "application/json;charset=UTF-8"
+
+KEY_NOT_SENT_RIGHT = (
+    "Unauthorized \u2013 Authentication failed. Please check that your Authorization and "
+    "Content-Type headers are correctly set."
+)
+"""Recorded from POST routes. The document has the text of `MESSAGES`, and so have the others."""
 
 ConnectionEnd = Literal["send", "close", "reset"]
 
@@ -61,6 +69,12 @@ MESSAGES: Mapping[int, str] = MappingProxyType(
 )
 
 
+def gzip_body(body: bytes) -> bytes:
+    """Return the body as gzip. A small window costs a tenth of the default one's time."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 16 + 11, 4)
+    return packer.compress(body) + packer.flush()
+
+
 def success(data: object) -> SimulatedResponse:
     """The envelope of a success."""
     return SimulatedResponse("200", orjson.dumps({"code": 200, "msg": "success", "data": data}))
@@ -92,14 +106,27 @@ _BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>cloudfla
 _MAINTENANCE = b"<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>"
 
 
-def _framework_error(record_code: str, status: int, error_words: str) -> SimulatedResponse:
-    """Return the response of Kie's framework to a route that it does not have, as recorded."""
+def no_route(path: str, epoch: float) -> SimulatedResponse:
+    """Return the response to a route that Kie does not have."""
+    time = datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds")
+    return _framework_error("404", 404, "Not Found", path=path, time=time)
+
+
+def _framework_error(
+    record_code: str,
+    status: int,
+    error_words: str,
+    *,
+    path: str = "/api/v1/gpt4o-image/generate",
+    time: str = "2026-03-27T19:30:00.000+00:00",
+) -> SimulatedResponse:
+    """Return an error of Kie's framework, which has no envelope, as recorded."""
     body = {
-        "timestamp": "2026-03-27T19:30:00.000+00:00",
+        "timestamp": time,
         "status": status,
         "error": error_words,
         "message": "No message available",
-        "path": "/api/v1/gpt4o-image/generate",
+        "path": path,
     }
     return SimulatedResponse(record_code, orjson.dumps(body), status)
 
@@ -123,7 +150,10 @@ _JUNK: Mapping[str, SimulatedResponse] = MappingProxyType(
     }
 )
 
-NOT_FOUND = error(404, form="status")
+NO_FILE = SimulatedResponse(
+    "404", b"<html><head><title>404 Not Found</title></head></html>", 404, "text/html"
+)
+"""The response of the host of images and files, which is not that of the API."""
 TOO_LARGE = error(413, "Request body too large", "status")
 CLOSED = SimulatedResponse("closed", ending="close")
 RESET = SimulatedResponse("reset", ending="reset")

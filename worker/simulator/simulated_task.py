@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from .create_request import CreateRequest
 from .fault_switch_parser import Overrides
+from .image_links import image_path
 from .simulated_account import SimulatedAccount
 from .sliding_windows import ArrivalWindow
 from .task_ends import TaskEnd
@@ -79,7 +80,7 @@ class SimulatedTask:
 
     def image_urls(self, base_url: str, count: int) -> list[str]:
         """Addresses of this many images, numbered from 1, whether they exist or not."""
-        return [f"{base_url}/images/{self.id}_{number}.png" for number in range(1, count + 1)]
+        return [base_url + image_path(self.id, number) for number in range(1, count + 1)]
 
     def describe(self, now: float) -> dict[str, object]:
         """Its row in the record; ``credits`` is what it has cost so far, net of a refund."""

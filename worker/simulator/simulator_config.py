@@ -44,6 +44,8 @@ class SimulatorConfig:
     polls_per_second_per_task: int = 3
     create_latency_seconds: float = 0.4
     poll_latency_seconds: float = 0.2
+    # JSON as gzip in chunks to a client that accepts it, as Kie sends it.
+    compress_bodies: bool = True
     # Each latency is drawn uniformly within this share of itself, either way.
     latency_jitter: float = 0.25
     durations: Durations = field(default_factory=Durations)

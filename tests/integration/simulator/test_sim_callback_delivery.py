@@ -15,6 +15,7 @@ from tests.integration.simulator.simulator_client import (
     receiving_callbacks,
     wait_until,
 )
+from worker.simulator.image_links import image_path
 
 SIGNED = replace(FAST, webhook_hmac_key="k3y")
 
@@ -26,7 +27,7 @@ async def test_a_finished_task_is_called_back_with_its_urls_and_a_signature() ->
         body = orjson.loads(receiver.bodies[0])
         assert body["code"] == 200
         assert body["data"]["taskId"] == task_id
-        assert body["data"]["info"]["result_urls"][0].endswith(f"/images/{task_id}_1.png")
+        assert body["data"]["info"]["result_urls"][0].endswith(image_path(task_id, 1))
         stamp = receiver.headers[0]["X-Webhook-Timestamp"]
         digest = hmac.new(b"k3y", f"{task_id}.{stamp}".encode(), hashlib.sha256).digest()
         expected = base64.b64encode(digest).decode()

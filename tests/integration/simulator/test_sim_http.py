@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from datetime import datetime
 from io import BytesIO
 
 import aiohttp
 import pytest
 
 from tests.integration.simulator.simulator_client import FAST, calling_simulator, wait_until
+from worker.simulator.image_links import image_path
 
 
 async def test_a_task_is_created_polled_and_its_images_fetched() -> None:
@@ -61,7 +63,32 @@ async def test_a_result_url_leads_to_the_picture() -> None:
 async def test_wrong_guesses_are_404(method: str, path: str) -> None:
     async with calling_simulator() as kie:
         answer = await kie.call(method, path)
-        assert (answer.status, answer.json()["code"]) == (404, 404)
+        assert answer.status == 404
+        body = answer.json()
+        assert datetime.fromisoformat(body.pop("timestamp")).tzinfo is not None
+        assert body == {
+            "status": 404,
+            "error": "Not Found",
+            "message": "No message available",
+            "path": path,
+        }
+
+
+async def test_json_is_sent_as_gzip_in_chunks_to_a_client_that_accepts_it() -> None:
+    for config, is_packed in ((FAST, True), (replace(FAST, compress_bodies=False), False)):
+        async with calling_simulator(config) as kie:
+            for answer in (await kie.create(), await kie.poll("0" * 32)):
+                assert (answer.headers.get("Content-Encoding") == "gzip") == is_packed
+                assert (answer.headers.get("Transfer-Encoding") == "chunked") == is_packed
+                assert answer.json()["code"] in (200, 422)
+
+
+async def test_json_is_sent_as_it_is_to_a_client_that_does_not_accept_gzip() -> None:
+    async with calling_simulator() as kie:
+        url = f"{kie.simulator.base_url}/api/v1/chat/credit"
+        async with kie.session.get(url, headers={"Accept-Encoding": "identity"}) as answer:
+            assert not {"Content-Encoding", "Transfer-Encoding"} & set(answer.headers)
+            assert (await answer.json())["code"] == 401
 
 
 async def test_a_huge_body_is_refused_and_recorded() -> None:
@@ -78,6 +105,10 @@ async def test_errors_come_as_http_200_unless_real_statuses_are_asked_for() -> N
         kie.simulator.set_faults(error_form="status")
         answer = await kie.create(size="1024x1024")
         assert (answer.status, answer.json()["code"]) == (422, 422)
+        kie.simulator.set_faults(error_form="body", validation_code=500)
+        answer = await kie.create(size="1024x1024")
+        message = "size is not within the range of allowed options"
+        assert (answer.status, answer.json()["code"], answer.json()["msg"]) == (200, 500, message)
         assert not kie.simulator.record.tasks
 
 
@@ -89,13 +120,17 @@ async def test_unusual_http_statuses_can_be_sent(code: int) -> None:
 
 async def test_a_wrong_key_is_refused_everywhere() -> None:
     async with calling_simulator() as kie:
-        for method, path, body in (
-            ("POST", "/api/v1/gpt4o-image/generate", b'{"prompt":"x","size":"1:1"}'),
-            ("GET", "/api/v1/gpt4o-image/record-info?taskId=x", None),
-            ("GET", "/api/v1/chat/credit", None),
+        recorded = "Unauthorized \u2013 Authentication failed. Please check that your Authorization"
+        documented = "You do not have access permissions"
+        for method, path, body, message in (
+            ("POST", "/api/v1/gpt4o-image/generate", b'{"prompt":"x","size":"1:1"}', recorded),
+            ("GET", "/api/v1/gpt4o-image/record-info?taskId=x", None, documented),
+            ("GET", "/api/v1/chat/credit", None, documented),
         ):
-            answer = await kie.call(method, path, body, key="wrong")
-            assert answer.json() == {"code": 401, "msg": "You do not have access permissions"}
+            answer = (await kie.call(method, path, body, key="wrong")).json()
+            assert answer.keys() == {"code", "msg"}
+            assert answer["code"] == 401
+            assert answer["msg"].startswith(message)
         assert not kie.simulator.record.tasks
 
 
@@ -212,7 +247,7 @@ async def test_images_are_404_after_they_expired() -> None:
         task_id = await kie.created_id()
         task = kie.simulator.record.tasks[task_id]
         await wait_until(lambda: time.monotonic() > task.finish_at + 0.05)
-        assert (await kie.call("GET", f"/images/{task_id}_1.png")).status == 404
+        assert (await kie.call("GET", image_path(task_id, 1))).status == 404
 
 
 async def test_a_directive_reaches_through_the_socket() -> None:

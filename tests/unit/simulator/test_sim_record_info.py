@@ -73,6 +73,21 @@ def test_failure_flags_can_be_mixed() -> None:
     assert {fake.created().planned.failure_flag for _ in range(20)} == {2, 3}
 
 
+def test_a_running_task_has_no_message_and_no_code() -> None:
+    fake = FakeKie()
+    shown = fake.shown(fake.created())
+    assert (shown["errorMessage"], shown["errorCode"]) == (None, None)
+
+
+@pytest.mark.parametrize("prompt", ["a lighthouse", "a [[sim: one_image=yes]] lighthouse"])
+def test_a_number_of_images_that_kie_ignores_costs_and_brings_one(prompt: str) -> None:
+    fake = FakeKie() if "sim" in prompt else FakeKie(one_image=True)
+    task = fake.created(prompt, nVariants=4)
+    fake.time.advance(10)
+    assert len(fake.shown(task)["response"]["resultUrls"]) == 1
+    assert fake.kie.account.describe()["net"] == 6.0
+
+
 def test_the_status_field_can_be_missing() -> None:
     assert "status" not in finished(FakeKie(omit_status=True))
 

@@ -25,12 +25,13 @@ FULL = {
 }
 
 
-def test_a_full_request_is_accepted_and_echoed_word_for_word() -> None:
-    raw = orjson.dumps(FULL)
-    request = parse_create_request(raw)
+def test_a_full_request_is_accepted_and_echoed_with_its_keys_in_another_order() -> None:
+    request = parse_create_request(orjson.dumps(FULL))
     assert request.n_variants == 4
     assert request.callback_token == "secret"
-    assert request.param_json == raw.decode()
+    echoed = orjson.loads(request.param_json)
+    assert echoed == FULL
+    assert list(echoed) != list(FULL)
     assert request.unknown_fields == ()
 
 
@@ -79,6 +80,36 @@ def test_each_wrong_field_is_named(change: dict[str, object], told: str) -> None
 def test_aspect_ratio_instead_of_size_is_named_as_the_mistake() -> None:
     with pytest.raises(InvalidRequestError, match="size is required; aspectRatio is not"):
         parse_create_request(b'{"prompt":"x","aspectRatio":"1:1"}')
+
+
+@pytest.mark.parametrize("absent", sorted(FULL.keys() - {"prompt", "size"}))
+def test_null_in_an_optional_field_is_its_absence(absent: str) -> None:
+    request = parse_create_request(orjson.dumps({**FULL, absent: None}))
+    assert request.n_variants == (1 if absent == "nVariants" else 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "recorded"),
+    [
+        ({"filesUrl": [""]}, "This field is required"),
+        ({"filesUrl": ["https://a", " "]}, "This field is required"),
+        ({"prompt": None, "filesUrl": None}, "This field is required"),
+        ({"size": "7:7"}, "size is not within the range of allowed options"),
+        ({"nVariants": 3}, "nVariants is not within the range of allowed options"),
+    ],
+)
+def test_a_fault_has_the_words_that_kie_was_recorded_to_send(
+    change: dict[str, object], recorded: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as fault:
+        parse_create_request(orjson.dumps({**FULL, **change}))
+    assert fault.value.recorded == recorded
+
+
+@pytest.mark.parametrize("n_variants", [1, 2, 4, 3, "many"])
+def test_a_number_of_images_can_be_a_field_that_kie_does_not_know(n_variants: object) -> None:
+    raw = orjson.dumps({**FULL, "nVariants": n_variants})
+    assert parse_create_request(raw, one_image=True).n_variants == 1
 
 
 def test_unknown_fields_are_let_through_and_listed() -> None:

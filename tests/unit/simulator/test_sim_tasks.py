@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.simulator.fake_kie import CALLER, START_EPOCH, TEN_SECONDS, FakeKie, read
 from worker.simulator.durations import Durations
+from worker.simulator.image_links import image_path
 from worker.simulator.other_routes import answer_credit, answer_image
 from worker.simulator.provider_state import Caller, SimulatedProvider
 from worker.simulator.simulator_config import SimulatorConfig
@@ -27,8 +28,9 @@ def test_a_task_generates_and_then_succeeds_with_as_many_urls_as_asked() -> None
     after = fake.shown(task)
     assert (after["successFlag"], after["status"], after["progress"]) == (1, "SUCCESS", "1.00")
     assert after["response"]["resultUrls"] == [
-        f"http://sim/images/{task.id}_{number}.png" for number in (1, 2, 3, 4)
+        f"http://sim{image_path(task.id, number)}" for number in (1, 2, 3, 4)
     ]
+    assert task.id not in str(after["response"])
     assert after["createTime"] == START_EPOCH * 1000
     assert after["completeTime"] == (START_EPOCH + 10) * 1000
 
@@ -188,14 +190,13 @@ def test_a_reset_forgets_everything_and_restores_the_faults() -> None:
 def test_images_exist_only_once_the_task_has_succeeded() -> None:
     fake = FakeKie()
     task = fake.created(nVariants=2)
-    assert answer_image(fake.kie, f"/images/{task.id}_1.png").http_status == 404
+    assert answer_image(fake.kie, image_path(task.id, 1)).http_status == 404
     fake.time.advance(10)
     statuses = [
-        answer_image(fake.kie, f"/images/{task.id}_{number}.png").http_status
-        for number in (0, 1, 2, 3)
+        answer_image(fake.kie, image_path(task.id, number)).http_status for number in (0, 1, 2, 3)
     ]
     assert statuses == [404, 200, 200, 404]
-    assert answer_image(fake.kie, "/images/nobody_1.png").http_status == 404
+    assert answer_image(fake.kie, f"/images/{task.id}_1.png").http_status == 404
     assert answer_image(fake.kie, "/images/../secret").http_status == 404
 
 
