@@ -17,8 +17,13 @@ from shared.domain.lifecycle import Reason
 _ANY_INPUT_FAULT = 400
 _REQUEST_AT_FAULT = frozenset({400, 422, 451})
 """The input is invalid, or (451) Kie could not download an input image."""
-# Kie has sent "Internal Error, Please try again later" with code 400, and refunded the task.
-_UPSTREAM_WORDS = re.compile(r"internal error|try again|timed? ?out|server", re.IGNORECASE)
+# Kie has sent "Internal Error, Please try again later" with code 400 and refunded the task, and
+# "generate playground failed, task id is blank" with 422 for a task that it had accepted.
+_UPSTREAM_WORDS = re.compile(
+    r"internal error|try again|timed? ?out|server|upstream|playground failed|task id is blank"
+    r"|unavailable|overload|too busy",
+    re.IGNORECASE,
+)
 # "Content-Type" does not indicate a policy violation.
 _POLICY_WORDS = re.compile(
     r"polic(?:y|ies)|flagged|moderat|nsfw|violat|\bcontent\b(?![- ](?:type|length))", re.IGNORECASE

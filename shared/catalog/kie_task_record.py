@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from enum import Enum, auto
 from typing import Any
 
@@ -34,6 +35,9 @@ class _Signal(Enum):
     FAILURE = auto()
 
 
+_CREDIT_FIELDS = ("creditsConsumed", "consumeCredits")
+_CREDITS_MAX = 1_000_000
+"""The limit of `pricing.provider_credits`. A larger number is not a charge."""
 _STATES = {
     "waiting": _Signal.RUNNING,
     "queuing": _Signal.RUNNING,
@@ -71,7 +75,11 @@ def _success(record: Mapping[str, Any], *, is_contradicted: bool) -> PollOutcome
     if images.fault is not None:
         message = f"Kie reports success ({_quote(record)}), but {images.fault}"
         return Unreadable(message, redact(record))
-    return Delivered(images.urls, finished_at=_parse_time(record.get("completeTime")))
+    return Delivered(
+        images.urls,
+        finished_at=_parse_time(record.get("completeTime")),
+        credits_consumed=_parse_credits(record),
+    )
 
 
 def _undecided(record: Mapping[str, Any]) -> PollOutcome:
@@ -82,11 +90,17 @@ def _undecided(record: Mapping[str, Any]) -> PollOutcome:
 
 
 def read_callback_url(data: Any) -> str | None:
-    """Return `callBackUrl` of a record's `paramJson`, which is the request as Kie accepted it."""
+    """Return `callBackUrl` of the request as Kie accepted it: `paramJson`, `param` of the Market.
+
+    Returns None if the two differ.
+    """
     record = parse_json_text(data)
-    params = parse_json_text(record.get("paramJson")) if isinstance(record, Mapping) else None
-    url = params.get("callBackUrl") if isinstance(params, Mapping) else None
-    return url if isinstance(url, str) and url else None
+    if not isinstance(record, Mapping):
+        return None
+    accepted = (parse_json_text(record.get(name)) for name in ("paramJson", "param"))
+    given = (one.get("callBackUrl") for one in accepted if isinstance(one, Mapping))
+    urls = {url for url in given if isinstance(url, str) and url}
+    return urls.pop() if len(urls) == 1 else None
 
 
 def _signal_of_flag(record: Mapping[str, Any]) -> _Signal:
@@ -129,6 +143,18 @@ def _progress(value: object) -> float:
     except (ValueError, OverflowError):
         return 0.0
     return 0.0 if math.isnan(number) else min(max(number, 0.0), 1.0)
+
+
+def _parse_credits(record: Mapping[str, Any]) -> Decimal | None:
+    """Parse `creditsConsumed`, or `consumeCredits` of older records. Returns None if unclear."""
+    value = next((record[name] for name in _CREDIT_FIELDS if record.get(name) is not None), None)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value)[:40])
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and 0 <= number <= _CREDITS_MAX else None
 
 
 def _parse_time(value: object) -> datetime | None:

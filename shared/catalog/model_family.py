@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -39,6 +40,31 @@ class KieResponse:
     """The start of the body as text, for messages. May be empty if the body is an object."""
     location: str = ""
     """The target of a redirect, without its query."""
+
+
+@dataclass(frozen=True, slots=True)
+class KieModel:
+    """A model of Kie's Market, as Kie documents it."""
+
+    name: str
+    """`model` of the submit and of Kie's catalogue."""
+    title: str
+    provider: str
+    task_types: tuple[str, ...]
+    """Kie's words, such as `Text to Image`."""
+    input_schema: Mapping[str, Any]
+    """JSON Schema of `input`. Rules that Kie documents as text are `if` and `then`."""
+    price_text: str
+    """`pricingDesc` of Kie's catalogue."""
+    credits: Mapping[str, Decimal]
+    """What Kie charges for one task, by the variant of the price. The first is Kie's default."""
+    variant_field: str = ""
+    """The field of `input` whose value is the variant. Empty if the price has no variants."""
+
+    def credits_for(self, task_input: Mapping[str, Any]) -> Decimal:
+        """Return what Kie charges for a task with this valid `input`."""
+        default = next(iter(self.credits))
+        return self.credits[task_input.get(self.variant_field) or default]
 
 
 class ImageRequest(BaseModel):
@@ -87,6 +113,18 @@ class ImageRequest(BaseModel):
     def price_quantity(self) -> int:
         """The quantity of the row in `pricing`."""
 
+    @property
+    def price_variant(self) -> str:
+        """The variant of the row in `pricing`, such as `2K`. Empty if the price has no variants."""
+        return ""
+
+
+CarryRequest = Callable[[ImageRequest], ImageRequest]
+"""Returns the request of this family that makes the images of a request of another family.
+
+Raises `InvalidRequest` with every field that this family cannot carry.
+"""
+
 
 class ModelFamily(Protocol):
     """One model of Kie. Pure: builds requests and reads responses, but sends nothing."""
@@ -95,6 +133,10 @@ class ModelFamily(Protocol):
     """As in `pricing.model` and `jobs.model`."""
     tasks: Mapping[str, type[ImageRequest]]
     """The request model of each task."""
+    kie_models: tuple[KieModel, ...]
+    """Kie's Market models that the requests are sent to. Empty for an endpoint of its own."""
+    carries: Mapping[str, CarryRequest]
+    """Other families, by name, whose jobs can be sent by this family."""
 
     def validate(self, task: object, fields: object) -> ImageRequest:
         """Return the request. Raises `shared.errors.InvalidRequest` with all faults at once."""

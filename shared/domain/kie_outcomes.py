@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 # --- outcomes of a submit -----------------------------------------------------------------
 
@@ -84,6 +85,8 @@ class Delivered:
     """The distinct URLs."""
     finished_at: datetime | None = None
     """When Kie finished the task. Used to measure delays, never to decide anything."""
+    credits_consumed: Decimal | None = None
+    """What Kie says that the task cost it. None if the record does not say it."""
 
 
 @dataclass(frozen=True, slots=True)

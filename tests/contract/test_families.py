@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema_rs import validator_for
 
 from shared.catalog import ImageRequest, KieResponse, ModelFamily, get_family, list_families
 from shared.domain.kie_outcomes import (
@@ -39,6 +40,15 @@ def requests(one: ModelFamily) -> list[ImageRequest]:
     return [one.validate(task, fields) for task, fields in examples(one)]
 
 
+each_market_request = pytest.mark.parametrize(
+    ("one", "request_"),
+    [
+        pytest.param(one, request, id=f"{name}/{request.task}-{number}")
+        for name, one in list_families().items()
+        if one.kie_models
+        for number, request in enumerate(requests(one))
+    ],
+)
 each_answer = pytest.mark.parametrize(
     ("one", "path"),
     [
@@ -105,6 +115,46 @@ def test_a_submit_is_one_post_of_json_that_names_the_callback_only_when_given(
         assert CALLBACK in json.dumps(built.body)
         plain = one.build_submit(request, callback_url=None)
         assert "callback" not in json.dumps(plain.body).lower()
+
+
+@each_market_request
+def test_a_market_submit_has_one_of_the_models_of_its_family_and_a_valid_input(
+    one: ModelFamily, request_: ImageRequest
+) -> None:
+    body = one.build_submit(request_, callback_url=None).body
+    assert body is not None
+    assert set(body) == {"model", "input"}
+    [kie_model] = [known for known in one.kie_models if known.name == body["model"]]
+    validator_for(dict(kie_model.input_schema)).validate(body["input"])
+    # Kie ignores an unknown field and bills the default.
+    assert set(body["input"]) <= set(kie_model.input_schema["properties"])
+
+
+@each_market_request
+def test_the_variant_of_a_request_is_the_one_that_kie_charges(
+    one: ModelFamily, request_: ImageRequest
+) -> None:
+    body = one.build_submit(request_, callback_url=None).body
+    assert body is not None
+    [kie_model] = [known for known in one.kie_models if known.name == body["model"]]
+    assert kie_model.credits_for(body["input"]) == kie_model.credits[request_.price_variant]
+
+
+@each_family
+def test_a_request_of_another_family_is_carried_or_refused_by_its_own_fields(
+    one: ModelFamily,
+) -> None:
+    for name, carry in one.carries.items():
+        carried: set[str] = set()
+        for request in requests(get_family(name)):
+            try:
+                built = carry(request)
+            except InvalidRequest as refused:
+                assert {fault.field for fault in refused.faults} <= set(request.model_dump())  # noqa: PT017
+                continue
+            assert (built.model, built.task) == (one.name, request.task)
+            carried.add(built.task)
+        assert carried
 
 
 @each_family

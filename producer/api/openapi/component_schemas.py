@@ -115,7 +115,10 @@ def _orders() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _order_name(model: str, task: str) -> str:
     """Return `Gpt4oImageTextToImage` for the model gpt-4o-image and the task text-to-image."""
-    return "".join(word[:1].upper() + word[1:] for word in f"{model}-{task}".split("-"))
+    words = f"{model}-{task}".replace(".", "-").split("-")
+    name = "".join(word[:1].upper() + word[1:] for word in words)
+    # Generators make a type of the name, so it begins with a letter.
+    return name if name[0].isalpha() else f"Model{name}"
 
 
 def _order(

@@ -15,24 +15,32 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from shared.catalog.kie_response_codes import parse_envelope, read_poll, read_submit
 from shared.catalog.kie_task_record import read_callback_url, read_task_record
 from shared.catalog.model_family import (
+    CarryRequest,
     ImageRequest,
+    KieModel,
     KieRequest,
     KieResponse,
     ModelFamily,
     validate_task,
 )
+from shared.catalog.request_fields import (
+    NO_IMAGES,
+    PUBLIC_URL_SCHEMA,
+    Flag,
+    OptionalPrompt,
+    Prompt,
+    PublicUrl,
+    check_choice,
+    check_images,
+    find_image_count_fault,
+    images_phrase,
+    list_values,
+)
 from shared.domain.kie_outcomes import PollOutcome, SubmitOutcome
 from shared.errors import Fault
 from shared.field_faults import format_value
-from shared.text_and_url_checks import (
-    NON_BLANK_TEXT_SCHEMA,
-    URL_LENGTH_MAX,
-    check_public_url,
-    has_lone_surrogate,
-    optional,
-)
+from shared.text_and_url_checks import URL_LENGTH_MAX, check_public_url, optional
 
-PROMPT_LENGTH_MAX = 20_000
 IMAGES_MAX = 5
 AspectRatio = Literal["1:1", "3:2", "2:3"]
 Quantity = Literal[1, 2, 4]
@@ -41,88 +49,28 @@ ASPECT_RATIOS: tuple[str, ...] = get_args(AspectRatio)
 QUANTITIES: tuple[int, ...] = get_args(Quantity)
 FALLBACK_MODELS: tuple[str, ...] = get_args(FallbackModel)
 
-
-def _list(values: Sequence[object], conjunction: str) -> str:
-    """Return the values in a sentence: `1, 2 or 4`."""
-    *first, last = map(str, values)
-    return f"{', '.join(first)} {conjunction} {last}"
-
-
-_PROMPT = f"text of 1 to {PROMPT_LENGTH_MAX:,} characters"
 _ASPECT_RATIO = f"one of {', '.join(ASPECT_RATIOS)}"
-_QUANTITY = f"how many images: {_list(QUANTITIES, 'or')}"
-_IMAGES = f"1 to {IMAGES_MAX} public http:// or https:// image URLs"
+_QUANTITY = f"how many images: {list_values(QUANTITIES, 'or')}"
 _MASK = "a public URL of a mask (black is changed, white is kept), with exactly one image"
-_FALLBACK = _list(FALLBACK_MODELS, "or")
-
-
-def _check_prompt(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"must be {_PROMPT}, not {format_value(value)}")
-    if not value.strip():
-        raise ValueError(f"is blank; it must be {_PROMPT}")
-    if len(value) > PROMPT_LENGTH_MAX:
-        raise ValueError(f"is {len(value):,} characters long; it must be {_PROMPT}")
-    if "\0" in value:
-        raise ValueError("contains a NUL character, which cannot be stored; remove it")
-    if has_lone_surrogate(value):
-        raise ValueError("contains half of a character (a lone surrogate); send valid Unicode")
-    return value
-
-
-def _check_aspect_ratio(value: object) -> object:
-    if not isinstance(value, str) or value not in ASPECT_RATIOS:
-        raise ValueError(f"is {format_value(value)}; allowed: {', '.join(ASPECT_RATIOS)}")
-    return value
+_FALLBACK = list_values(FALLBACK_MODELS, "or")
+_check_fallback = check_choice(FALLBACK_MODELS, ", or leave it out")
 
 
 def _check_quantity(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int) or value not in QUANTITIES:
         raise ValueError(
-            f"is {format_value(value)}; allowed: the numbers {_list(QUANTITIES, 'and')}"
+            f"is {format_value(value)}; allowed: the numbers {list_values(QUANTITIES, 'and')}"
         )
     return value
 
 
-def _check_flag(value: object) -> object:
-    if not isinstance(value, bool):
-        raise ValueError(f"is {format_value(value)}; allowed: true and false")
-    return value
-
-
-def _check_fallback(value: object) -> object:
-    if not isinstance(value, str) or value not in FALLBACK_MODELS:
-        raise ValueError(
-            f"is {format_value(value)}; allowed: {', '.join(FALLBACK_MODELS)}, or leave it out"
-        )
-    return value
-
-
-def _check_images(value: object) -> object:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a list of {_IMAGES}, not {format_value(value)}")
-    if not value:
-        raise ValueError(f"is empty; give {_IMAGES}")
-    # `find_cross_field_faults` refuses too many images. The first ones are still checked here.
-    return tuple(value[:IMAGES_MAX])
-
-
-# The checks as JSON Schema, for the OpenAPI document.
-PUBLIC_URL_SCHEMA: dict[str, Any] = {"format": "public-url"}
+# The check as JSON Schema, for the OpenAPI document.
 _MASK_NEEDS_ONE_IMAGE: dict[str, Any] = {
     "if": {"properties": {"mask_url": {"type": "string"}}, "required": ["mask_url"]},
     "then": {"properties": {"image_urls": {"maxItems": 1}}},
 }
 
-_Url = Annotated[
-    str,
-    BeforeValidator(check_public_url),
-    Field(max_length=URL_LENGTH_MAX, json_schema_extra=PUBLIC_URL_SCHEMA),
-]
-_Flag = Annotated[bool, BeforeValidator(_check_flag)]
-
 _NO_SUCH_OPTION = "is refused: Kie's 4o image API has no {} option; leave it out"
-_NO_IMAGES = "is refused: text-to-image takes no images; use the task image-to-image"
 _UNSUPPORTED_FIELDS = {
     "output_format": _NO_SUCH_OPTION.format("output format"),
     "quality": _NO_SUCH_OPTION.format("quality"),
@@ -149,17 +97,17 @@ class _Gpt4oRequest(ImageRequest):
         "enableFallback": "fallback_model",
     }
 
-    aspect_ratio: Annotated[AspectRatio, BeforeValidator(_check_aspect_ratio)] = Field(
+    aspect_ratio: Annotated[AspectRatio, BeforeValidator(check_choice(ASPECT_RATIOS))] = Field(
         description=_ASPECT_RATIO
     )
     quantity: Annotated[Quantity, BeforeValidator(_check_quantity)] = Field(
         default=1, description=_QUANTITY
     )
-    enhance_prompt: _Flag = Field(default=False, description="whether Kie refines the prompt")
-    fallback_model: Annotated[FallbackModel | None, optional(_check_fallback)] = Field(
-        default=None, description=f"the model to fall back to: {_FALLBACK}"
-    )
-    upload_cn: _Flag = Field(default=False, description="whether to upload through China")
+    enhance_prompt: Flag = Field(default=False, description="whether Kie refines the prompt")
+    fallback_model: Annotated[
+        FallbackModel | None, optional(check_choice(FALLBACK_MODELS, ", or leave it out"))
+    ] = Field(default=None, description=f"the model to fall back to: {_FALLBACK}")
+    upload_cn: Flag = Field(default=False, description="whether to upload through China")
 
     @property
     def price_quantity(self) -> int:
@@ -196,12 +144,10 @@ class TextToImage(_Gpt4oRequest):
     task: ClassVar[str] = "text-to-image"
     unsupported_fields: ClassVar[Mapping[str, str]] = {
         **_UNSUPPORTED_FIELDS,
-        **dict.fromkeys(("image_urls", "mask_url"), _NO_IMAGES),
+        **dict.fromkeys(("image_urls", "mask_url"), NO_IMAGES),
     }
 
-    prompt: Annotated[str, BeforeValidator(_check_prompt)] = Field(
-        description=_PROMPT, max_length=PROMPT_LENGTH_MAX, json_schema_extra=NON_BLANK_TEXT_SCHEMA
-    )
+    prompt: Prompt
 
     def kie_fields(self) -> dict[str, Any]:
         """Return Kie's fields for this request."""
@@ -231,15 +177,10 @@ class ImageToImage(_Gpt4oRequest):
     )
     task: ClassVar[str] = "image-to-image"
 
-    image_urls: Annotated[Sequence[_Url], BeforeValidator(_check_images)] = Field(
-        description=_IMAGES, min_length=1, max_length=IMAGES_MAX
+    image_urls: Annotated[Sequence[PublicUrl], BeforeValidator(check_images(IMAGES_MAX))] = Field(
+        description=images_phrase(IMAGES_MAX), min_length=1, max_length=IMAGES_MAX
     )
-    prompt: Annotated[str | None, optional(_check_prompt)] = Field(
-        default=None,
-        description=_PROMPT,
-        max_length=PROMPT_LENGTH_MAX,
-        json_schema_extra=NON_BLANK_TEXT_SCHEMA,
-    )
+    prompt: OptionalPrompt = None
     mask_url: Annotated[str | None, optional(check_public_url)] = Field(
         default=None,
         description=_MASK,
@@ -252,9 +193,7 @@ class ImageToImage(_Gpt4oRequest):
         """Refuse more images than Kie accepts, and a mask that Kie would silently ignore."""
         given = fields.get("image_urls")
         count = len(given) if isinstance(given, list | tuple) else 0
-        faults = []
-        if count > IMAGES_MAX:
-            faults.append(Fault("image_urls", f"has {count} URLs; give {_IMAGES}"))
+        faults = find_image_count_fault(fields, IMAGES_MAX)
         if fields.get("mask_url") is not None and count > 1:
             message = f"works with exactly one image, but image_urls has {count}"
             faults.append(Fault("mask_url", message))
@@ -274,6 +213,8 @@ class _Gpt4oImage:
     tasks: Mapping[str, type[ImageRequest]] = MappingProxyType(
         {TextToImage.task: TextToImage, ImageToImage.task: ImageToImage}
     )
+    kie_models: tuple[KieModel, ...] = ()
+    carries: Mapping[str, CarryRequest] = MappingProxyType({})
 
     def validate(self, task: object, fields: object) -> ImageRequest:
         return validate_task(self.tasks, task, fields)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from shared.catalog import get_family
-from shared.catalog.families.gpt4o_image import FAMILY, PROMPT_LENGTH_MAX, ImageToImage, TextToImage
+from shared.catalog.families.gpt4o_image import FAMILY, ImageToImage, TextToImage
+from shared.catalog.request_fields import PROMPT_LENGTH_MAX
 from shared.errors import InvalidRequest
 
 CAT = "https://example.com/cat.png"

@@ -128,7 +128,10 @@ def test_every_example_of_a_body_is_accepted() -> None:
 
 
 def test_an_order_says_what_the_checks_say() -> None:
-    text, image = (one["properties"] for one in order_schemas())
+    of_the_default = [
+        one for one in order_schemas() if one["properties"]["model"].get("default") is not None
+    ]
+    text, image = (one["properties"] for one in of_the_default)
     assert re.search(text["prompt"]["pattern"], " a ")
     for bad in ("", " \n", "a\0"):
         assert not re.search(text["prompt"]["pattern"], bad)
@@ -143,7 +146,7 @@ def test_an_order_says_what_the_checks_say() -> None:
         assert schema["additionalProperties"] is False
         assert "idempotency_key" not in schema["properties"]
         assert "account_id" not in schema["required"]
-    assert order_schemas()[1]["then"] == {"properties": {"image_urls": {"maxItems": 1}}}
+    assert of_the_default[1]["then"] == {"properties": {"image_urls": {"maxItems": 1}}}
 
 
 def test_a_field_named_like_a_keyword_of_schemas_is_kept() -> None:
