@@ -51,7 +51,8 @@ BEGIN
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
         darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
         darkroom_find_jobs, darkroom_find_unretried_jobs, darkroom_count_jobs, darkroom_check_filter,
-        darkroom_first_id_since,
+        darkroom_find_jobs_between, darkroom_find_jobs_of_distant_clocks, darkroom_id_range,
+        darkroom_first_id_since, darkroom_clock_distance,
         darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session
        TO darkroom_api;
     GRANT SELECT ON active_pauses, pauses TO darkroom_api;

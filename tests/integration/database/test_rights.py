@@ -148,7 +148,10 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_sample_history": ("worker",),
     # These read with the rights of their caller.
     "darkroom_find_jobs": ("api",),
+    "darkroom_find_jobs_between": ("api",),
+    "darkroom_find_jobs_of_distant_clocks": ("api",),
     "darkroom_find_unretried_jobs": ("api",),
+    "darkroom_id_range": ("api",),
     "darkroom_count_jobs": ("api",),
     "darkroom_job_matches": ("api",),
     "darkroom_is_retried": ("api",),
@@ -158,6 +161,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_waiting_since": ("api", "worker"),
     # Depends only on its argument.
     "darkroom_webhook_endpoint": ("api", "worker"),
+    "darkroom_clock_distance": ("api",),
 }
 """No role may call any other function of ours. Trigger functions need no such right."""
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from itertools import combinations
+from itertools import combinations, cycle
 from typing import Any
 
 import pytest
@@ -116,19 +116,48 @@ async def test_pages_of_a_filter_have_each_job_once(
     assert len({job.id for job in found}) == len(found)
 
 
-async def test_a_clock_that_is_minutes_off_hides_no_job(
-    producer: Producer, database: Database, jobs: list[Job]
+TICK = timedelta(microseconds=1)
+CLOCK_DIFFERENCES = [
+    timedelta(seconds=sign * seconds)
+    for seconds in (0, 4, 5, 5.0004, 6, 540, 600, 601, 90_000)
+    for sign in (-1, 1)
+]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {},
+        {"state": "queued,failed"},
+        {"account_id": "acme"},
+        {"task": "text-to-image"},
+        {"retried": "false"},
+        {"idempotency_key": "key-1"},
+    ],
+)
+async def test_no_clock_of_a_program_hides_a_job_from_its_time(
+    producer: Producer, database: Database, jobs: list[Job], texts: dict[str, str]
 ) -> None:
     """An id begins with the time of the program that made it, `created_at` is Postgres's."""
-    queued = next(job for job in jobs if job.state is JobState.QUEUED)
-    for minutes in (-9, 9):
-        moment = queued.created_at + timedelta(minutes=minutes)
-        await database.pool.execute(
-            "UPDATE jobs SET created_at = $2 WHERE id = $1", queued.id, moment
-        )
-        where = JobFilter(created_from=moment, created_to=moment + timedelta(seconds=1))
-        (found,) = await producer.list(where)
-        assert found == replace(queued, created_at=moment)
+    moved = []
+    for job, difference in zip(jobs, cycle(CLOCK_DIFFERENCES), strict=False):
+        at = job.created_at + difference
+        await database.pool.execute("UPDATE jobs SET created_at = $2 WHERE id = $1", job.id, at)
+        moved.append(replace(job, created_at=at))
+    matches = {job.id for job in await producer.list(JobFilter.from_texts(texts), limit=100)}
+    newest_first = [job for job in sorted(moved, key=lambda job: job.id)[::-1] if job.id in matches]
+    for at in {job.created_at for job in newest_first}:
+        for since, until in ((at, None), (None, at + TICK), (at, at + TICK)):
+            where = replace(JobFilter.from_texts(texts), created_from=since, created_to=until)
+            found = [
+                job
+                for job in newest_first
+                if (since is None or job.created_at >= since)
+                and (until is None or job.created_at < until)
+            ]
+            assert await producer.list(where, limit=100) == found
+            assert await producer.list(where, limit=2) == found[:2]
+            assert sum(one.jobs for one in await producer.count(where)) == len(found)
 
 
 async def test_account_and_state_narrow_a_given_filter(producer: Producer, jobs: list[Job]) -> None:
