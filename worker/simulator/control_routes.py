@@ -25,6 +25,7 @@ GET    /simulator/record                     every figure, as one JSON object
 GET    /simulator/record/tasks               one JSON object per line for each task
 GET    /simulator/record/requests?limit=N    the latest requests, newest first
 GET    /simulator/record/callbacks?limit=N   the latest callbacks, newest first
+GET    /simulator/record/files               the uploaded files that are still there
 GET    /simulator/faults                     every switch: value, default, allowed, meaning
 PUT    /simulator/faults                     {"name": value, ...} sets these; null = default
 DELETE /simulator/faults                     back to the switches of the start
@@ -54,6 +55,7 @@ class ControlRoutes:
             ("GET", "/simulator/record/tasks"): self._tasks,
             ("GET", "/simulator/record/requests"): self._requests,
             ("GET", "/simulator/record/callbacks"): self._callbacks,
+            ("GET", "/simulator/record/files"): self._files,
             ("GET", "/simulator/faults"): self._show_faults,
             ("PUT", "/simulator/faults"): self._set_faults,
             ("DELETE", "/simulator/faults"): self._clear_faults,
@@ -98,6 +100,9 @@ class ControlRoutes:
     async def _callbacks(self, request: web.BaseRequest) -> web.StreamResponse:
         latest = islice(reversed(self._kie.record.callbacks), _read_limit(request))
         return _json([sent.describe() for sent in latest])
+
+    async def _files(self, _request: web.BaseRequest) -> web.StreamResponse:
+        return _json(self._kie.files.describe(self._kie.base_url))
 
     async def _show_faults(self, request: web.BaseRequest) -> web.StreamResponse:
         values = as_values(self._faults_in_force(self._read_account(request)))

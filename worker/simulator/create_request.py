@@ -6,7 +6,7 @@ number of files and the prices are the simulator's own, because it judges reques
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +58,8 @@ class CreateRequest:
     call_back_url: str
     param_json: str
     unknown_fields: tuple[str, ...]
+    input_urls: tuple[str, ...] = ()
+    """The images from which Kie starts, the mask among them."""
 
     @property
     def callback_token(self) -> str:
@@ -99,7 +101,13 @@ def parse_create_request(raw: bytes, *, one_image: bool = False) -> CreateReques
         call_back_url=given.get("callBackUrl") or "",
         param_json=serialise_again(given),
         unknown_fields=tuple(sorted(given.keys() - _KNOWN_FIELDS)),
+        input_urls=_list_input_urls(given),
     )
+
+
+def _list_input_urls(given: Mapping[str, Any]) -> tuple[str, ...]:
+    urls = (*(given.get("filesUrl") or ()), given.get("fileUrl"), given.get("maskUrl"))
+    return tuple(url for url in urls if url)
 
 
 def _check_size(given: dict[str, object]) -> None:

@@ -32,6 +32,7 @@ FAILED_RESPONSE = choice_of("null", "empty")
 URL_SPELLING = choice_of("camel", "snake", "both")
 PROGRESS_FORM = choice_of("by_clock", "by_duration", "stuck")
 GENERATING_STATUS = choice_of("GENERATING", "QUEUED", "PENDING")
+DEAD_IMAGE = choice_of("404", "403")
 BURST_SCOPE = choice_of("create", "poll", "all")
 OUTCOME = choice_of(*TASK_ENDS, may_be_unset=True)
 FORGED_KIND = choice_of(
@@ -85,6 +86,21 @@ class FaultSwitches:
     burst_scope: Annotated[
         str, SwitchDescription(BURST_SCOPE, "which calls a burst refuses", account_wide=True)
     ] = "create"
+    upload_code: Annotated[
+        int, SwitchDescription(CODE, "uploads of files answer this code", account_wide=True)
+    ] = 0
+    upload_code_rate: Annotated[
+        float,
+        SwitchDescription(RATE, "share of uploads that answer upload_code", account_wide=True),
+    ] = 1.0
+    file_lifetime_seconds: Annotated[
+        float,
+        SwitchDescription(
+            SECONDS,
+            "so long an uploaded file is there; a task with one that is gone fails with 451",
+            account_wide=True,
+        ),
+    ] = 86_400.0
 
     # The form of answers.
     error_form: Annotated[
@@ -284,9 +300,31 @@ class FaultSwitches:
     ] = "body"
 
     # Images.
-    image_expires_seconds: Annotated[
-        float, SwitchDescription(SECONDS, "images are 404 this long after the end; 0 = never")
-    ] = 0.0
+    image_lifetime_seconds: Annotated[
+        float,
+        SwitchDescription(
+            SECONDS,
+            "how long the link of an image works; download-url gives a fresh one",
+        ),
+    ] = 86_400.0
+    image_retention_seconds: Annotated[
+        float, SwitchDescription(SECONDS, "so long after the end there is the image at all")
+    ] = 14 * 86_400.0
+    fresh_link_lifetime_seconds: Annotated[
+        float, SwitchDescription(SECONDS, "how long a link of download-url works")
+    ] = 1_200.0
+    dead_image_status: Annotated[
+        str, SwitchDescription(DEAD_IMAGE, "HTTP status of a link that no longer works")
+    ] = "404"
+    download_url_code: Annotated[
+        int, SwitchDescription(CODE, "download-url answers this code instead of a link")
+    ] = 0
+    image_pixels: Annotated[
+        int, SwitchDescription(COUNT, "the shorter side of an image, at most 4096")
+    ] = 1_024
+    image_kib: Annotated[
+        int, SwitchDescription(COUNT, "an image is padded to this many KiB; 0 = as drawn")
+    ] = 0
     image_error_rate: Annotated[
         float, SwitchDescription(RATE, "share of image downloads that answer HTTP 503")
     ] = 0.0

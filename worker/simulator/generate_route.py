@@ -13,6 +13,7 @@ from .create_request import (
 from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
+from .image_routes import is_fetchable
 from .prompt_directives import read_directives
 from .provider_state import Caller, SimulatedProvider
 from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply, success
@@ -47,6 +48,8 @@ def answer_create(kie: SimulatedProvider, caller: Caller, raw: bytes) -> CreateR
     except RefusedError as refused:
         kie.record.creates_refused[refused.reason] += 1
         return CreateResult(refused.reply)
+    if not all(is_fetchable(kie, url) for url in request.input_urls):
+        faults = replace(faults, outcome="image_fetch_failed")
     task = kie.open_task(account, request, faults, overrides)
     if task is None:
         kie.record.creates_refused["credits"] += 1

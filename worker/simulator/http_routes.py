@@ -10,28 +10,42 @@ from contextlib import asynccontextmanager
 
 from aiohttp import HttpVersion11, web
 
+from shared.adapters.http.http_connection import ConnectionLimits
 from shared.adapters.http.http_server import LimitedServer, listen
 
 from .callback_sender import CallbackSender
 from .control_routes import ControlRoutes
+from .credit_route import answer_credit
 from .fault_switch_parser import read_switches, with_switches
 from .fault_switches import FaultSwitches
 from .generate_route import answer_create
-from .image_links import IMAGES
-from .other_routes import answer_credit, answer_image
+from .image_links import FRESH_IMAGES, IMAGES
+from .image_routes import answer_common_download_url, answer_download_url, answer_image
 from .provider_state import Caller, SimulatedProvider
 from .record_info_route import answer_record_info
 from .request_record import RequestRecord, SeenRequest
 from .responses import JSON_TYPE, TOO_LARGE, SimulatedResponse, gzip_body, no_route
 from .simulator_config import SimulatorClocks, SimulatorConfig
+from .upload_routes import (
+    BASE64_UPLOAD,
+    STREAM_UPLOAD,
+    URL_UPLOAD,
+    UploadRoutes,
+    no_upload_route,
+)
+from .uploaded_files import FILES
 
 _GENERATE = "/api/v1/gpt4o-image/generate"
 _RECORD_INFO = "/api/v1/gpt4o-image/record-info"
 _CREDIT = "/api/v1/chat/credit"
+_DOWNLOAD_URL = "/api/v1/gpt4o-image/download-url"
+_COMMON_DOWNLOAD_URL = "/api/v1/common/download-url"
 _CONTROL = "/simulator"
 
 _ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104
 _SHUTDOWN_SECONDS = 0.2
+# A file of 100 MB may come slowly.
+_LIMITS = ConnectionLimits(body_seconds=120.0)
 # Closing a socket with lingering on and no time to linger sends RST instead of FIN.
 _LINGER_NOT_AT_ALL = struct.pack("ii", 1, 0)
 
@@ -47,14 +61,21 @@ class Simulator:
         self._listening_url = ""
         self._control = ControlRoutes(kie)
         self._callback_sender = CallbackSender(kie)
+        self._uploads = UploadRoutes(kie)
         self._routes: dict[tuple[str, str], tuple[str, Route]] = {
             ("POST", _GENERATE): ("create", self._create),
             ("GET", _RECORD_INFO): ("poll", self._poll),
             ("GET", _CREDIT): ("credit", self._credit),
+            ("POST", _DOWNLOAD_URL): ("download_url", self._download_url),
+            ("POST", _COMMON_DOWNLOAD_URL): ("download_url", self._common_download_url),
+            ("POST", BASE64_UPLOAD): ("upload", self._upload),
+            ("POST", STREAM_UPLOAD): ("upload", self._upload),
+            ("POST", URL_UPLOAD): ("upload", self._upload),
         }
         # The low-level server: one dictionary look-up instead of a router and middlewares.
         self._runner = web.ServerRunner(
-            LimitedServer(self._handle, name="simulator"), shutdown_timeout=_SHUTDOWN_SECONDS
+            LimitedServer(self._handle, name="simulator", limits=_LIMITS),
+            shutdown_timeout=_SHUTDOWN_SECONDS,
         )
 
     @property
@@ -110,6 +131,7 @@ class Simulator:
         """Stop listening, cut off what hangs, and send no more callbacks."""
         await self._runner.cleanup()
         await self._callback_sender.close()
+        self._kie.files.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
@@ -132,15 +154,18 @@ class Simulator:
         found = self._routes.get((method, path))
         if found is not None:
             return found
-        if method == "GET" and path.startswith(IMAGES):
-            return "image", self._image
+        if method in ("GET", "HEAD"):
+            if path.startswith((IMAGES, FRESH_IMAGES)):
+                return "image", self._image
+            if path.startswith(FILES):
+                return "file", self._file
         return "unknown", self._unknown
 
     async def _wait(self, name: str, reply: SimulatedResponse) -> None:
         config = self._kie.config
         if name == "create":
             latency = self._kie.draw_latency(config.create_latency_seconds)
-        elif name in ("image", "unknown"):
+        elif name in ("image", "file", "unknown"):
             latency = 0.0
         else:
             latency = self._kie.draw_latency(config.poll_latency_seconds)
@@ -164,9 +189,23 @@ class Simulator:
         return answer_credit(self._kie, _caller(request)), ""
 
     async def _image(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
-        return answer_image(self._kie, request.path), ""
+        return answer_image(self._kie, request.path, request.query), ""
+
+    async def _file(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+        return self._uploads.answer_file(request.rel_url.raw_path), ""
+
+    async def _upload(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+        return await self._uploads.answer(request, _caller(request)), ""
+
+    async def _download_url(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+        return answer_download_url(self._kie, _caller(request), await request.read()), ""
+
+    async def _common_download_url(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+        return answer_common_download_url(self._kie, _caller(request), await request.read()), ""
 
     async def _unknown(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+        if request.path.startswith("/api/file-"):
+            return no_upload_route(), ""
         return no_route(request.path, self._kie.clocks.epoch()), ""
 
 
@@ -190,7 +229,7 @@ def _caller(request: web.BaseRequest) -> Caller:
 
 def _send(
     request: web.BaseRequest, reply: SimulatedResponse, *, may_compress: bool
-) -> web.Response:
+) -> web.StreamResponse:
     transport = request.transport
     if reply.ending != "send" and transport is not None:
         connection: socket.socket | None = transport.get_extra_info("socket")
@@ -200,6 +239,8 @@ def _send(
     headers = {"Content-Type": reply.content_type, "Server": "cloudflare"}
     if reply.location:
         headers["Location"] = reply.location
+    if reply.file is not None:
+        return web.FileResponse(reply.file, headers=headers)
     body = reply.body
     compressed = may_compress and reply.content_type == JSON_TYPE and _accepts_gzip(request)
     if compressed:

@@ -8,16 +8,20 @@ import math
 import struct
 import zlib
 
-_WIDTH_AND_HEIGHT = 400
-"""The pixels of a picture's width and height together."""
+_SIDE_MAX = 4_096
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_EMPTY_CHUNK_BYTES = 12
 _EIGHT_BIT_RGB = bytes((8, 2, 0, 0, 0))
 
 
-def draw_picture(seed_text: str, size: str) -> bytes:
-    """A PNG of diagonal waves whose colours and slope follow from the text; size is a ratio."""
+def draw_picture(seed_text: str, size: str, *, shorter_side: int = 1_024, kib: int = 0) -> bytes:
+    """A PNG of diagonal waves whose colours and slope follow from the text; size is a ratio.
+
+    It is padded to this many KiB where it is smaller.
+    """
     parts = [int(part) for part in size.split(":")]
-    width, height = (_WIDTH_AND_HEIGHT * part // sum(parts) for part in parts)
+    side = min(max(shorter_side, 1), _SIDE_MAX)
+    width, height = (side * part // min(parts) for part in parts)
     digest = hashlib.sha256(seed_text.encode("utf-8", "surrogatepass")).digest()
     row = _wave_row(width, digest)
     slope = 1 + digest[7] % 3
@@ -26,14 +30,12 @@ def draw_picture(seed_text: str, size: str) -> bytes:
     for y in range(height):
         shift = (y * slope % width) * 3
         lines.append(b"\x00" + row[shift:] + row[:shift])
-    return b"".join(
-        (
-            _SIGNATURE,
-            _chunk(b"IHDR", struct.pack(">II", width, height) + _EIGHT_BIT_RGB),
-            _chunk(b"IDAT", zlib.compress(b"".join(lines), 1)),
-            _chunk(b"IEND", b""),
-        )
-    )
+    head = _SIGNATURE + _chunk(b"IHDR", struct.pack(">II", width, height) + _EIGHT_BIT_RGB)
+    pixels = _chunk(b"IDAT", zlib.compress(b"".join(lines), 1))
+    end = _chunk(b"IEND", b"")
+    missing = kib * 1024 - len(head) - len(pixels) - len(end) - _EMPTY_CHUNK_BYTES
+    padding = _chunk(b"paDd", bytes(missing)) if missing >= 0 else b""
+    return head + padding + pixels + end
 
 
 def _wave_row(width: int, digest: bytes) -> bytes:

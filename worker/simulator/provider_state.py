@@ -27,6 +27,7 @@ from .simulated_task import PlannedEnd, SimulatedTask
 from .simulator_config import SimulatorClocks, SimulatorConfig
 from .sliding_windows import SlidingLimit
 from .task_ends import SUCCESS, TASK_ENDS, TaskEnd
+from .uploaded_files import UploadedFiles
 
 _PROMPTS_KEPT = 100_000
 _LIBRARY_USER_AGENT = re.compile(r"^$|^python|^aiohttp|^go-http|^curl|^okhttp", re.IGNORECASE)
@@ -58,11 +59,13 @@ class SimulatedProvider:
         self.clocks = clocks or SimulatorClocks()
         self.base_url = config.public_url.rstrip("/")
         self._new_task_id = new_task_id
+        self.files = UploadedFiles(self.clocks, lambda: self.faults.file_lifetime_seconds)
         self.reset()
 
     def reset(self) -> None:
         """Delete all state and begin as at the start, with the same seed and faults."""
         config = self.config
+        self.files.close()
         # Simulated faults need repeatable randomness, not unguessable randomness.
         seeds = Random(config.seed)  # noqa: S311
         # Durations have their own stream: the n-th task takes equally long in every run of a
@@ -133,13 +136,13 @@ class SimulatedProvider:
         """Return the account of the caller. Raises `RefusedError` where the account or the caller
         is refused.
 
-        ``call`` is create, poll or other: bursts concern only some calls.
+        ``call`` is create, poll, upload or other: bursts concern only some calls.
         """
         if self.faults.refuse_default_user_agent and _LIBRARY_USER_AGENT.search(caller.user_agent):
             raise RefusedError("user_agent", malformed_reply("cloudflare"))
         account = self._account_by_authorization.get(caller.authorization)
         if account is None:
-            message = KEY_NOT_SENT_RIGHT if call == "create" else ""
+            message = KEY_NOT_SENT_RIGHT if call in ("create", "upload") else ""
             raise RefusedError("authorization", self.error(401, message))
         faults = self.faults_of(account)
         if faults.account_code:

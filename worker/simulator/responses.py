@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -38,6 +39,8 @@ class SimulatedResponse:
     extra_delay_seconds: float = 0.0
     location: str = ""
     """Where a redirect points."""
+    file: Path | None = None
+    """A file to send in place of a body."""
 
 
 class RefusedError(Exception):
@@ -97,6 +100,12 @@ def error(code: int, message: str = "", form: str = "body") -> SimulatedResponse
     )
 
 
+def no_file(status: int) -> SimulatedResponse:
+    """The response of the host of images and files, which is not that of the API."""
+    page = b"<html><head><title>Object not found</title></head></html>"
+    return SimulatedResponse(str(status), page, status, "text/html")
+
+
 def malformed_reply(kind: str) -> SimulatedResponse:
     """Return a malformed response. ``kind`` is one of the choices of the junk switches but none."""
     return _JUNK[kind]
@@ -150,10 +159,7 @@ _JUNK: Mapping[str, SimulatedResponse] = MappingProxyType(
     }
 )
 
-NO_FILE = SimulatedResponse(
-    "404", b"<html><head><title>404 Not Found</title></head></html>", 404, "text/html"
-)
-"""The response of the host of images and files, which is not that of the API."""
+NO_FILE = no_file(404)
 TOO_LARGE = error(413, "Request body too large", "status")
 CLOSED = SimulatedResponse("closed", ending="close")
 RESET = SimulatedResponse("reset", ending="reset")

@@ -38,6 +38,11 @@ class SimulatedAccount:
         self.spent = Decimal(0)
         self.refunded = Decimal(0)
 
+    @property
+    def user_id(self) -> int:
+        """Its number at Kie, as in the paths of its files."""
+        return 100_000 + self.number
+
     def charge(self, credits: Decimal) -> bool:
         """Deduct the credits, or return False and deduct nothing when the balance is short."""
         if credits > self.balance:

@@ -243,7 +243,7 @@ async def test_polls_can_answer_junk(kind: str, status: int, body: bytes) -> Non
 
 
 async def test_images_are_404_after_they_expired() -> None:
-    async with calling_simulator(image_expires_seconds=0.05) as kie:
+    async with calling_simulator(image_lifetime_seconds=0.05) as kie:
         task_id = await kie.created_id()
         task = kie.simulator.record.tasks[task_id]
         await wait_until(lambda: time.monotonic() > task.finish_at + 0.05)

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from tests.unit.simulator.fake_kie import TEN_SECONDS, FakeKie, read
+from worker.simulator.credit_route import answer_credit
 from worker.simulator.fault_switch_parser import read_switches
 from worker.simulator.generate_route import CreateResult, answer_create
-from worker.simulator.other_routes import answer_credit
 from worker.simulator.provider_state import Caller
 from worker.simulator.simulated_task import SimulatedTask
 from worker.simulator.simulator_config import SimulatorConfig

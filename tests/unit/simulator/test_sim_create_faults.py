@@ -7,7 +7,7 @@ import pytest
 from tests.unit.simulator.fake_kie import CALLER, FakeKie, read
 from worker.simulator.generate_route import answer_create
 from worker.simulator.image_links import image_path
-from worker.simulator.other_routes import answer_image
+from worker.simulator.image_routes import answer_image
 from worker.simulator.provider_state import Caller
 
 
@@ -197,7 +197,7 @@ def test_a_poll_can_answer_junk() -> None:
 
 
 def test_images_can_expire_and_fail() -> None:
-    fake = FakeKie(image_expires_seconds=60)
+    fake = FakeKie(image_lifetime_seconds=60)
     task = fake.created()
     path = image_path(task.id, 1)
     fake.time.advance(69)

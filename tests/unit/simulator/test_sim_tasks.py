@@ -8,9 +8,10 @@ from itertools import count
 import pytest
 
 from tests.unit.simulator.fake_kie import CALLER, START_EPOCH, TEN_SECONDS, FakeKie, read
+from worker.simulator.credit_route import answer_credit
 from worker.simulator.durations import Durations
 from worker.simulator.image_links import image_path
-from worker.simulator.other_routes import answer_credit, answer_image
+from worker.simulator.image_routes import answer_image
 from worker.simulator.provider_state import Caller, SimulatedProvider
 from worker.simulator.simulator_config import SimulatorConfig
 
