@@ -52,6 +52,12 @@ def refuse_options(label: str, **sentences: str) -> Mapping[str, str]:
     return MappingProxyType({**options, **counts, **sentences})
 
 
+def uri_list_schema(maximum: int) -> Mapping[str, Any]:
+    """Return Kie's schema of a field with 1 to `maximum` image URLs."""
+    items = {"type": "string", "format": "uri"}
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": maximum}
+
+
 class MarketRequest(ImageRequest):
     """The base class of requests to the Market."""
 

@@ -13,7 +13,12 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from shared.catalog.families import gpt4o_image
-from shared.catalog.market_family import MarketFamily, MarketRequest, refuse_options
+from shared.catalog.market_family import (
+    MarketFamily,
+    MarketRequest,
+    refuse_options,
+    uri_list_schema,
+)
 from shared.catalog.model_family import ImageRequest, KieModel, ModelFamily
 from shared.catalog.request_fields import (
     NO_IMAGES,
@@ -148,11 +153,7 @@ _KIE_MODEL = KieModel(
         "required": ["size"],
         "properties": {
             "prompt": {"type": "string"},
-            "files_url": {
-                "type": "array",
-                "items": {"type": "string", "format": "uri"},
-                "maxItems": 5,
-            },
+            "files_url": uri_list_schema(5),
             "file_url": {"type": "string", "format": "uri", "deprecated": True},
             "size": {"type": "string", "enum": ["1:1", "3:2", "2:3"]},
         },

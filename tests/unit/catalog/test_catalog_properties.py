@@ -49,6 +49,9 @@ records = st.fixed_dictionaries(
     optional={
         "successFlag": st.sampled_from([0, 1, 2, 3, "1", None, True]) | anything,
         "status": st.sampled_from(["GENERATING", "SUCCESS", "GENERATE_FAILED"]) | anything,
+        "state": st.sampled_from(["waiting", "generating", "success", "fail"]) | anything,
+        "resultJson": st.just('{"resultUrls":["https://x.example/b.png"]}') | anything,
+        "creditsConsumed": st.sampled_from([6.0, "6", -1, 10**9]) | anything,
         "response": st.fixed_dictionaries({}, optional={"resultUrls": anything}) | anything,
         "progress": anything,
         "errorCode": anything,
@@ -94,6 +97,7 @@ def test_any_answer_to_a_poll_gets_an_outcome(answer: KieResponse) -> None:
         assert 200 <= answer.status < 300
         assert outcome.result_urls
         assert all(url.startswith("http") for url in outcome.result_urls)
+        assert outcome.credits_consumed is None or 0 <= outcome.credits_consumed <= 1_000_000
     if isinstance(outcome, Pending):
         assert 0 <= outcome.progress <= 1
     if isinstance(outcome, Delivered | Pending):
