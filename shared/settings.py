@@ -37,6 +37,7 @@ from shared.server_urls import (
     read_sentinel_url,
 )
 
+OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]
 CrashPoint = Literal[
     "before_claim", "after_claim", "after_post", "after_submitted", "after_poll", "after_settle"
@@ -159,6 +160,9 @@ class Settings(BaseSettings):
     """Whether keys of the role viewer see prompts, images and metadata."""
     console_image_hosts: Annotated[str, AfterValidator(_image_hosts)] = "tempfile.aiquickdraw.com"
     """Hosts whose images the console shows, separated by commas. `none` shows links alone."""
+
+    openai_wait_seconds: float = Field(default=540, gt=0, le=OPENAI_WAIT_SECONDS_MAX)
+    """How long an image request of OpenAI's API waits for its job. Its SDKs give up after 600 s."""
 
     webhooks_allow_loopback: bool = False
     """For development: allows webhooks to this machine (127.0.0.0/8 and ::1)."""

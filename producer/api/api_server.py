@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
+from producer.api.direct_requests import is_loopback_host
 from producer.api.endpoint import ApiContext
 from producer.api.listen_addresses import ListenAddresses
 from producer.api.openapi.docs_routes import document_routes
@@ -24,6 +26,9 @@ from producer.console.page import ConsoleContext
 from producer.console.sessions.session_store import SessionStore
 from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import RevocationWatch
+from producer.openai_api.image_requests import OpenaiImages
+from producer.openai_api.openai_routes import openai_endpoints
+from producer.openai_api.result_images import open_result_images
 from producer.orders.order_batcher import OrderBatcher
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
@@ -102,7 +107,11 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         console = ConsoleContext(
             context, database, alert_watch, SessionStore(database), _image_hosts(settings)
         )
-        app = _build_app(console, health, registry)
+        fetching = open_result_images(allow_loopback=_kie_is_local(settings))
+        images = OpenaiImages(
+            await stack.enter_async_context(fetching), wait_seconds=settings.openai_wait_seconds
+        )
+        app = _build_app(console, health, registry, images)
         listeners = ListenAddresses(app, settings.api_host, settings.api_port, context.keys)
         addresses = await stack.enter_async_context(listeners.open(drain_seconds=DRAIN_SECONDS))
         await stack.enter_async_context(_run_key_tasks(context))
@@ -138,7 +147,10 @@ def _make_context(producer: Producer, database: Database, settings: Settings) ->
 
 
 def _build_app(
-    console: ConsoleContext, health: HealthEndpoints, registry: CollectorRegistry
+    console: ConsoleContext,
+    health: HealthEndpoints,
+    registry: CollectorRegistry,
+    images: OpenaiImages,
 ) -> web.Application:
     """Return the application with the API, its document, the console and the health endpoints."""
     metrics = ApiMetrics(registry)
@@ -147,7 +159,14 @@ def _build_app(
         *document_routes(ENDPOINTS),
         *console_routes(console, metrics),
     ]
-    return build_application(console.api, ENDPOINTS, metrics, extra_routes)
+    endpoints = (*ENDPOINTS, *openai_endpoints(images))
+    return build_application(console.api, endpoints, metrics, extra_routes)
+
+
+def _kie_is_local(settings: Settings) -> bool:
+    """Return whether Kie is simulated on this machine, which serves its images itself."""
+    is_bundled = settings.database_url is None and not settings.kie_keys
+    return is_bundled or is_loopback_host(urlsplit(settings.kie_base_url).hostname or "")
 
 
 def _image_hosts(settings: Settings) -> tuple[str, ...]:

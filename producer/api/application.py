@@ -23,6 +23,8 @@ from producer.api.responses.problems import (
     problem_from_error,
     request_id_of,
 )
+from producer.openai_api.job_answers import JobError
+from producer.openai_api.openai_errors import PATH_PREFIX, convert_problem
 from shared.adapters.http.slow_readers import call_after_response_read
 from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError
@@ -106,7 +108,9 @@ async def _handle(
         reservation = context.budgets.reserve(
             caller.key_prefix,
             _reserved_bytes(endpoint, request),
-            is_wait=endpoint.is_stream or (endpoint.supports_wait and "wait" in request.query),
+            is_wait=endpoint.is_stream
+            or endpoint.always_waits
+            or (endpoint.supports_wait and "wait" in request.query),
         )
         try:
             response = await _run_with_timeout(
@@ -145,7 +149,10 @@ def _length_of(response: web.StreamResponse) -> int:
 
 @web.middleware
 async def _problem_middleware(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
-    """Add the request id to every response, and return every error as a problem."""
+    """Add the request id to every response, and return every error as a problem.
+
+    Below `/openai/` it has the shape of OpenAI's errors.
+    """
     request_id = request_id_of(request)
     try:
         response = await handler(request)
@@ -156,9 +163,11 @@ async def _problem_middleware(request: web.Request, handler: RouteHandler) -> we
     except Exception as error:
         _log_failure(request, request_id, error)
         response = internal_problem()
+    _log_status(response, request_id, request.path)
+    if isinstance(response, Problem) and request.path.startswith(PATH_PREFIX):
+        response = convert_problem(response)
     if not response.prepared:
         response.headers[REQUEST_ID] = request_id
-    _log_status(response, request_id, request.path)
     return response
 
 
@@ -176,6 +185,8 @@ def _log_failure(request: web.Request, request_id: str, error: Exception) -> Non
 
 
 def _log_status(response: web.StreamResponse, request_id: str, path: str) -> None:
+    if isinstance(response, JobError):
+        return
     status = response.status
     cause = response.cause if isinstance(response, Problem) else None
     if status == _UNAVAILABLE:

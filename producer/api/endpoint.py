@@ -145,6 +145,8 @@ class Endpoint:
     """Whether the response is a stream of events."""
     supports_wait: bool = False
     """Whether the query parameter `wait` delays the response."""
+    always_waits: bool = False
+    """Whether every request waits for the end of a job."""
     max_response_bytes: int = 0
     """The most bytes that the response of a list has."""
     timeout_seconds: float = RESPONSE_TIMEOUT_SECONDS

@@ -48,7 +48,7 @@ BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
 async def create_job(call: Call) -> web.StreamResponse:
     """Create a job and respond 202. A used idempotency key gets the first response again."""
     body = await read_json_object(call.request, JOB_BODY_BYTES)
-    order = parse_order(body, caller_account(call.caller), _idempotency_key(call, KEY_LENGTH))
+    order = parse_order(body, caller_account(call.caller), read_idempotency_key(call, KEY_LENGTH))
     require_account(call.caller, order.account_id)
     try:
         enqueued = await call.context.order_batcher.enqueue(order)
@@ -61,7 +61,7 @@ async def create_job(call: Call) -> web.StreamResponse:
 async def create_jobs(call: Call) -> web.StreamResponse:
     """Create all jobs of a batch or none, and respond 202 with the jobs in the order given."""
     body = await read_json_object(call.request, BATCH_BODY_BYTES)
-    key = _idempotency_key(call, BATCH_KEY_LENGTH)
+    key = read_idempotency_key(call, BATCH_KEY_LENGTH)
     orders = parse_batch(body, caller_account(call.caller), key)
     for order in orders:
         require_account(call.caller, order.account_id)
@@ -94,7 +94,8 @@ def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> Inva
     )
 
 
-def _idempotency_key(call: Call, longest: int) -> str | None:
+def read_idempotency_key(call: Call, longest: int) -> str | None:
+    """Return the key of the request's header, or None without one. Raises `InvalidRequest`."""
     keys = call.request.headers.getall("Idempotency-Key", [])
     if len(keys) > 1:
         raise InvalidRequest([Fault("Idempotency-Key", "is given more than once")])
@@ -124,11 +125,11 @@ async def show_job(call: Call) -> web.StreamResponse:
     job = await find_job(call)
     if seconds and not job.is_terminal:
         async with call.until_key_revoked():
-            job = await _wait_for_end(call.context, job, seconds)
+            job = await wait_for_end(call.context, job, seconds)
     return json_response(_select_fields(_visible(call, job), fields))
 
 
-async def _wait_for_end(context: ApiContext, job: Job, seconds: float) -> Job:
+async def wait_for_end(context: ApiContext, job: Job, seconds: float) -> Job:
     """Wait until the job is terminal, the time is over or the process stops. Return the job."""
     waiting = asyncio.create_task(_wait_until_timeout(context, job, seconds))
     stopping = asyncio.create_task(context.stopping.wait())

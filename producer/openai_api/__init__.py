@@ -1,0 +1,1 @@
+"""OpenAI's images API, for programs that use OpenAI's SDK with another base URL and key."""

@@ -1,0 +1,182 @@
+"""Places the jobs of an image request, waits for them, and answers with their images."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from producer.api.authentication import caller_account
+from producer.api.endpoint import JOB_BODY_BYTES, ApiContext, Call
+from producer.api.handlers.job_handlers import read_idempotency_key, wait_for_end
+from producer.api.requests.json_body import read_json_object
+from producer.api.requests.order_body import require_few_fields
+from producer.api.responses.http_errors import HttpRefusal
+from producer.openai_api.image_answer import EncodedImages, url_answer
+from producer.openai_api.image_options import IMAGES_MAX, ImageOptions, read_options
+from producer.openai_api.job_answers import failed_answer, unfinished_answer, unreadable_answer
+from producer.openai_api.repeated_requests import (
+    FINGERPRINT_FIELD,
+    SentRequest,
+    find_first_jobs,
+    key_of_job,
+    new_key,
+    read_sent_request,
+)
+from producer.openai_api.result_images import ImageNotFetched, ResultImages
+from producer.orders.order import KEY_LENGTH, Order
+from producer.orders.order_fields import find_order_faults
+from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
+
+_KEY_LENGTH = KEY_LENGTH - len(f"/{IMAGES_MAX - 1}")
+_ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
+_ANSWER_SECONDS = 2.0
+"""How long before the client gives up it gets the answer that its job continues."""
+
+
+class AccountMissing(HttpRefusal):
+    """The key is for every account, and the request names none."""
+
+    code = "account_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this key is for every account: name the one that pays as the organization of the"
+            " client (header OpenAI-Organization), or use a key of the role service"
+        )
+
+
+class OpenaiImages:
+    """Serves image requests. One per process.
+
+    A request is answered after at most `wait_seconds`. Its jobs go on after that, and also when the
+    client disconnects.
+    """
+
+    def __init__(self, images: ResultImages, *, wait_seconds: float) -> None:
+        self._images, self._wait_seconds = images, wait_seconds
+        self._placing: dict[str, set[asyncio.Task[Sequence[Job]]]] = {}
+        """What is being placed, by fingerprint. A retry may arrive meanwhile."""
+
+    async def generate(self, call: Call) -> web.StreamResponse:
+        """Make images from a prompt."""
+        started_at = asyncio.get_running_loop().time()
+        body = await read_json_object(call.request, JOB_BODY_BYTES)
+        require_few_fields(body)
+        options = read_options(body, "text-to-image", {})
+        sent = read_sent_request(call.request, body)
+        return await self._serve(call, options, sent, started_at)
+
+    async def _serve(
+        self, call: Call, options: ImageOptions, sent: SentRequest, started_at: float
+    ) -> web.StreamResponse:
+        jobs = await self._find_or_place(call, account_of(call), options, sent)
+        deadline = started_at + self._seconds_to_wait(sent)
+        remaining = max(deadline - asyncio.get_running_loop().time(), 0.0)
+        async with call.until_key_revoked():
+            jobs = await asyncio.gather(
+                *(wait_for_end(call.context, job, remaining) for job in jobs)
+            )
+        if not all(job.is_terminal for job in jobs):
+            is_stopping = call.context.stopping.is_set()
+            return unfinished_answer(jobs, self._seconds_to_wait(sent), is_stopping=is_stopping)
+        delivered = [job for job in jobs if job.state is JobState.SUCCEEDED]
+        if not delivered:
+            return failed_answer(jobs, options.model)
+        return await self._answer_with_images(delivered, options)
+
+    def _seconds_to_wait(self, sent: SentRequest) -> float:
+        given = sent.timeout_seconds
+        if given is None:
+            return self._wait_seconds
+        return min(self._wait_seconds, max(given - _ANSWER_SECONDS, given / 2))
+
+    async def _answer_with_images(
+        self, jobs: Sequence[Job], options: ImageOptions
+    ) -> web.StreamResponse:
+        urls = [url for job in jobs for url in job.result_urls]
+        if options.response_format == "url":
+            return url_answer(jobs, options.model, urls)
+        try:
+            images = await self._images.fetch_all(urls)
+        except ImageNotFetched as error:
+            return unreadable_answer(jobs, str(error))
+        return EncodedImages(jobs, options.model, images)
+
+    async def _find_or_place(
+        self, call: Call, account_id: str, options: ImageOptions, sent: SentRequest
+    ) -> Sequence[Job]:
+        key = read_idempotency_key(call, _KEY_LENGTH)
+        if key is None and sent.retry:
+            await self._wait_until_placed(sent.fingerprint)
+            found = await find_first_jobs(call.context.producer, account_id, sent)
+            if found:
+                return found
+        orders = _build_orders(account_id, options, sent, key or new_key())
+        # The orders are placed even if the client disconnects now: its retry finds them.
+        return await asyncio.shield(self._start_placing(call.context, orders, sent.fingerprint))
+
+    async def _wait_until_placed(self, fingerprint: str) -> None:
+        placing = self._placing.get(fingerprint)
+        if placing:
+            await asyncio.wait(placing)
+
+    def _start_placing(
+        self, context: ApiContext, orders: Sequence[Order], fingerprint: str
+    ) -> asyncio.Task[Sequence[Job]]:
+        task = asyncio.create_task(_place(context, orders))
+        self._placing.setdefault(fingerprint, set()).add(task)
+
+        def forget(ended: asyncio.Task[Sequence[Job]]) -> None:
+            same = self._placing[fingerprint]
+            same.discard(ended)
+            if not same:
+                del self._placing[fingerprint]
+            if not ended.cancelled():
+                ended.exception()  # the client may be gone, and nobody else asks for it
+
+        task.add_done_callback(forget)
+        return task
+
+
+async def _place(context: ApiContext, orders: Sequence[Order]) -> Sequence[Job]:
+    if len(orders) == 1:
+        return [(await context.order_batcher.enqueue(orders[0])).job]
+    return [one.job for one in await context.producer.enqueuer.enqueue(orders)]
+
+
+def _build_orders(
+    account_id: str, options: ImageOptions, sent: SentRequest, key: str
+) -> Sequence[Order]:
+    metadata: Mapping[str, Any] = {
+        "openai_model": options.model.name,
+        FINGERPRINT_FIELD: sent.fingerprint,
+        **({"user": options.user} if options.user else {}),
+    }
+    return [
+        Order(
+            request=options.request,
+            account_id=account_id,
+            idempotency_key=key_of_job(key, index, options.jobs),
+            metadata=metadata,
+        )
+        for index in range(options.jobs)
+    ]
+
+
+def account_of(call: Call) -> str:
+    """Return the account that pays: that of the key, or else the one that the client names.
+
+    Raises `AccountMissing`. A key of one account ignores the organization of the client.
+    """
+    bound = caller_account(call.caller)
+    if bound is not None:
+        return bound
+    for name in _ACCOUNT_HEADERS:
+        account_id = call.request.headers.get(name)
+        if account_id and not find_order_faults({"account_id": account_id}):
+            return account_id
+    raise AccountMissing

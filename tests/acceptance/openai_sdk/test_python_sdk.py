@@ -1,0 +1,151 @@
+"""OpenAI's own SDK for Python works against a running system, with another base URL and key."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI
+from PIL import Image
+
+from producer.api import serving_api
+from producer.keys.key_store import KeyStore, Role
+from tests.support.deployment import Deployment, eventually
+
+
+@asynccontextmanager
+async def sdk_client(
+    deployment: Deployment, role: Role = Role.SERVICE, **options: Any
+) -> AsyncIterator[AsyncOpenAI]:
+    """Run the API, and yield a client with its base URL and a key."""
+    account = "acme" if role is Role.SERVICE else None
+    _, key = await KeyStore(deployment.database).create(role, account)
+    async with (
+        serving_api(deployment.settings) as addresses,
+        AsyncOpenAI(
+            base_url=f"http://{addresses[0]}/openai/v1", **{"api_key": key, **options}
+        ) as client,
+    ):
+        yield client
+
+
+async def test_the_examples_of_the_guide_make_images(deployment: Deployment) -> None:
+    async with deployment.worker(), sdk_client(deployment) as client:
+        made = await client.images.generate(
+            model="gpt-image-1",
+            prompt="a children's book drawing of a veterinarian listening to a baby otter",
+            size="1536x1024",
+            n=2,
+            quality="auto",
+            background="auto",
+            output_format="png",
+            user="user-1234",
+        )
+        assert made.data is not None
+        pictures = [
+            Image.open(io.BytesIO(base64.b64decode(one.b64_json or ""))) for one in made.data
+        ]
+        assert [one.width * 2 for one in pictures] == [one.height * 3 for one in pictures]
+        assert len(pictures) == 2
+        assert (made.output_format, made.data[0].url) == ("png", None)
+        answered = await client.images.with_raw_response.generate(
+            model="dall-e-3", prompt="a white siamese cat", size="1024x1024", style="vivid"
+        )
+        [link] = answered.parse().data or []
+        assert (link.b64_json, answered.headers["x-darkroom-model"]) == (None, "gpt-4o-image")
+        job = await deployment.producer.get(answered.headers["x-darkroom-job-id"])
+        assert (link.url,) == job.result_urls
+        assert {one.id for one in (await client.models.list()).data} >= {"gpt-4o-image", "dall-e-3"}
+        assert (await client.models.retrieve("gpt-image-1")).owned_by == "darkroom"
+    await deployment.check_account(balance=10_000 - 7 - 6)
+    assert [
+        one["metadata"]
+        for one in await deployment.run_sql(
+            "SELECT metadata ->> 'user' AS metadata FROM jobs ORDER BY id"
+        )
+    ] == ["user-1234", None]
+
+
+async def test_each_refusal_raises_the_exception_of_the_sdk(deployment: Deployment) -> None:
+    await deployment.open_account("poor", 1)
+    async with sdk_client(deployment, Role.ADMIN, organization="poor") as client:
+        with pytest.raises(openai.RateLimitError) as poor:
+            await client.images.generate(prompt="a cat", model="gpt-image-1")
+        assert poor.value.code == "insufficient_quota"
+        refusals: dict[str, Any] = {
+            "n": 3,
+            "size": "1792x1024",
+            "quality": "high",
+            "style": "natural",
+            "prompt": " ",
+        }
+        for param, value in refusals.items():
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.generate(
+                    **{"prompt": "a cat", "model": "gpt-image-1", param: value}
+                )
+            assert refused.value.param == param, refused.value
+        with pytest.raises(openai.NotFoundError, match="'gpt-4o-image'"):
+            await client.images.generate(prompt="a cat", model="imagen-4")
+        with pytest.raises(openai.NotFoundError):
+            await client.files.list()
+        with pytest.raises(openai.AuthenticationError) as unknown:
+            await client.with_options(api_key="sk-wrong").images.generate(prompt="a cat")
+        assert unknown.value.code == "invalid_api_key"
+        with pytest.raises(openai.BadRequestError, match="OpenAI-Organization"):
+            await client.with_options(organization="not an account").images.generate(prompt="a cat")
+    assert await deployment.run_sql("SELECT FROM jobs") == []
+
+
+async def test_a_retry_of_the_sdk_gets_the_first_job(deployment: Deployment) -> None:
+    async with sdk_client(deployment, timeout=1.0) as client:
+        with pytest.raises(openai.InternalServerError) as late:
+            await client.with_options(max_retries=0).images.generate(
+                model="gpt-image-1", prompt="a cat that nobody waits for"
+            )
+        named = late.value.response.headers["x-darkroom-job-id"]
+        assert (late.value.code, named in late.value.message) == ("job_not_finished", True)
+        asked = [
+            asyncio.create_task(
+                client.with_options(max_retries=20).images.generate(
+                    model="dall-e-3", prompt="the same cat", extra_headers=headers
+                )
+            )
+            # The last one gives up before the server expects it to.
+            for headers in ({}, {}, {"x-stainless-read-timeout": "600"})
+        ]
+        await eventually(lambda: has_jobs(deployment, 4), "each request has placed its job")
+        await asyncio.sleep(1.5)
+        async with deployment.worker():
+            made = await asyncio.gather(*asked)
+    assert len({one.data[0].url for one in made if one.data}) == 3
+    assert await has_jobs(deployment, 4)
+
+
+@pytest.mark.parametrize(
+    ("model", "outcome", "exception", "code"),
+    [
+        ("gpt-image-1", "generate_failed", openai.InternalServerError, "provider_failed"),
+        ("gpt-image-1", "content_policy", openai.BadRequestError, "moderation_blocked"),
+        ("dall-e-3", "content_policy", openai.BadRequestError, "content_policy_violation"),
+    ],
+)
+async def test_a_failed_job_is_not_bought_again_by_the_sdk(
+    deployment: Deployment, model: str, outcome: str, exception: type[Exception], code: str
+) -> None:
+    async with deployment.worker(), sdk_client(deployment) as client:
+        with pytest.raises(openai.APIStatusError) as failed:
+            await client.images.generate(model=model, prompt=f"a cat [[sim: outcome={outcome}]]")
+    assert (type(failed.value), failed.value.code) == (exception, code)
+    assert await has_jobs(deployment, 1)
+    await deployment.check_account(balance=10_000)
+
+
+async def has_jobs(deployment: Deployment, count: int) -> bool:
+    return len(await deployment.run_sql("SELECT FROM jobs")) == count
