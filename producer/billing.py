@@ -16,6 +16,7 @@ from producer.jobs.locked_rows import describe_accounts, name_locked_row
 from producer.list_pages import DEFAULT_LIST_LIMIT, PAGE_BYTES, RowPage, read_all_pages
 from producer.money.margins import MarginGroup, read_margin
 from producer.money.price_changes import PriceChanges
+from producer.money.price_key import AnyPriceKey, PriceKey
 from producer.money.refunds import refund_job
 from producer.money.statements import (
     Statement,
@@ -152,23 +153,26 @@ class Billing:
 
     async def quote(self, request: ImageRequest) -> Quote:
         """Return what the request costs now, or raise `PriceMissing`."""
-        price = await self.price(request.model, request.task, request.price_quantity)
+        price = await self.price(*PriceKey.of_request(request))
         return Quote(price["credits"], price["price_id"])
 
-    async def price(self, model: str, task: str, quantity: int) -> dict[str, Any]:
+    async def price(
+        self, model: str, task: str, quantity: int, variant: str = ""
+    ) -> dict[str, Any]:
         """Return one row of `pricing`, or raise `PriceMissing`."""
-        row = await self._database.fetch_row("get_price", model, task, quantity)
+        row = await self._database.fetch_row("get_price", model, task, quantity, variant)
         if row is None:
-            raise await self.price_changes.missing((model, task, quantity))
+            raise await self.price_changes.missing(PriceKey(model, task, quantity, variant))
         return dict(row)
 
     async def prices(self) -> list[dict[str, Any]]:
         """Return every row of `pricing`."""
         return as_dicts(await self._database.fetch("list_prices"))
 
-    async def price_versions(self, key: tuple[str, str, int], limit: int) -> list[dict[str, Any]]:
+    async def price_versions(self, key: AnyPriceKey, limit: int) -> list[dict[str, Any]]:
         """Return the versions of one price, newest first."""
-        return as_dicts(await self._database.fetch("list_price_versions", *key, limit))
+        rows = await self._database.fetch("list_price_versions", *PriceKey(*key), limit)
+        return as_dicts(rows)
 
     async def price_history(self, limit: int) -> list[dict[str, Any]]:
         """Return price versions, newest first."""
@@ -176,7 +180,7 @@ class Billing:
 
     async def set_price(
         self,
-        key: tuple[str, str, int],
+        key: AnyPriceKey,
         credits: Decimal,
         *,
         reason: str,

@@ -27,6 +27,7 @@ from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
 from producer.money.price_changes import PricePreview
+from producer.money.price_key import PriceKey
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
 from producer.monitoring.overview import Overview, OverviewReader
 from producer.orders.order import Order, Priority
@@ -362,13 +363,16 @@ class Producer(OperatorMethods):
         quantity: int,
         credits: Decimal | None = None,
         provider_credits: Decimal | None = None,
+        *,
+        variant: str = "",
     ) -> PricePreview:
         """Return what a change of a price would do, and change nothing. Raises `PriceMissing`.
 
         None leaves a number as it is.
         """
+        key = PriceKey(model, task, quantity, variant)
         return await self.billing.price_changes.preview(
-            (model, task, quantity), credits, provider_credits, charge_basis=self._charge_basis
+            key, credits, provider_credits, charge_basis=self._charge_basis
         )
 
     async def balance(self, account_id: str) -> Account:

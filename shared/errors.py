@@ -109,17 +109,26 @@ class IdempotencyConflict(RequestRefused):
 
 
 class PriceMissing(RequestRefused):
-    """`pricing` has no row for this model, task and quantity."""
+    """`pricing` has no row for this model, task, quantity and variant."""
 
     code = "price_missing"
 
-    def __init__(self, model: str, task: str, quantity: int, *, priced: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: str,
+        task: str,
+        quantity: int,
+        *,
+        variant: str = "",
+        priced: Sequence[str] = (),
+    ) -> None:
         """`priced` are the rows that exist, for who may have mistyped one."""
-        self.model, self.task, self.quantity = model, task, quantity
+        self.model, self.task, self.quantity, self.variant = model, task, quantity, variant
         self.priced = tuple(priced)
+        of_variant = f", variant {variant!r}" if variant else ""
         exist = f"; priced are: {', '.join(priced)}" if priced else ""
         super().__init__(
-            f"no price for model {model!r}, task {task!r}, quantity {quantity};"
+            f"no price for model {model!r}, task {task!r}, quantity {quantity}{of_variant};"
             f" an admin must insert that row into pricing{exist}"
         )
 

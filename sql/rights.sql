@@ -123,10 +123,11 @@ BEGIN
     GRANT SELECT ON darkroom_definitions, darkroom_migrations, pricing, pricing_history,
         scheduled_prices TO darkroom_pricing;
     -- What open jobs a price touches, and what it was charged for lately.
-    GRANT SELECT (model, task, quantity, state, credits_quoted, credits_charged, price_id, finished_at)
+    GRANT SELECT (model, task, quantity, variant, state, credits_quoted, credits_charged, price_id,
+                  finished_at)
        ON jobs TO darkroom_pricing;
     GRANT INSERT, UPDATE, DELETE ON pricing TO darkroom_pricing;
-    GRANT INSERT (model, task, quantity, credits, provider_credits, takes_effect_at, reason),
+    GRANT INSERT (model, task, quantity, variant, credits, provider_credits, takes_effect_at, reason),
           UPDATE (is_revoked)
        ON scheduled_prices TO darkroom_pricing;
     GRANT EXECUTE ON FUNCTION darkroom_set_price, darkroom_change_price, darkroom_schedule_price,

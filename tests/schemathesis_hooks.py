@@ -36,7 +36,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     for operation in _operations(raw_schema):
         names = known["paths"].get(operation["operationId"], {})
         for parameter in operation.get("parameters", []):
-            if parameter["in"] == "path" and parameter["name"] in names:
+            if parameter["name"] in names:
                 parameter["schema"] = {"type": "string", "enum": names[parameter["name"]]}
     schemas = raw_schema["components"]["schemas"]
     # The document cannot say which times are to come, and which prices there are.

@@ -70,6 +70,8 @@ export interface Job {
   account_id: string;
   model: string;
   task: string;
+  /** What moves the price besides the quantity, such as `2K`. Empty if nothing does. */
+  variant: string;
   /** The validated fields, including defaults. */
   request: Record<string, unknown>;
   /** Terminal are succeeded, failed, cancelled. */

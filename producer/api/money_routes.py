@@ -18,12 +18,18 @@ from producer.api.operator_routes import JOB_ID, job_not_found
 from producer.api.responses.http_errors import PriceNotFound
 from producer.list_pages import MAX_ROW_ID, PAGE_BYTES
 from producer.money.margins import MarginGroup
+from producer.money.price_key import VARIANT_MAX
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from shared.errors import DarkroomError, ScheduledPriceNotFound
 
 ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}
 _PRICE = {"quantity": {"type": "integer", "minimum": 1, "maximum": price_handlers.MAX_QUANTITY}}
 _CREDITS = {"type": "string", "pattern": r"^[0-9]{1,6}(\.[0-9]{1,2})?$", "examples": ["9"]}
+_VARIANT = Parameter(
+    "variant",
+    {"type": "string", "maxLength": VARIANT_MAX, "default": ""},
+    "the variant of the price, such as `2K`; empty: the price has none",
+)
 _PERIOD = (
     Parameter(
         "from",
@@ -70,6 +76,7 @@ MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
         roles=ADMIN_ONLY,
         path_schemas=_PRICE,
         not_found=_price_not_found,
+        parameters=(_VARIANT,),
         body="PriceChange",
         responses={200: "Price"},
         problems=(404, 409, 422),
@@ -85,6 +92,7 @@ MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
         path_schemas=_PRICE,
         not_found=_price_not_found,
         parameters=(
+            _VARIANT,
             Parameter("credits", _CREDITS, "the new price; absent: as it is"),
             Parameter("provider_credits", _CREDITS, "what Kie will charge; absent: as it is"),
         ),

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from producer.actor import Actor
 from producer.jobs.job_repository import EnqueueResult
+from producer.money.price_key import PriceKey
 from producer.orders.order import Order
 from producer.orders.order_enqueuer import OrderEnqueuer
-from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.database import Database, as_dicts
 from shared.errors import DarkroomError, InsufficientCredits, RequestRefused, RowBusy
 
 ORDERS_PER_STATEMENT = 100
@@ -18,7 +19,6 @@ _TRIES = 3
 """How often an account is tried whose credits other orders take meanwhile."""
 
 OrderOutcome = tuple[Order, EnqueueResult | DarkroomError]
-_PriceKey = tuple[str, str, int]
 
 
 class BulkOrders:
@@ -55,7 +55,7 @@ class BulkOrders:
     async def _enqueue_affordable(
         self,
         orders: Sequence[Order],
-        prices: Mapping[_PriceKey, Decimal],
+        prices: Mapping[PriceKey, Decimal],
         actor: Actor | str | None,
     ) -> list[OrderOutcome]:
         """Enqueue the orders of one account that its credits allow, in their order."""
@@ -75,13 +75,13 @@ class BulkOrders:
         busy = RowBusy(f"account {orders[0].account_id!r}", wait_seconds=0)
         return [*refused, *((order, busy) for order in orders)]
 
-    async def _read_prices(self) -> dict[_PriceKey, Decimal]:
+    async def _read_prices(self) -> dict[PriceKey, Decimal]:
         rows = await self._database.fetch("list_prices")
-        return {(row["model"], row["task"], row["quantity"]): row["credits"] for row in rows}
+        return {PriceKey.of_row(row): row["credits"] for row in as_dicts(rows)}
 
 
 def _split_affordable(
-    orders: Sequence[Order], prices: Mapping[_PriceKey, Decimal], short: InsufficientCredits
+    orders: Sequence[Order], prices: Mapping[PriceKey, Decimal], short: InsufficientCredits
 ) -> tuple[list[Order], list[OrderOutcome]]:
     """Return the first orders that fit into the available credits, and the refusals of the others.
 
@@ -91,8 +91,7 @@ def _split_affordable(
     affordable: list[Order] = []
     refused: list[OrderOutcome] = []
     for order in orders:
-        request = order.request
-        price = prices.get((request.model, request.task, request.price_quantity), Decimal(0))
+        price = prices.get(PriceKey.of_request(order.request), Decimal(0))
         is_last_that_fits = len(affordable) == len(orders) - 1 and not refused
         if price <= room and not is_last_that_fits:
             affordable.append(order)

@@ -16,6 +16,7 @@ from producer.jobs.job_counts import JobCount, sort_counts
 from producer.jobs.job_filter import JobFilter
 from producer.jobs.locked_rows import describe_accounts, describe_job_rows, name_locked_row
 from producer.list_pages import PAGE_BYTES, JobPage
+from producer.money.price_key import PriceKey, price_missing
 from producer.orders.insert_parameters import (
     PreparedOrder,
     build_inserted_job,
@@ -36,7 +37,6 @@ from shared.errors import (
     IdempotencyConflict,
     InsufficientCredits,
     JobNotFound,
-    PriceMissing,
     RequestRefused,
     TooLateToCancel,
 )
@@ -122,8 +122,8 @@ class JobRepository:
                 return EnqueueResult(retry, is_new=False)
         first = await self._find_by_key(order)
         if first is None:
-            request = order.request
-            raise PriceMissing(request.model, request.task, request.price_quantity)
+            prices = as_dicts(await self._queries.fetch("list_prices"))
+            raise price_missing(PriceKey.of_request(order.request), prices)
         differs = _find_differences(order, first)
         if differs:
             raise IdempotencyConflict(order.idempotency_key or "", str(first.id), differs)

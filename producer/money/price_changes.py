@@ -10,6 +10,7 @@ from typing import Any
 
 from producer.actor import Actor, actor_to_json
 from producer.jobs.locked_rows import name_locked_row
+from producer.money.price_key import AnyPriceKey, PriceKey, price_missing
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.errors import (
     AlreadyExists,
@@ -22,8 +23,6 @@ from shared.errors import (
 from shared.job_json import credits_to_json
 from shared.settings import ChargeBasis
 
-PriceKey = tuple[str, str, int]
-"""Model, task and quantity of a row of `pricing`."""
 _CONFIRMED = "a_doubtful_price_is_confirmed"
 _HAS_ROW = "a_scheduled_price_has_its_row"
 _ONE_AT_A_TIME = "scheduled_prices_waiting"
@@ -77,13 +76,14 @@ class PriceChanges:
 
     async def preview(
         self,
-        key: PriceKey,
+        key: AnyPriceKey,
         credits: Decimal | None,
         provider_credits: Decimal | None = None,
         *,
         charge_basis: ChargeBasis,
     ) -> PricePreview:
         """Return what a change would do. None leaves a number as it is. Raises `PriceMissing`."""
+        key = PriceKey(*key)
         row = await self._database.fetch_row("preview_price", *key, credits, provider_credits)
         if row is None:
             raise await self.missing(key)
@@ -91,7 +91,7 @@ class PriceChanges:
 
     async def change(
         self,
-        key: PriceKey,
+        key: AnyPriceKey,
         credits: Decimal | None,
         *,
         provider_credits: Decimal | None = None,
@@ -104,8 +104,9 @@ class PriceChanges:
         None leaves a number as it is. Raises `PriceMissing`, `DatabaseRefused`, and
         `ConfirmationNeeded` if the change looks like a typing error and is not `confirmed`.
         """
+        key = PriceKey(*key)
         try:
-            with name_locked_row("price {}/{}/{}".format(*key)):
+            with name_locked_row("price " + "/".join(str(part) for part in key if part != "")):
                 row = await self._database.fetch_row(
                     "change_price",
                     *key,
@@ -123,7 +124,7 @@ class PriceChanges:
 
     async def schedule(
         self,
-        key: PriceKey,
+        key: AnyPriceKey,
         credits: Decimal,
         *,
         provider_credits: Decimal | None = None,
@@ -137,6 +138,7 @@ class PriceChanges:
         `at` must have a timezone. Raises the errors of `change`, and `AlreadyExists` if a change
         of this price at this time waits already.
         """
+        key = PriceKey(*key)
         try:
             row = await self._database.fetch_row(
                 "schedule_price",
@@ -182,18 +184,13 @@ class PriceChanges:
 
     async def missing(self, key: PriceKey) -> PriceMissing:
         """Return the error for a price that does not exist, with the list of those that do."""
-        rows = await self._database.fetch("list_prices")
-        priced = [f"{row['model']} {row['task']} {row['quantity']}" for row in rows[:20]]
-        return PriceMissing(*key, priced=priced)
+        return price_missing(key, as_dicts(await self._database.fetch("list_prices")))
 
 
 def preview_to_json(preview: PricePreview) -> dict[str, Any]:
     """Return a preview as the JSON object of the API and the command line."""
-    model, task, quantity = preview.key
     return {
-        "model": model,
-        "task": task,
-        "quantity": quantity,
+        **preview.key._asdict(),
         "credits_before": credits_to_json(preview.credits_before),
         "credits": credits_to_json(preview.credits),
         "provider_credits_before": credits_to_json(preview.provider_credits_before),

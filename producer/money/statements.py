@@ -21,7 +21,7 @@ KINDS = ("grant", "refund", "adjustment", "capture")
 """The kinds of lines. Holds and releases move no balance, and are not in a statement."""
 _CSV_COLUMNS = (
     *("id", "time", "kind", "job_id", "model", "task", "quantity", "credits", "balance_after"),
-    "reason",
+    *("reason", "variant"),
 )
 # A spreadsheet runs a cell that begins with one of these as a formula.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -70,6 +70,7 @@ def insert_parameters(prepared: PreparedOrder) -> tuple[object, ...]:
         order.priority,
         order.run_at,
         order.retry_of,
+        request.price_variant,
     )
 
 
@@ -83,6 +84,7 @@ def build_inserted_job(prepared: PreparedOrder, row: asyncpg.Record) -> Job:
         account_id=order.account_id,
         model=order.request.model,
         task=order.request.task,
+        variant=order.request.price_variant,
         request=prepared.request,
         credits_quoted=row["credits_quoted"],
         created_at=created_at,

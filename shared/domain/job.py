@@ -44,6 +44,12 @@ class PublicJobFields:
     account_id: str = field(metadata=_public("The account that pays.", example="acme"))
     model: str = field(metadata=_public("", example="gpt-4o-image"))
     task: str = field(metadata=_public("", example="text-to-image"))
+    variant: str = field(
+        metadata=_public(
+            "What moves the price besides the quantity, such as `2K`. Empty if nothing does.",
+            example="",
+        )
+    )
     request: Mapping[str, Any] = field(
         metadata=_public(
             "The validated fields, including defaults.",

@@ -4,12 +4,13 @@
 -- name: enqueue_job
 -- Stores one job with its hold. $1 id, $2 account id, $3 model, $4 task, $5 quantity, $6 request (JSON
 -- text), $7 idempotency key, $8 metadata (JSON text), $9 webhook URL, $10 priority, $11 run_at
--- (null: now), $12 retry_of. Returns what only the database knows; no row where the idempotency key
+-- (null: now), $12 retry_of, $13 variant. Returns what only the database knows; no row where the idempotency key
 -- already names a job, none where $12 has been retried, and none where there is no price.
 -- Refuses with DR404 where there is no such account, with DR402 where it has too few credits
 -- available. `enqueue_jobs` of one job does the same, a third slower: it sorts and adds up.
 CREATE OR REPLACE FUNCTION darkroom_enqueue_job(
-    uuid, text, text, text, integer, text, text, text, text, text, timestamptz, uuid)
+    uuid, text, text, text, integer, text, text, text, text, text, timestamptz, uuid,
+    text DEFAULT '')
 RETURNS TABLE (id uuid, credits_quoted numeric, price_id bigint, created_at timestamptz, metadata jsonb,
                never boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -18,12 +19,12 @@ BEGIN
     PERFORM darkroom_apply_scheduled_prices();
     RETURN QUERY
     WITH new_job AS (
-        INSERT INTO jobs (id, account_id, model, task, quantity, request, idempotency_key, metadata,
+        INSERT INTO jobs (id, account_id, model, task, quantity, variant, request, idempotency_key, metadata,
                           webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
                           quoted_price_id, price_id)
-        SELECT $1, $2, model, task, quantity, $6::text::jsonb, $7, $8::text::jsonb, $9, $10,
+        SELECT $1, $2, model, task, quantity, variant, $6::text::jsonb, $7, $8::text::jsonb, $9, $10,
                coalesce($11, now()), greatest($11, now()), $12, credits, price_id, price_id
-          FROM pricing WHERE model = $3 AND task = $4 AND quantity = $5
+          FROM pricing WHERE model = $3 AND task = $4 AND quantity = $5 AND variant = $13
             ON CONFLICT DO NOTHING
         RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
     ), placed AS (
@@ -47,6 +48,9 @@ BEGIN
                 THEN darkroom_refuse_credits(account_id, credits_quoted) END AS never
       FROM new_job;
 END $$;
+-- Before it took $13; a call without it finds the function above.
+DROP FUNCTION IF EXISTS darkroom_enqueue_job(
+    uuid, text, text, text, integer, text, text, text, text, text, timestamptz, uuid);
 COMMENT ON FUNCTION darkroom_enqueue_job IS
     'For the API: stores one job with its hold.';
 
@@ -54,7 +58,7 @@ COMMENT ON FUNCTION darkroom_enqueue_job IS
 -- Stores jobs with their holds, all or none, in the order given.
 -- $1 ids, $2 account ids, $3 models, $4 tasks, $5 quantities, $6 requests (JSON text),
 -- $7 idempotency keys, $8 metadata (JSON text), $9 webhook URLs, $10 priorities,
--- $11 run_at (null: now), $12 retry_of. One row back per job stored, in no order, with what only the
+-- $11 run_at (null: now), $12 retry_of, $13 variants (null: none has one). One row back per job stored, in no order, with what only the
 -- database knows: none for what an idempotency key already names, none for the retry of a job that has
 -- one, and none for what has no price.
 -- Refuses with DR404 where there is no such account, with DR402 where one has too few credits
@@ -63,7 +67,7 @@ COMMENT ON FUNCTION darkroom_enqueue_job IS
 -- with thousands that the planner takes for a handful: it would compare each with each.
 CREATE OR REPLACE FUNCTION darkroom_enqueue_jobs(
     uuid[], text[], text[], text[], integer[], text[], text[], text[], text[], text[],
-    timestamptz[], uuid[])
+    timestamptz[], uuid[], text[] DEFAULT NULL)
 RETURNS TABLE (id uuid, credits_quoted numeric, price_id bigint, created_at timestamptz, metadata jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
@@ -71,20 +75,22 @@ BEGIN
     PERFORM darkroom_apply_scheduled_prices();
     RETURN QUERY
     WITH asked AS (
-        SELECT *
+        SELECT id, account_id, model, task, quantity, request, idempotency_key, metadata, webhook_url,
+               priority, run_at, retry_of, coalesce(variant, '') AS variant, position
           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[],
-                      $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[])
+                      $7::text[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[],
+                      $13::text[])
                WITH ORDINALITY
             AS a (id, account_id, model, task, quantity, request, idempotency_key, metadata,
-                  webhook_url, priority, run_at, retry_of, position)
+                  webhook_url, priority, run_at, retry_of, variant, position)
     ), priced AS (
         SELECT asked.*, pricing.price_id, pricing.credits
-          FROM asked JOIN pricing USING (model, task, quantity)
+          FROM asked JOIN pricing USING (model, task, quantity, variant)
     ), new_job AS (
-        INSERT INTO jobs (id, account_id, model, task, quantity, request, idempotency_key, metadata,
+        INSERT INTO jobs (id, account_id, model, task, quantity, variant, request, idempotency_key, metadata,
                           webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
                           quoted_price_id, price_id)
-        SELECT id, account_id, model, task, quantity, request::jsonb, idempotency_key, metadata::jsonb,
+        SELECT id, account_id, model, task, quantity, variant, request::jsonb, idempotency_key, metadata::jsonb,
                webhook_url, priority, coalesce(run_at, now()), greatest(run_at, now()), retry_of, credits,
                price_id, price_id
           FROM priced ORDER BY account_id, idempotency_key, retry_of, position
@@ -131,5 +137,8 @@ BEGIN
     SELECT id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metadata
       FROM refused, new_job;
 END $$;
+DROP FUNCTION IF EXISTS darkroom_enqueue_jobs(
+    uuid[], text[], text[], text[], integer[], text[], text[], text[], text[], text[],
+    timestamptz[], uuid[]);
 COMMENT ON FUNCTION darkroom_enqueue_jobs IS
     'For the API: stores jobs with their holds, all or none.';

@@ -68,7 +68,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH job AS (
-        SELECT jobs.id, jobs.model, jobs.task, jobs.quantity, jobs.quoted_price_id FROM jobs
+        SELECT jobs.id, jobs.model, jobs.task, jobs.quantity, jobs.variant, jobs.quoted_price_id FROM jobs
          WHERE jobs.id = $1 AND jobs.finished_at IS NOT NULL
            AND NOT EXISTS (SELECT FROM jobs AS holder
                             WHERE holder.provider_task_id = $3
@@ -79,7 +79,8 @@ BEGIN
           FROM job
           JOIN job_attempts AS attempt ON attempt.job_id = job.id AND attempt.number = $2
           LEFT JOIN pricing_history AS version
-            ON (version.model, version.task, version.quantity) = (job.model, job.task, job.quantity)
+            ON (version.model, version.task, version.quantity, version.variant)
+             = (job.model, job.task, job.quantity, job.variant)
            AND version.valid @> attempt.sent_at
           JOIN pricing_history AS quoted ON quoted.id = job.quoted_price_id
     ), kept AS (

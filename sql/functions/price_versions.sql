@@ -54,12 +54,13 @@ COMMENT ON FUNCTION darkroom_price_numbers_fault IS
 CREATE OR REPLACE FUNCTION darkroom_list_priced() RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT coalesce(string_agg(line, '; '), 'nothing')
-      FROM (SELECT format('%s %s %s', model, task, string_agg(quantity::text, ', ' ORDER BY quantity))
-                       AS line
+      FROM (SELECT format('%s %s %s', model, task,
+                          string_agg(concat_ws(' ', quantity, nullif(variant, '')), ', '
+                                     ORDER BY quantity, variant)) AS line
               FROM public.pricing GROUP BY model, task ORDER BY model, task LIMIT 20) AS priced
 $$;
 COMMENT ON FUNCTION darkroom_list_priced IS
-    'The rows of pricing in one line: model, task and quantities.';
+    'The rows of pricing in one line: model, task, and quantities with their variants.';
 
 -- Changes of pricing -------------------------------------------------------------------------
 
@@ -73,8 +74,9 @@ BEGIN
             USING ERRCODE = 'DR001';
     END IF;
     IF TG_OP = 'UPDATE' THEN
-        IF (NEW.model, NEW.task, NEW.quantity) IS DISTINCT FROM (OLD.model, OLD.task, OLD.quantity) THEN
-            RAISE EXCEPTION 'model, task and quantity of a price cannot change'
+        IF (NEW.model, NEW.task, NEW.quantity, NEW.variant)
+           IS DISTINCT FROM (OLD.model, OLD.task, OLD.quantity, OLD.variant) THEN
+            RAISE EXCEPTION 'model, task, quantity and variant of a price cannot change'
                 USING ERRCODE = 'DR001', HINT = 'Insert a row for the new combination instead.';
         END IF;
         IF (NEW.credits, NEW.provider_credits) IS NOT DISTINCT FROM (OLD.credits, OLD.provider_credits) THEN
@@ -90,18 +92,29 @@ BEGIN
         RAISE EXCEPTION 'gpt-4o-image has the tasks text-to-image and image-to-image and the quantities 1, 2 and 4, not % with %',
             NEW.task, NEW.quantity USING ERRCODE = 'DR001';
     END IF;
+    IF NEW.model = 'gpt-4o-image' AND NEW.variant <> '' THEN
+        RAISE EXCEPTION 'gpt-4o-image has no variants: variant must be empty, not %',
+            quote_literal(NEW.variant) USING ERRCODE = 'DR001';
+    END IF;
+    IF (NEW.variant ~ '^[^[:cntrl:][:space:]]{0,40}$') IS NOT TRUE THEN
+        RAISE EXCEPTION 'variant must be up to 40 printable characters without spaces, not %',
+            quote_nullable(NEW.variant) USING ERRCODE = 'DR001';
+    END IF;
     IF TG_OP = 'UPDATE' THEN
         PERFORM public.darkroom_require_confirmation(public.darkroom_price_doubts(
             OLD.credits, OLD.provider_credits, NEW.credits, NEW.provider_credits));
     ELSIF NOT EXISTS (SELECT FROM public.pricing_history
-                       WHERE (model, task, quantity) = (NEW.model, NEW.task, NEW.quantity)) THEN
+                       WHERE (model, task, quantity, variant)
+                           = (NEW.model, NEW.task, NEW.quantity, NEW.variant)) THEN
         PERFORM public.darkroom_require_confirmation(ARRAY[format(
-            '%s %s %s was never sold before; priced are: %s', NEW.model, NEW.task, NEW.quantity,
+            '%s was never sold before; priced are: %s',
+            concat_ws(' ', NEW.model, NEW.task, NEW.quantity, nullif(NEW.variant, '')),
             public.darkroom_list_priced())]);
     END IF;
     IF NEW.credits < NEW.provider_credits THEN
-        RAISE WARNING '% % %: the price of % is below the % that Kie charges', NEW.model, NEW.task,
-            NEW.quantity, trim_scale(NEW.credits), trim_scale(NEW.provider_credits);
+        RAISE WARNING '%: the price of % is below the % that Kie charges',
+            concat_ws(' ', NEW.model, NEW.task, NEW.quantity, nullif(NEW.variant, '')),
+            trim_scale(NEW.credits), trim_scale(NEW.provider_credits);
     END IF;
     NEW.price_id := nextval(pg_get_serial_sequence('public.pricing_history', 'id'));
     NEW.updated_at := clock_timestamp();
@@ -120,13 +133,14 @@ BEGIN
         RAISE EXCEPTION 'darkroom_guard_price_statement() is a trigger of pricing alone, not of %', TG_RELID::regclass
             USING ERRCODE = 'DR001';
     END IF;
-    -- A WHERE was forgotten: prices of several quantities or models that differed are the same now.
+    -- A WHERE was forgotten: prices of several quantities, variants or models that differed are the
+    -- same now.
     SELECT format('%s prices from %s to %s are all set to %s', count(*), trim_scale(min(before.credits)),
                   trim_scale(max(before.credits)), trim_scale(min(changed.credits)))
       INTO levelled
-      FROM before JOIN changed USING (model, task, quantity)
+      FROM before JOIN changed USING (model, task, quantity, variant)
      WHERE before.credits <> changed.credits
-    HAVING count(DISTINCT before.credits) > 1 AND count(DISTINCT (model, quantity)) > 1
+    HAVING count(DISTINCT before.credits) > 1 AND count(DISTINCT (model, quantity, variant)) > 1
        AND count(DISTINCT changed.credits) = 1;
     IF levelled IS NOT NULL THEN
         PERFORM public.darkroom_require_confirmation(ARRAY[levelled]);
@@ -169,13 +183,13 @@ BEGIN
         -- A price that comes back begins after its last version ended, even where the clock was
         -- set back meanwhile.
         SELECT greatest(moment, max(upper(valid))) INTO moment FROM public.pricing_history
-         WHERE (model, task, quantity) = (NEW.model, NEW.task, NEW.quantity);
+         WHERE (model, task, quantity, variant) = (NEW.model, NEW.task, NEW.quantity, NEW.variant);
     END IF;
     IF TG_OP IN ('INSERT', 'UPDATE') THEN
         INSERT INTO public.pricing_history
-            (id, model, task, quantity, credits, provider_credits, valid, changed_by, reason)
-        VALUES (NEW.price_id, NEW.model, NEW.task, NEW.quantity, NEW.credits, NEW.provider_credits,
-                tstzrange(moment, NULL), NEW.updated_by,
+            (id, model, task, quantity, variant, credits, provider_credits, valid, changed_by, reason)
+        VALUES (NEW.price_id, NEW.model, NEW.task, NEW.quantity, NEW.variant, NEW.credits,
+                NEW.provider_credits, tstzrange(moment, NULL), NEW.updated_by,
                 nullif(current_setting('darkroom.reason', true), ''));
     END IF;
     RETURN NULL;
@@ -191,21 +205,21 @@ BEGIN
     -- pricing itself: being inside some trigger proves nothing.
     IF TG_OP = 'INSERT' AND pg_trigger_depth() > 1 AND upper_inf(NEW.valid) AND EXISTS (
         SELECT FROM public.pricing AS price
-         WHERE (price.price_id, price.model, price.task, price.quantity, price.credits,
+         WHERE (price.price_id, price.model, price.task, price.quantity, price.variant, price.credits,
                 price.provider_credits, price.updated_by)
-             = (NEW.id, NEW.model, NEW.task, NEW.quantity, NEW.credits, NEW.provider_credits,
-                NEW.changed_by))
+             = (NEW.id, NEW.model, NEW.task, NEW.quantity, NEW.variant, NEW.credits,
+                NEW.provider_credits, NEW.changed_by))
     THEN
         RETURN NEW;
     END IF;
     IF TG_OP = 'UPDATE' AND pg_trigger_depth() > 1
         AND upper_inf(OLD.valid) AND lower(NEW.valid) = lower(OLD.valid)
         AND NOT upper_inf(NEW.valid)
-        AND (NEW.id, NEW.model, NEW.task, NEW.quantity, NEW.credits, NEW.provider_credits,
-             NEW.changed_by, NEW.reason)
+        AND (NEW.id, NEW.model, NEW.task, NEW.quantity, NEW.variant, NEW.credits,
+             NEW.provider_credits, NEW.changed_by, NEW.reason)
             IS NOT DISTINCT FROM
-            (OLD.id, OLD.model, OLD.task, OLD.quantity, OLD.credits, OLD.provider_credits,
-             OLD.changed_by, OLD.reason)
+            (OLD.id, OLD.model, OLD.task, OLD.quantity, OLD.variant, OLD.credits,
+             OLD.provider_credits, OLD.changed_by, OLD.reason)
         AND NOT EXISTS (SELECT FROM public.pricing WHERE price_id = OLD.id)
     THEN
         RETURN NEW;
@@ -224,12 +238,127 @@ BEGIN
             USING ERRCODE = 'DR001';
     END IF;
     IF EXISTS (SELECT FROM public.jobs
-                WHERE (model, task, quantity) = (OLD.model, OLD.task, OLD.quantity)
+                WHERE (model, task, quantity, variant)
+                    = (OLD.model, OLD.task, OLD.quantity, OLD.variant)
                   AND state IN ('queued', 'submitting', 'unknown', 'generating')) THEN
-        RAISE EXCEPTION 'the price of % % quantity % is in use by open jobs', OLD.model, OLD.task, OLD.quantity
+        RAISE EXCEPTION 'the price of % is in use by open jobs',
+            concat_ws(' ', OLD.model, OLD.task, 'quantity', OLD.quantity, nullif(OLD.variant, ''))
             USING ERRCODE = 'DR001', HINT = 'Change its credits, or wait until those jobs have ended.';
     END IF;
     RETURN OLD;
 END $$;
 COMMENT ON FUNCTION darkroom_guard_price_in_use() IS
     'Trigger of pricing: a price that open jobs will be charged by is not deleted.';
+
+-- What was forged ---------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION darkroom_rebuild_price_history(why text) RETURNS TABLE (version_id bigint, what text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    never  CONSTANT timestamptz := '0001-01-01 00:00:00+00';
+    forged public.pricing_history;
+    price  public.pricing;
+    opened bigint;
+    done   jsonb := '{}';
+    said   text[];
+BEGIN
+    IF coalesce(btrim(why), '') = '' THEN
+        RAISE EXCEPTION 'say why the history is rebuilt' USING ERRCODE = 'DR001';
+    END IF;
+    -- Jobs can be enqueued and settled meanwhile; prices cannot change.
+    LOCK TABLE public.pricing, public.pricing_history IN SHARE ROW EXCLUSIVE MODE;
+    ALTER TABLE public.pricing_history DISABLE TRIGGER pricing_history_is_append_only;
+    ALTER TABLE public.pricing DISABLE TRIGGER USER;
+    -- What is open beside the version in force, or follows it, was never in force itself. It stays on
+    -- record, since a charge may cite it, at a time when nothing was sold. Where pricing has lost its
+    -- row, jobs that were quoted a version show that it was in force until now.
+    FOR forged IN
+        SELECT version.*
+          FROM public.pricing_history AS version
+          LEFT JOIN public.pricing AS price USING (model, task, quantity, variant)
+          LEFT JOIN public.pricing_history AS held
+            ON held.id = price.price_id
+           AND (held.model, held.task, held.quantity, held.variant)
+             = (price.model, price.task, price.quantity, price.variant)
+         WHERE version.id IS DISTINCT FROM price.price_id
+           AND (upper_inf(version.valid) OR lower(version.valid) >= lower(held.valid))
+    LOOP
+        version_id := forged.id;
+        IF EXISTS (SELECT FROM public.jobs WHERE quoted_price_id = forged.id) THEN
+            UPDATE public.pricing_history AS version
+               SET valid = tstzrange(lower(valid), greatest(clock_timestamp(),
+                                     lower(valid) + interval '1 microsecond'))
+             WHERE version.id = forged.id AND upper_inf(valid);
+            what := 'is closed: no row of pricing has it';
+        ELSE
+            UPDATE public.pricing_history AS version
+               SET valid = tstzrange(place.since, place.since + interval '1 millisecond'),
+                   reason = 'never in force: ' || btrim(why)
+              FROM (SELECT never + count(*) * interval '1 millisecond' AS since
+                      FROM public.pricing_history
+                     WHERE (model, task, quantity, variant)
+                         = (forged.model, forged.task, forged.quantity, forged.variant)
+                       AND lower(valid) < never + interval '1 year') AS place
+             WHERE version.id = forged.id;
+            what := format('was never in force: %s credits by %s, %s', forged.credits,
+                           forged.changed_by, forged.valid);
+        END IF;
+        done := done || jsonb_build_object(version_id::text, what);
+        RETURN NEXT;
+    END LOOP;
+    FOR price IN
+        SELECT pricing.*
+          FROM public.pricing LEFT JOIN public.pricing_history AS version
+            ON version.id = pricing.price_id AND upper_inf(version.valid)
+           AND (version.model, version.task, version.quantity, version.variant, version.credits,
+                version.provider_credits)
+             = (pricing.model, pricing.task, pricing.quantity, pricing.variant, pricing.credits,
+                pricing.provider_credits)
+         WHERE version.id IS NULL
+    LOOP
+        UPDATE public.pricing_history SET valid = tstzrange(lower(valid), NULL)
+         WHERE (id, model, task, quantity, variant, credits, provider_credits)
+             = (price.price_id, price.model, price.task, price.quantity, price.variant,
+                price.credits, price.provider_credits)
+        RETURNING id INTO opened;
+        what := 'is open again';
+        IF opened IS NULL THEN
+            UPDATE public.pricing_history
+               SET valid = tstzrange(lower(valid), greatest(clock_timestamp(),
+                                     lower(valid) + interval '1 microsecond'))
+             WHERE id = price.price_id AND upper_inf(valid);
+            INSERT INTO public.pricing_history
+                (model, task, quantity, variant, credits, provider_credits, valid, changed_by, reason)
+            SELECT price.model, price.task, price.quantity, price.variant, price.credits,
+                   price.provider_credits,
+                   tstzrange(greatest(clock_timestamp(), max(upper(valid))), NULL), session_user,
+                   'rebuilt: ' || btrim(why)
+              FROM public.pricing_history
+             WHERE (model, task, quantity, variant)
+                 = (price.model, price.task, price.quantity, price.variant)
+            RETURNING id INTO opened;
+            UPDATE public.pricing SET price_id = opened
+             WHERE (model, task, quantity, variant)
+                 = (price.model, price.task, price.quantity, price.variant);
+            what := format('holds now, as pricing says: %s credits', price.credits);
+        END IF;
+        version_id := opened;
+        done := done || jsonb_build_object(version_id::text, what);
+        RETURN NEXT;
+    END LOOP;
+    -- An id that was made up must not be met again by the numbers to come.
+    PERFORM setval(pg_get_serial_sequence('public.pricing_history', 'id'),
+                   greatest(nextval(pg_get_serial_sequence('public.pricing_history', 'id')),
+                            (SELECT max(id) FROM public.pricing_history)));
+    ALTER TABLE public.pricing ENABLE TRIGGER USER;
+    ALTER TABLE public.pricing_history ENABLE TRIGGER pricing_history_is_append_only;
+    IF done <> '{}' THEN
+        said := public.darkroom_enter_act(NULL, btrim(why));
+        PERFORM public.darkroom_write_audit_entry('price_history_rebuilt', 'pricing_history', NULL,
+                                                  NULL, NULL, done);
+        PERFORM public.darkroom_leave_act(said);
+    END IF;
+END $$;
+COMMENT ON FUNCTION darkroom_rebuild_price_history(text) IS
+    'For the owner of the tables: makes pricing_history agree with pricing again where somebody forged it, and returns what it did: SELECT * FROM darkroom_rebuild_price_history(''why'');';

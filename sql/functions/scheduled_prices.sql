@@ -17,15 +17,18 @@ BEGIN
       FROM (SELECT waiting.takes_effect_at, waiting.credits,
                    coalesce(waiting.provider_credits, pricing.provider_credits) AS provider_credits
               FROM public.scheduled_prices AS waiting
-              JOIN public.pricing USING (model, task, quantity)
-             WHERE (waiting.model, waiting.task, waiting.quantity) = (NEW.model, NEW.task, NEW.quantity)
+              JOIN public.pricing USING (model, task, quantity, variant)
+             WHERE (waiting.model, waiting.task, waiting.quantity, waiting.variant)
+                 = (NEW.model, NEW.task, NEW.quantity, NEW.variant)
                AND waiting.settled_at IS NULL AND waiting.takes_effect_at < NEW.takes_effect_at
              UNION ALL
             SELECT '-infinity', pricing.credits, pricing.provider_credits FROM public.pricing
-             WHERE (model, task, quantity) = (NEW.model, NEW.task, NEW.quantity)) AS price
+             WHERE (model, task, quantity, variant)
+                 = (NEW.model, NEW.task, NEW.quantity, NEW.variant)) AS price
      ORDER BY price.takes_effect_at DESC LIMIT 1;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'pricing has no row % % %; priced are: %', NEW.model, NEW.task, NEW.quantity,
+        RAISE EXCEPTION 'pricing has no row %; priced are: %',
+            concat_ws(' ', NEW.model, NEW.task, NEW.quantity, nullif(NEW.variant, '')),
             public.darkroom_list_priced()
             USING ERRCODE = 'DR001', CONSTRAINT = 'a_scheduled_price_has_its_row';
     END IF;
@@ -48,8 +51,9 @@ BEGIN
         held.credits, held.provider_credits, NEW.credits,
         coalesce(NEW.provider_credits, held.provider_credits)));
     IF NEW.credits < coalesce(NEW.provider_credits, held.provider_credits) THEN
-        RAISE WARNING '% % %: the price of % is below the % that Kie charges', NEW.model, NEW.task,
-            NEW.quantity, trim_scale(NEW.credits),
+        RAISE WARNING '%: the price of % is below the % that Kie charges',
+            concat_ws(' ', NEW.model, NEW.task, NEW.quantity, nullif(NEW.variant, '')),
+            trim_scale(NEW.credits),
             trim_scale(coalesce(NEW.provider_credits, held.provider_credits));
     END IF;
     NEW.scheduled_by := public.darkroom_actor();
@@ -68,10 +72,10 @@ BEGIN
         RAISE EXCEPTION 'darkroom_guard_scheduled_price_end() is a trigger of scheduled_prices alone, not of %', TG_RELID::regclass
             USING ERRCODE = 'DR001';
     END IF;
-    IF (NEW.id, NEW.model, NEW.task, NEW.quantity, NEW.credits, NEW.provider_credits,
+    IF (NEW.id, NEW.model, NEW.task, NEW.quantity, NEW.variant, NEW.credits, NEW.provider_credits,
         NEW.takes_effect_at, NEW.reason, NEW.scheduled_by, NEW.scheduled_at)
        IS DISTINCT FROM
-       (OLD.id, OLD.model, OLD.task, OLD.quantity, OLD.credits, OLD.provider_credits,
+       (OLD.id, OLD.model, OLD.task, OLD.quantity, OLD.variant, OLD.credits, OLD.provider_credits,
         OLD.takes_effect_at, OLD.reason, OLD.scheduled_by, OLD.scheduled_at) THEN
         RAISE EXCEPTION 'a scheduled price does not change'
             USING ERRCODE = 'DR001', HINT = 'Revoke it (SET is_revoked = true) and insert another.';
@@ -114,7 +118,7 @@ BEGIN
         PERFORM public.darkroom_write_audit_entry(
             'price_scheduled', 'scheduled_prices ' || NEW.id, NULL, NULL, NULL,
             state || jsonb_build_object('model', NEW.model, 'task', NEW.task, 'quantity', NEW.quantity,
-                                        'reason', NEW.reason));
+                                        'variant', NEW.variant, 'reason', NEW.reason));
     ELSE
         PERFORM public.darkroom_write_audit_entry(
             'price_unscheduled', 'scheduled_prices ' || NEW.id, NULL, NULL, state, NULL);
@@ -147,14 +151,16 @@ BEGIN
          ORDER BY takes_effect_at, id FOR NO KEY UPDATE SKIP LOCKED
     LOOP
         SELECT * INTO price FROM public.pricing
-         WHERE (model, task, quantity) = (due.model, due.task, due.quantity)
+         WHERE (model, task, quantity, variant)
+             = (due.model, due.task, due.quantity, due.variant)
            FOR NO KEY UPDATE SKIP LOCKED;
         IF NOT FOUND THEN
             UPDATE public.scheduled_prices
                SET settled_at = clock_timestamp(), failure = 'pricing had no such row any more'
              WHERE id = due.id AND NOT EXISTS (
                    SELECT FROM public.pricing
-                    WHERE (model, task, quantity) = (due.model, due.task, due.quantity));
+                    WHERE (model, task, quantity, variant)
+                        = (due.model, due.task, due.quantity, due.variant));
             CONTINUE;
         END IF;
         -- Of two acts the later one holds: a change by hand since that time is not taken back.
@@ -176,7 +182,8 @@ BEGIN
         UPDATE public.pricing
            SET credits = due.credits,
                provider_credits = coalesce(due.provider_credits, pricing.provider_credits)
-         WHERE (model, task, quantity) = (due.model, due.task, due.quantity)
+         WHERE (model, task, quantity, variant)
+             = (due.model, due.task, due.quantity, due.variant)
         RETURNING price_id INTO opened;
         PERFORM set_config('darkroom.schedule', '', true),
                 set_config('darkroom.confirm', coalesce(asked, ''), true),
@@ -193,7 +200,8 @@ COMMENT ON FUNCTION darkroom_apply_scheduled_prices IS
 
 CREATE OR REPLACE FUNCTION darkroom_change_price(
     of_model text, of_task text, of_quantity integer, to_credits numeric,
-    to_provider_credits numeric, why text, confirmed boolean DEFAULT false, by jsonb DEFAULT NULL
+    to_provider_credits numeric, why text, confirmed boolean DEFAULT false, by jsonb DEFAULT NULL,
+    of_variant text DEFAULT ''
 ) RETURNS SETOF pricing
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -210,18 +218,21 @@ BEGIN
     UPDATE public.pricing
        SET credits = coalesce(to_credits, pricing.credits),
            provider_credits = coalesce(to_provider_credits, pricing.provider_credits)
-     WHERE model = of_model AND task = of_task AND quantity = of_quantity
+     WHERE model = of_model AND task = of_task AND quantity = of_quantity AND variant = of_variant
     RETURNING *;
     PERFORM set_config('darkroom.confirm', coalesce(asked, ''), true),
             public.darkroom_leave_act(before);
 END $$;
+-- Before prices had variants; a call without one finds the function above.
+DROP FUNCTION IF EXISTS darkroom_change_price(
+    text, text, integer, numeric, numeric, text, boolean, jsonb);
 COMMENT ON FUNCTION darkroom_change_price IS
     'Changes what one row of pricing charges, what Kie charges for it, or both (null: stays), and returns it; no row where there is none. confirmed: a change of more than 5 times is meant. by: who, as one of our programs states it.';
 
 CREATE OR REPLACE FUNCTION darkroom_schedule_price(
     of_model text, of_task text, of_quantity integer, to_credits numeric,
     to_provider_credits numeric, at timestamptz, why text, confirmed boolean DEFAULT false,
-    by jsonb DEFAULT NULL
+    by jsonb DEFAULT NULL, of_variant text DEFAULT ''
 ) RETURNS SETOF scheduled_prices
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -231,12 +242,14 @@ BEGIN
     PERFORM set_config('darkroom.confirm', CASE WHEN confirmed THEN 'yes' ELSE '' END, true);
     RETURN QUERY
     INSERT INTO public.scheduled_prices
-        (model, task, quantity, credits, provider_credits, takes_effect_at, reason)
-    VALUES (of_model, of_task, of_quantity, to_credits, to_provider_credits, at, coalesce(btrim(why), ''))
+        (model, task, quantity, variant, credits, provider_credits, takes_effect_at, reason)
+    VALUES (of_model, of_task, of_quantity, of_variant, to_credits, to_provider_credits, at, coalesce(btrim(why), ''))
     RETURNING *;
     PERFORM set_config('darkroom.confirm', coalesce(asked, ''), true),
             public.darkroom_leave_act(before);
 END $$;
+DROP FUNCTION IF EXISTS darkroom_schedule_price(
+    text, text, integer, numeric, numeric, timestamptz, text, boolean, jsonb);
 COMMENT ON FUNCTION darkroom_schedule_price IS
     'Schedules a change of a price and returns the row. confirmed: a change of more than 5 times is meant. by: who, as one of our programs states it.';
 

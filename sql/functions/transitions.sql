@@ -226,7 +226,8 @@ COMMENT ON FUNCTION darkroom_hold_for_review IS
 -- Success: state, images, charge, account and ledger in one statement.
 -- $1 lock timeout, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,
 -- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event, $11 when Kie was done with each.
--- Fewer images than asked are charged by the row of what was delivered, where there is one. Where
+-- Fewer images than asked are charged by the row of what was delivered, of the same variant, where there
+-- is one. Where
 -- pricing has lost its row, the price of the hold stands, and `price_row_missing` says so.
 -- Jobs come before accounts, and accounts in their own order: who moves several never waits for
 -- somebody who waits for him. Each entry shows the account as it stood right after it.
@@ -248,13 +249,13 @@ BEGIN
             AS a (id, attempt, result_urls, delivered, message, provider_finished_at)
     ), job AS (
         SELECT jobs.id, asked.attempt, asked.result_urls, asked.delivered, asked.message,
-               asked.provider_finished_at, jobs.model, jobs.task, jobs.quantity,
+               asked.provider_finished_at, jobs.model, jobs.task, jobs.quantity, jobs.variant,
                jobs.quoted_price_id, jobs.created_at
           FROM asked JOIN jobs ON jobs.id = asked.id
     ), offer AS (
         SELECT job.id, 'current' AS basis, pricing.price_id, pricing.credits,
                pricing.quantity = job.delivered AS fits
-          FROM job JOIN pricing USING (model, task)
+          FROM job JOIN pricing USING (model, task, variant)
          WHERE pricing.quantity IN (job.quantity, job.delivered)
         UNION ALL
         SELECT job.id, 'quoted', version.id, version.credits, version.quantity = job.delivered
@@ -262,7 +263,8 @@ BEGIN
         UNION ALL
         SELECT job.id, 'quoted', version.id, version.credits, true
           FROM job JOIN pricing_history AS version
-            ON (version.model, version.task, version.quantity) = (job.model, job.task, job.delivered)
+            ON (version.model, version.task, version.quantity, version.variant)
+             = (job.model, job.task, job.delivered, job.variant)
            AND version.valid @> job.created_at
          WHERE job.quantity <> job.delivered
     ), best AS (

@@ -50,7 +50,7 @@ SELECT to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
 SELECT entry.id, entry.created_at, entry.job_id, entry.balance_change AS credits, entry.balance_after,
        CASE WHEN entry.kind = 'adjustment' AND entry.job_id IS NOT NULL THEN 'refund'
             ELSE entry.kind END AS kind,
-       version.model, version.task, version.quantity, entry.reason
+       version.model, version.task, version.quantity, version.variant, entry.reason
   FROM ledger_entries AS entry LEFT JOIN pricing_history AS version ON version.id = entry.price_id
  WHERE entry.account_id = $1 AND entry.id >= $2 AND entry.id < $3
    AND entry.kind IN ('grant', 'adjustment', 'capture')
@@ -81,23 +81,23 @@ SELECT * FROM sized
  ORDER BY id DESC;
 
 -- name: list_prices
-SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
-  FROM pricing ORDER BY model, task, quantity;
+SELECT model, task, quantity, variant, credits, provider_credits, updated_at, updated_by, price_id
+  FROM pricing ORDER BY model, task, quantity, variant;
 
 -- name: get_price
--- $1 model, $2 task, $3 quantity.
-SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
-  FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3;
+-- $1 model, $2 task, $3 quantity, $4 variant.
+SELECT model, task, quantity, variant, credits, provider_credits, updated_at, updated_by, price_id
+  FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4;
 
 -- name: list_price_versions
--- Newest first. $1 model, $2 task, $3 quantity, $4 limit.
+-- Newest first. $1 model, $2 task, $3 quantity, $4 variant, $5 limit.
 SELECT id, credits, provider_credits, lower(valid) AS valid_from, upper(valid) AS valid_to, changed_by,
        reason
-  FROM pricing_history WHERE model = $1 AND task = $2 AND quantity = $3
- ORDER BY lower(valid) DESC LIMIT $4;
+  FROM pricing_history WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4
+ ORDER BY lower(valid) DESC LIMIT $5;
 
 -- name: list_price_history
 -- Newest first. $1 limit.
-SELECT id, model, task, quantity, credits, provider_credits, lower(valid) AS valid_from,
+SELECT id, model, task, quantity, variant, credits, provider_credits, lower(valid) AS valid_from,
        upper(valid) AS valid_to, changed_by, reason
   FROM pricing_history ORDER BY id DESC LIMIT $1;

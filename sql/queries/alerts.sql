@@ -17,16 +17,17 @@ WITH RECURSIVE paused AS MATERIALIZED (
       FROM completion_times GROUP BY model, task, quantity
 ), asked AS (
     -- The kinds of all open jobs: one look into the index for each, however many jobs there are.
-    (SELECT model, task, quantity FROM jobs
+    (SELECT model, task, quantity, variant FROM jobs
       WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
-      ORDER BY model, task, quantity LIMIT 1)
+      ORDER BY model, task, quantity, variant LIMIT 1)
     UNION ALL
-    SELECT after.model, after.task, after.quantity
+    SELECT after.model, after.task, after.quantity, after.variant
       FROM asked, LATERAL (
-        SELECT model, task, quantity FROM jobs
+        SELECT model, task, quantity, variant FROM jobs
          WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
-           AND (model, task, quantity) > (asked.model, asked.task, asked.quantity)
-         ORDER BY model, task, quantity LIMIT 1) AS after
+           AND (model, task, quantity, variant)
+               > (asked.model, asked.task, asked.quantity, asked.variant)
+         ORDER BY model, task, quantity, variant LIMIT 1) AS after
 ), queue AS (
     -- A job to which a pause applies is not due.
     SELECT count(*) AS jobs, count(*) FILTER (WHERE due_at <= now() AND NOT is_paused) AS due,
@@ -160,9 +161,11 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                      - (SELECT count(*) FROM workers WHERE is_alive
                            AND started_at > (SELECT min(seen_at) FROM workers WHERE is_lost)), 0)
                ) AS lost) AS workers_lost,
-       ARRAY(SELECT model || ' ' || task || ' ' || quantity
+       ARRAY(SELECT concat_ws(' ', model, task, quantity, nullif(variant, ''))
                FROM asked
               WHERE NOT EXISTS (SELECT FROM pricing
-                                 WHERE (pricing.model, pricing.task, pricing.quantity)
-                                       = (asked.model, asked.task, asked.quantity))) AS unpriced
+                                 WHERE (pricing.model, pricing.task, pricing.quantity,
+                                        pricing.variant)
+                                       = (asked.model, asked.task, asked.quantity,
+                                          asked.variant))) AS unpriced
   FROM queue, waiting, running, unsure, late, doubts, dead;

@@ -60,8 +60,8 @@ SELECT job_id::text AS who, format('%s live attempts', count(*)) AS what
  LIMIT $1;
 
 -- name: every_capture_cites_its_price
--- A capture cites the version that its job was charged by: of the same model and task, of the
--- quantity asked or fewer, with the same credits, and the quoted one under `quoted` unless fewer
+-- A capture cites the version that its job was charged by: of the same model, task and
+-- variant, of the quantity asked or fewer, with the same credits, and the quoted one under `quoted` unless fewer
 -- images came; under `lower_of` never more than was quoted. Under `current` the version held at
 -- that moment, or it is the quoted one, which stands where the row was gone. A version ends when
 -- the UPDATE runs and is in force until its transaction commits, for which an hour is allowed.
@@ -73,7 +73,7 @@ SELECT jobs.id::text AS who,
   JOIN pricing_history AS version ON version.id = entry.price_id
  WHERE (entry.price_id = jobs.price_id AND entry.credits = version.credits
         AND version.model = jobs.model AND version.task = jobs.task
-        AND version.quantity <= jobs.quantity
+        AND version.variant = jobs.variant AND version.quantity <= jobs.quantity
         AND CASE jobs.charge_basis
             WHEN 'quoted' THEN version.id = jobs.quoted_price_id OR version.quantity < jobs.quantity
             WHEN 'lower_of' THEN entry.credits <= jobs.credits_quoted
@@ -111,8 +111,9 @@ SELECT jobs.id::text AS who,
 -- name: prices_and_versions_agree
 -- Every row of pricing has its version, open and the newest; there is no other open version, none
 -- beside it, and none whose number was never given out.
-SELECT coalesce(pricing.model || ' ' || pricing.task || ' ' || pricing.quantity,
-                'version ' || version.id) AS who,
+SELECT CASE WHEN pricing.model IS NULL THEN 'version ' || version.id
+            ELSE concat_ws(' ', pricing.model, pricing.task, pricing.quantity,
+                           nullif(pricing.variant, '')) END AS who,
        CASE WHEN pricing.price_id IS NULL
             THEN format('%s credits by %s is open, but no row of pricing has it',
                         version.credits, version.changed_by)
@@ -128,7 +129,8 @@ SELECT coalesce(pricing.model || ' ' || pricing.task || ' ' || pricing.quantity,
   LEFT JOIN pricing_history AS held ON held.id = pricing.price_id
  WHERE (pricing.credits = version.credits AND pricing.provider_credits = version.provider_credits
         AND pricing.model = version.model AND pricing.task = version.task
-        AND pricing.quantity = version.quantity) IS NOT TRUE
+        AND pricing.quantity = version.quantity
+        AND pricing.variant = version.variant) IS NOT TRUE
  UNION ALL
 SELECT 'version ' || version.id,
        format('%s credits by %s, closed, overlaps or follows version %s, which is in force',
@@ -137,7 +139,8 @@ SELECT 'version ' || version.id,
   JOIN pricing_history AS held ON held.id = pricing.price_id
   JOIN pricing_history AS version
     ON version.id <> held.id AND NOT upper_inf(version.valid)
-   AND (version.model, version.task, version.quantity) = (held.model, held.task, held.quantity)
+   AND (version.model, version.task, version.quantity, version.variant)
+     = (held.model, held.task, held.quantity, held.variant)
    AND upper(version.valid) > lower(held.valid)
  UNION ALL
 SELECT 'version ' || id, 'has a number that was never given out'

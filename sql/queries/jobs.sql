@@ -33,7 +33,7 @@ SELECT jobs.*, attempt.provider_account,
 WITH found AS MATERIALIZED (
     SELECT darkroom_find_jobs($6::text::jsonb, $1, $2::bigint + 1) AS id
 ), wanted AS (
-    SELECT id, account_id, model, task, quantity, state, reason, message, progress,
+    SELECT id, account_id, model, task, quantity, variant, state, reason, message, progress,
            provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
            price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
            deadline_at, finished_at, idempotency_key, webhook_url, retry_of,

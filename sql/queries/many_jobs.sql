@@ -12,7 +12,7 @@ SELECT jobs.account_id, count(*) AS jobs, sum(jobs.credits_quoted) AS credits_qu
        count(*) FILTER (WHERE pricing.price_id IS NULL) AS jobs_without_price, accounts.available
   FROM jobs
   JOIN accounts ON accounts.id = jobs.account_id
-  LEFT JOIN pricing USING (model, task, quantity)
+  LEFT JOIN pricing USING (model, task, quantity, variant)
  WHERE jobs.id = ANY($1::uuid[])
  GROUP BY jobs.account_id, accounts.available
  ORDER BY jobs.account_id;

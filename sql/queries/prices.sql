@@ -5,19 +5,19 @@
 SELECT darkroom_apply_scheduled_prices() AS applied;
 
 -- name: change_price
--- $1 model, $2 task, $3 quantity, $4 credits, $5 what Kie charges (null each: stays), $6 why, $7 whether
--- what looks like a typing error is meant, $8 who (JSON text).
-SELECT model, task, quantity, credits, provider_credits, updated_at, updated_by, price_id
-  FROM darkroom_change_price($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb);
+-- $1 model, $2 task, $3 quantity, $4 variant, $5 credits, $6 what Kie charges (null each: stays), $7 why,
+-- $8 whether what looks like a typing error is meant, $9 who (JSON text).
+SELECT model, task, quantity, variant, credits, provider_credits, updated_at, updated_by, price_id
+  FROM darkroom_change_price($1, $2, $3, $5, $6, $7, $8, $9::text::jsonb, $4);
 
 -- name: preview_price
--- What a change would do. $1 model, $2 task, $3 quantity, $4 credits, $5 what Kie charges (null each:
--- stays). No row: there is no such price.
+-- What a change would do. $1 model, $2 task, $3 quantity, $4 variant, $5 credits, $6 what Kie charges
+-- (null each: stays). No row: there is no such price.
 WITH price AS (
-    SELECT model, task, quantity, credits AS credits_before,
-           provider_credits AS provider_credits_before, coalesce($4::numeric, credits) AS credits,
-           coalesce($5::numeric, provider_credits) AS provider_credits
-      FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3
+    SELECT model, task, quantity, variant, credits AS credits_before,
+           provider_credits AS provider_credits_before, coalesce($5::numeric, credits) AS credits,
+           coalesce($6::numeric, provider_credits) AS provider_credits
+      FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4
 )
 SELECT price.*, waiting.*, recent.*, next.*,
        darkroom_price_doubts(credits_before, provider_credits_before, credits, provider_credits)
@@ -28,37 +28,38 @@ SELECT price.*, waiting.*, recent.*, next.*,
               count(*) FILTER (WHERE credits_quoted > price.credits) AS quoted_above,
               coalesce(sum(least(credits_quoted, price.credits)), 0) AS lower_of_both
          FROM jobs
-        WHERE model = $1 AND task = $2 AND quantity = $3
+        WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4
           AND state IN ('queued', 'submitting', 'unknown', 'generating')) AS waiting
  CROSS JOIN LATERAL (
        SELECT count(*) AS recent_jobs, coalesce(sum(credits_charged), 0) AS recent_revenue
          FROM jobs
         WHERE finished_at > now() - interval '7 days' AND state = 'succeeded'
           AND price_id IN (SELECT id FROM pricing_history
-                            WHERE model = $1 AND task = $2 AND quantity = $3)) AS recent
+                            WHERE model = $1 AND task = $2 AND quantity = $3
+                              AND variant = $4)) AS recent
   LEFT JOIN LATERAL (
        SELECT takes_effect_at AS next_change_at, credits AS next_credits FROM scheduled_prices
-        WHERE model = $1 AND task = $2 AND quantity = $3 AND settled_at IS NULL
+        WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4 AND settled_at IS NULL
         ORDER BY takes_effect_at LIMIT 1) AS next ON true;
 
 -- name: schedule_price
--- $1 model, $2 task, $3 quantity, $4 credits, $5 what Kie charges (null: stays), $6 when, $7 why,
--- $8 whether what looks like a typing error is meant, $9 who (JSON text).
-SELECT id, model, task, quantity, credits, provider_credits, takes_effect_at, reason, scheduled_by,
-       scheduled_at, is_revoked, settled_at, settled_by, price_id, failure
-  FROM darkroom_schedule_price($1, $2, $3, $4, $5, $6, $7, $8, $9::text::jsonb);
+-- $1 model, $2 task, $3 quantity, $4 variant, $5 credits, $6 what Kie charges (null: stays), $7 when,
+-- $8 why, $9 whether what looks like a typing error is meant, $10 who (JSON text).
+SELECT id, model, task, quantity, variant, credits, provider_credits, takes_effect_at, reason,
+       scheduled_by, scheduled_at, is_revoked, settled_at, settled_by, price_id, failure
+  FROM darkroom_schedule_price($1, $2, $3, $5, $6, $7, $8, $9, $10::text::jsonb, $4);
 
 -- name: unschedule_price
 -- $1 id, $2 why, $3 who (JSON text).
-SELECT id, model, task, quantity, credits, provider_credits, takes_effect_at, reason, scheduled_by,
-       scheduled_at, is_revoked, settled_at, settled_by, price_id, failure
+SELECT id, model, task, quantity, variant, credits, provider_credits, takes_effect_at, reason,
+       scheduled_by, scheduled_at, is_revoked, settled_at, settled_by, price_id, failure
   FROM darkroom_unschedule_price($1, $2, $3::text::jsonb);
 
 -- name: list_scheduled
 -- Those that wait, the next one first; then the settled ones, newest first. $1 limit, $2 whether settled
 -- ones are wanted.
-SELECT id, model, task, quantity, credits, provider_credits, takes_effect_at, reason, scheduled_by,
-       scheduled_at, is_revoked, settled_at, settled_by, price_id, failure
+SELECT id, model, task, quantity, variant, credits, provider_credits, takes_effect_at, reason,
+       scheduled_by, scheduled_at, is_revoked, settled_at, settled_by, price_id, failure
   FROM scheduled_prices
  WHERE settled_at IS NULL OR $2::boolean
  ORDER BY settled_at DESC NULLS FIRST, takes_effect_at, id LIMIT $1;

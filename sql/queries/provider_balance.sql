@@ -30,7 +30,7 @@ SELECT clock_timestamp() AS asked_at, newest.id AS newest_id, newest.balance AS 
 SELECT clock_timestamp() AS at,
        coalesce(sum(coalesce(pricing.provider_credits, quoted.provider_credits)), 0) AS needed
   FROM jobs
-  LEFT JOIN pricing USING (model, task, quantity)
+  LEFT JOIN pricing USING (model, task, quantity, variant)
   LEFT JOIN pricing_history AS quoted ON quoted.id = jobs.quoted_price_id
  WHERE jobs.state = 'queued';
 
@@ -61,7 +61,8 @@ SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.rea
        WHERE late_tasks.job_id = attempt.job_id AND late_tasks.attempt = attempt.number
   ) AS late ON true
   LEFT JOIN pricing_history AS version
-    ON (version.model, version.task, version.quantity) = (job.model, job.task, job.quantity)
+    ON (version.model, version.task, version.quantity, version.variant)
+     = (job.model, job.task, job.quantity, job.variant)
    AND version.valid @> attempt.sent_at
   JOIN pricing_history AS quoted ON quoted.id = job.quoted_price_id
  WHERE attempt.outcome IS NULL OR attempt.outcome IN ('accepted', 'unknown', 'lost')

@@ -60,8 +60,9 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
     async with deployment.database.transaction() as queries:
         await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
         await queries.connection.execute(
-            "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
-            " VALUES ('test-model', 'text-to-image', 1, 1, 1)"
+            "INSERT INTO pricing (model, task, quantity, variant, credits, provider_credits)"
+            " SELECT 'test-model', 'text-to-image', 1, variant, 1, 1"
+            "   FROM unnest('{\"\",2K}'::text[]) AS variant"
         )
     jobs = [
         await producer.enqueue(text_to_image(), account_id="acme", webhook_url=webhook_url)
@@ -72,7 +73,8 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
     messages = await producer.webhooks.list()
     ended = {"id": [str(job.id) for job in jobs]}
     account = {"id": list(ACCOUNTS)}
-    price = {"model": ["test-model"], "task": ["text-to-image"]}
+    price = {"model": ["test-model"], "task": ["text-to-image"], "variant": ["", "2K"]}
+    price_path = {**price, "quantity": ["1"]}
     days = [datetime.now(UTC) + timedelta(days=count) for count in range(2, 300)]
     await deployment.producer.billing.price_changes.schedule(
         ("test-model", "text-to-image", 1), Decimal(2), at=days[0], reason="for the test"
@@ -86,8 +88,7 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
             "replayWebhook": {"id": [message["id"] for message in messages]},
             **dict.fromkeys(("getAccount", "listLedger", "grantCredits"), account),
             **dict.fromkeys(("getStatement", "downloadStatement"), account),
-            "changePrice": {**price, "quantity": ["1"]},
-            "previewPrice": {**price, "quantity": ["1"]},
+            **dict.fromkeys(("changePrice", "previewPrice"), price_path),
             "refundJob": ended,
             "revokeScheduledPrice": {"id": ["1"]},
         },

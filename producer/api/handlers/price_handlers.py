@@ -19,7 +19,8 @@ from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import PriceNotFound
 from producer.api.responses.json_response import json_response
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
-from producer.money.price_changes import PriceKey, preview_to_json
+from producer.money.price_changes import preview_to_json
+from producer.money.price_key import VARIANT_MAX, PriceKey
 from producer.row_json import row_to_json
 from shared.errors import PriceMissing, ScheduledPriceNotFound
 
@@ -37,11 +38,14 @@ async def list_prices(call: Call) -> web.StreamResponse:
 
 async def change_price(call: Call) -> web.StreamResponse:
     """Change a price and return it. Responds 404 if `pricing` has no such row."""
+    query = QueryParameters(call.request, ("variant",))
+    key = _price_key(call, query)
+    query.raise_faults()
     body = await read_json_object(call.request, JOB_BODY_BYTES)
     change = parse_admin_body(PriceChange, body)
     try:
         row = await call.context.billing.price_changes.change(
-            _price_key(call),
+            key,
             _decimal(change.credits),
             provider_credits=_optional_decimal(change.provider_credits),
             reason=change.reason.strip(),
@@ -55,12 +59,14 @@ async def change_price(call: Call) -> web.StreamResponse:
 
 async def preview_price(call: Call) -> web.StreamResponse:
     """Return what a change of a price would do. Changes nothing."""
-    key = _price_key(call)
-    query = QueryParameters(call.request, PREVIEW_PARAMETERS)
+    query = QueryParameters(call.request, ("variant", *PREVIEW_PARAMETERS))
+    key = _price_key(call, query)
     credits, cost = (query.credits(name, CREDITS_MAX) for name in PREVIEW_PARAMETERS)
     query.raise_faults()
     try:
-        preview = await call.context.producer.preview_price(*key, credits, cost)
+        preview = await call.context.producer.preview_price(
+            *key[:3], credits, cost, variant=key.variant
+        )
     except PriceMissing as missing:
         raise _not_found(missing) from None
     return json_response(preview_to_json(preview))
@@ -90,7 +96,7 @@ async def schedule_price(call: Call) -> web.StreamResponse:
     order = parse_admin_body(ScheduledPriceOrder, body)
     try:
         row = await call.context.billing.price_changes.schedule(
-            (order.model, order.task, order.quantity),
+            PriceKey(order.model, order.task, order.quantity, order.variant),
             _decimal(order.credits),
             provider_credits=_optional_decimal(order.provider_credits),
             at=order.takes_effect_at,
@@ -113,16 +119,22 @@ async def revoke_scheduled(call: Call) -> web.StreamResponse:
     return json_response(row_to_json(row))
 
 
-def _price_key(call: Call) -> PriceKey:
+def _price_key(call: Call, query: QueryParameters) -> PriceKey:
     model, task, number = (call.request.match_info[part] for part in ("model", "task", "quantity"))
     quantity = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else 0
     if not 1 <= quantity <= MAX_QUANTITY:
         raise PriceNotFound(model, task, number)
-    return model, task, quantity
+    return PriceKey(model, task, quantity, query.text("variant", VARIANT_MAX, 0) or "")
 
 
 def _not_found(missing: PriceMissing) -> PriceNotFound:
-    return PriceNotFound(missing.model, missing.task, str(missing.quantity), missing.priced)
+    return PriceNotFound(
+        missing.model,
+        missing.task,
+        str(missing.quantity),
+        variant=missing.variant,
+        priced=missing.priced,
+    )
 
 
 def _decimal(number: float) -> Decimal:

@@ -22,6 +22,7 @@ class _OfPrice(BaseModel):
     model: str = Field(examples=[DEFAULT_MODEL])
     task: str = Field(examples=["text-to-image"])
     quantity: int = Field(examples=[2])
+    variant: str = Field(description="empty: the price has none", examples=[""])
 
 
 class PricePreview(_OfPrice):
@@ -130,6 +131,7 @@ class StatementLine(BaseModel):
     model: str | None = Field(examples=[DEFAULT_MODEL])
     task: str | None = Field(examples=["text-to-image"])
     quantity: int | None = Field(examples=[2])
+    variant: str | None = Field(description="empty: the price has none", examples=[""])
     reason: str | None = Field(examples=[None])
 
 

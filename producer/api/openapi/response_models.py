@@ -103,6 +103,7 @@ class Price(BaseModel):
     model: str = Field(examples=[DEFAULT_MODEL])
     task: str = Field(examples=["text-to-image"])
     quantity: int = Field(examples=[2])
+    variant: str = Field(description="empty: the price has none", examples=[""])
     credits: float = Field(description="charged for the whole job", examples=[7])
     provider_credits: float = Field(description="what Kie charges for it", examples=[7])
     updated_at: AwareDatetime = Field(examples=[_AT])

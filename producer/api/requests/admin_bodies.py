@@ -19,6 +19,7 @@ from pydantic import (
 
 from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.order_body import require_few_fields
+from producer.money.price_key import VARIANT_MAX
 from producer.orders.order_fields import DEFAULT_MODEL
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
@@ -70,6 +71,13 @@ Reason = Annotated[
 _Name = Annotated[
     str,
     Field(min_length=1, max_length=200, json_schema_extra={"pattern": r"^[^\x00]*$"}),
+    AfterValidator(_check_storable),
+]
+
+
+_Variant = Annotated[
+    str,
+    Field(max_length=VARIANT_MAX, json_schema_extra={"pattern": r"^[^\x00]*$"}),
     AfterValidator(_check_storable),
 ]
 
@@ -148,6 +156,9 @@ class ScheduledPriceOrder(BaseModel):
     model: _Name = Field(description="as in the list of prices")
     task: _Name = Field(description="as in the list of prices")
     quantity: StrictInt = Field(description="as in the list of prices", ge=1, le=999_999_999)
+    variant: _Variant = Field(
+        default="", description="as in the list of prices; empty: the price has none"
+    )
     credits: _Price = Field(
         description="what the account is charged for the whole job from then on",
         json_schema_extra=_PRICE_SCHEMA,

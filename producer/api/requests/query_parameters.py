@@ -61,11 +61,11 @@ class QueryParameters:
             if len(request.query.getall(name, [])) > 1
         ]
 
-    def text(self, name: str, longest: int) -> str | None:
-        """Return the parameter, or None if it is missing. An empty one is a fault."""
+    def text(self, name: str, longest: int, shortest: int = 1) -> str | None:
+        """Return the parameter, or None if it is missing. By default an empty one is a fault."""
         value = self._given.get(name)
-        if value is not None and not 1 <= len(value) <= longest:
-            sentence = f"{format_value(value)} must be 1 to {longest} characters"
+        if value is not None and not shortest <= len(value) <= longest:
+            sentence = f"{format_value(value)} must be {shortest} to {longest} characters"
             self._faults.append(Fault(name, sentence))
             return None
         return value

@@ -90,9 +90,18 @@ class PriceNotFound(HttpRefusal):
     code = "price_not_found"
     status = HTTPStatus.NOT_FOUND
 
-    def __init__(self, model: str, task: str, quantity: str, priced: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: str,
+        task: str,
+        quantity: str,
+        *,
+        variant: str = "",
+        priced: Sequence[str] = (),
+    ) -> None:
         exist = f"; priced are: {', '.join(priced)}" if priced else ""
+        of_variant = f", variant {variant!r:.60}" if variant else ""
         super().__init__(
             f"there is no price for model {model!r:.60}, task {task!r:.60}, quantity"
-            f" {quantity!r:.20}; an admin inserts that row into pricing first{exist}"
+            f" {quantity!r:.20}{of_variant}; an admin inserts that row into pricing first{exist}"
         )

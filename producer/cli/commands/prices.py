@@ -18,19 +18,24 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.price_tables import margin_text, print_price_preview, print_scheduled
+from producer.cli.display.price_tables import (
+    margin_text,
+    price_key_text,
+    print_price_preview,
+    print_scheduled,
+)
 from producer.cli.display.text_format import (
     NO_VALUE,
     command_text,
     count_text,
     credits_text,
     printable,
-    task_quantity_text,
     time_text,
 )
 from producer.cli.options import AsJson, Credits, Limit, Reason, parse_credits, parse_time
 from producer.list_pages import MAX_ROW_ID
 from producer.money.price_changes import PricePreview, preview_to_json
+from producer.money.price_key import PriceKey
 from producer.row_json import row_to_json
 from shared.errors import ConfirmationNeeded
 from shared.job_json import credits_to_json
@@ -45,6 +50,10 @@ ProviderCredits = Annotated[
     Decimal | None,
     typer.Option(metavar="CREDITS", parser=parse_credits, help="What Kie charges for the same."),
 ]
+Variant = Annotated[
+    str,
+    typer.Option(metavar="VARIANT", help="What moves the price besides the quantity, such as 2K."),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Confirm a change of more than 5 times.")]
 
 
@@ -58,7 +67,17 @@ def list_prices(as_json: AsJson = False) -> None:
             print_json(*(row_to_json(price) for price in prices))
             return
         table = build_table(
-            *("model", "task", "quantity", "credits", "Kie's", "margin", "since", "set by"),
+            *(
+                "model",
+                "task",
+                "quantity",
+                "variant",
+                "credits",
+                "Kie's",
+                "margin",
+                "since",
+                "set by",
+            ),
             right=("quantity", "credits", "Kie's", "margin"),
         )
         waiting = await context.billing.price_changes.list_scheduled(limit=20, with_settled=False)
@@ -67,6 +86,7 @@ def list_prices(as_json: AsJson = False) -> None:
                 printable(price["model"]),
                 printable(price["task"]),
                 str(price["quantity"]),
+                printable(price["variant"] or NO_VALUE),
                 credits_text(price["credits"]),
                 credits_text(price["provider_credits"]),
                 margin_text(price),
@@ -87,12 +107,13 @@ def set_price(
     quantity: Quantity,
     credits: Credits,
     reason: Reason,
+    variant: Variant = "",
     provider_credits: ProviderCredits = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Change one price from the next settlement on. A change by more than 5 times asks first."""
-    key = (model, task, quantity)
+    key = PriceKey(model, task, quantity, variant)
 
     async def step(context: DatabaseContext) -> None:
         changes, basis = context.billing.price_changes, context.settings.charge_basis
@@ -117,7 +138,7 @@ def set_price(
                 }
             )
             return
-        print_data(f"{_price_text(key)}: {_change_text(old, new)}")
+        print_data(f"{price_key_text(key)}: {_change_text(old, new)}")
         if old["price_id"] == new["price_id"]:
             print_message("that was the price already: nothing changed")
             return
@@ -132,11 +153,12 @@ def preview_price(
     task: Task,
     quantity: Quantity,
     credits: Credits,
+    variant: Variant = "",
     provider_credits: ProviderCredits = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a change of one price would do, and change nothing."""
-    key = (model, task, quantity)
+    key = PriceKey(model, task, quantity, variant)
 
     async def step(context: DatabaseContext) -> None:
         preview = await context.billing.price_changes.preview(
@@ -161,12 +183,13 @@ def schedule_price(
         typer.Option(parser=parse_time, metavar="TIME", help="When it is applied."),
     ],
     reason: Reason,
+    variant: Variant = "",
     provider_credits: ProviderCredits = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Schedule a change of one price. A change that looks like a typing error asks first."""
-    key = (model, task, quantity)
+    key = PriceKey(model, task, quantity, variant)
 
     async def step(context: DatabaseContext) -> None:
         async def schedule(*, confirmed: bool) -> dict[str, Any]:
@@ -188,7 +211,7 @@ def schedule_price(
             print_json(row_to_json(made))
             return
         print_data(
-            f"{_price_text(key)}: {credits_text(made['credits'])} credits from"
+            f"{price_key_text(key)}: {credits_text(made['credits'])} credits from"
             f" {time_text(made['takes_effect_at'])}"
         )
         print_message(f"until then: {command_text('prices', 'unschedule', str(made['id']))}")
@@ -245,7 +268,8 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
             print_json(*(row_to_json(version) for version in versions))
             return
         table = build_table(
-            *("version", "model", "task", "quantity", "credits", "from", "to", "set by", "reason"),
+            *("version", "model", "task", "quantity", "variant", "credits", "from", "to", "set by"),
+            "reason",
             right=("version", "quantity", "credits"),
         )
         for version in versions:
@@ -254,6 +278,7 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
                 printable(version["model"]),
                 printable(version["task"]),
                 str(version["quantity"]),
+                printable(version["variant"] or NO_VALUE),
                 credits_text(version["credits"]),
                 time_text(version["valid_from"]),
                 time_text(version["valid_to"]) if version["valid_to"] else "in force",
@@ -263,11 +288,6 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
         stdout_console().print(table)
 
     run_with_database(step)
-
-
-def _price_text(key: tuple[str, str, int]) -> str:
-    model, task, quantity = key
-    return f"{printable(model)} {printable(task_quantity_text(task, quantity))}"
 
 
 def _change_text(old: Row, new: Row) -> str:

@@ -16,6 +16,7 @@ from producer.cli.display.text_format import (
     time_text,
 )
 from producer.money.price_changes import PricePreview
+from producer.money.price_key import PriceKey
 
 Row = Mapping[str, Any]
 
@@ -28,12 +29,16 @@ def margin_text(price: Row) -> str:
     return f"{sign}{credits_text(margin)}{share}"
 
 
+def price_key_text(key: PriceKey) -> str:
+    """Return the key of a price as people read it."""
+    return printable(f"{key.model} {task_quantity_text(key.task, key.quantity, key.variant)}")
+
+
 def print_price_preview(preview: PricePreview) -> None:
     """Print what a change would do."""
-    model, task, quantity = preview.key
     new = {"credits": preview.credits, "provider_credits": preview.provider_credits}
     print_data(
-        f"{printable(model)} {printable(task_quantity_text(task, quantity))}:"
+        f"{price_key_text(preview.key)}:"
         f" {credits_text(preview.credits_before)} → {credits_text(preview.credits)} credits,"
         f" margin {margin_text(new)}"
     )
@@ -56,8 +61,8 @@ def print_price_preview(preview: PricePreview) -> None:
 def print_scheduled(rows: Sequence[Row]) -> None:
     """Print scheduled changes with their outcome."""
     table = build_table(
-        *("id", "takes hold", "model", "task", "quantity", "credits", "Kie's", "outcome", "by"),
-        "reason",
+        *("id", "takes hold", "model", "task", "quantity", "variant", "credits", "Kie's"),
+        *("outcome", "by", "reason"),
         right=("id", "quantity", "credits", "Kie's"),
         title="Scheduled",
     )
@@ -68,6 +73,7 @@ def print_scheduled(rows: Sequence[Row]) -> None:
             printable(row["model"]),
             printable(row["task"]),
             str(row["quantity"]),
+            printable(row["variant"] or NO_VALUE),
             credits_text(row["credits"]),
             credits_text(row["provider_credits"]),
             _outcome_text(row),

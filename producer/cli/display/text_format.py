@@ -62,13 +62,13 @@ def count_text(count: int, noun: str) -> str:
 
 
 def job_task_text(job: Job) -> str:
-    """Return the task and the number of images of a job."""
-    return task_quantity_text(job.task, job.quantity)
+    """Return the task, the number of images and the variant of a job."""
+    return task_quantity_text(job.task, job.quantity, job.variant)
 
 
-def task_quantity_text(task: str, quantity: int) -> str:
-    """Return a task with a number of images."""
-    return f"{task} {_TIMES}{quantity}"
+def task_quantity_text(task: str, quantity: int, variant: str = "") -> str:
+    """Return a task with a number of images, and the variant of their price."""
+    return f"{task} {_TIMES}{quantity} {variant}".rstrip()
 
 
 def state_text(job: Job) -> str:

@@ -11,6 +11,7 @@ from producer.console.page import ADMINS, PageCall, PageView
 from producer.console.pages.money.accounts_page import account_path
 from producer.console.pages.money.prices_page import price_path
 from producer.jobs.job_mask import mask_details, mask_job
+from producer.money.price_key import PriceKey
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 from shared.stored_json import read_stored_object
@@ -35,7 +36,7 @@ async def show_job(call: PageCall) -> PageView:
         "request": _request_pairs(shown),
         "doubt": find_doubt(job, details["late_tasks"]),
         "account_url": account_path(job.account_id),
-        "price_url": price_path((job.model, job.task, job.quantity)),
+        "price_url": price_path(PriceKey(job.model, job.task, job.quantity, job.variant)),
         "curl": job_as_curl(shown) if call.sees_prompts else None,
         "shows_audit": call.visitor.caller.role in ADMINS,
     }

@@ -46,9 +46,9 @@ async def test_a_combination_that_kie_does_not_sell_is_refused(setup: DatabaseSe
 
 
 async def test_the_key_of_a_price_cannot_change(setup: DatabaseSetup) -> None:
-    for change in ("model = 'other'", "task = 'image-to-image'", "quantity = 4"):
+    for change in ("model = 'other'", "task = 'image-to-image'", "quantity = 4", "variant = '2K'"):
         refusal = await setup.refuses(f"UPDATE pricing SET {change} {ONE}")
-        assert "model, task and quantity of a price cannot change" in str(refusal)
+        assert "model, task, quantity and variant of a price cannot change" in str(refusal)
         assert refusal.hint == "Insert a row for the new combination instead."
 
 

@@ -38,7 +38,7 @@ SLIPS = {
     (
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('gpt-4o-image', 'text-to-image', 2, 0.5, 7)"
-        " ON CONFLICT (model, task, quantity) DO UPDATE SET credits = excluded.credits"
+        " ON CONFLICT (model, task, quantity, variant) DO UPDATE SET credits = excluded.credits"
     ): "credits from 7 to 0.5 is a change of more than 5 times",
 }
 

@@ -214,7 +214,7 @@ async def test_an_upsert_changes_the_price_like_an_update(setup: DatabaseSetup) 
     await setup.sql(
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('gpt-4o-image', 'text-to-image', 2, 11, 7)"
-        " ON CONFLICT (model, task, quantity) DO UPDATE SET credits = excluded.credits"
+        " ON CONFLICT (model, task, quantity, variant) DO UPDATE SET credits = excluded.credits"
     )
     assert [one["credits"] for one in await versions(setup)] == [7, 11]
     assert await setup.broken_invariants() == {}

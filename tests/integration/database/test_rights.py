@@ -25,7 +25,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "SELECT": {
             "api": ALL,
             "worker": ALL,
-            "pricing": "model task quantity state credits_quoted credits_charged price_id"
+            "pricing": "model task quantity variant state credits_quoted credits_charged price_id"
             " finished_at",
         }
     },
@@ -51,7 +51,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "scheduled_prices": {
         "SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL),
         "INSERT": {
-            "pricing": "model task quantity credits provider_credits takes_effect_at reason"
+            "pricing": "model task quantity variant credits provider_credits takes_effect_at reason"
         },
         "UPDATE": {"pricing": "is_revoked"},
     },

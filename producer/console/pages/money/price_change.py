@@ -12,7 +12,7 @@ from producer.api.requests.query_parameters import read_credits
 from producer.console.page import PageCall, PageView, Redirect
 from producer.console.pages.money.prices_page import find_price, price_path, read_price_key
 from producer.console.text_filters import format_credits, format_time
-from producer.money.price_changes import PriceKey
+from producer.money.price_key import PriceKey
 from shared.errors import Fault, InvalidRequest
 
 CREDITS_MAX = 1_000_000
@@ -43,7 +43,9 @@ async def ask_change(call: PageCall) -> PageView:
 async def change_price(call: PageCall) -> PageView | Redirect:
     """Show what the change would do, and make it when the form comes back as it was previewed."""
     key, change = read_price_key(call), _read_change(call)
-    preview = await call.producer.preview_price(*key, change.credits, change.provider_credits)
+    preview = await call.producer.preview_price(
+        *key[:3], change.credits, change.provider_credits, variant=key.variant
+    )
     is_previewed = call.form.get("previewed") == change.fingerprint
     if not is_previewed or (preview.needs_confirmation and not change.is_confirmed):
         values: dict[str, Any] = {"preview": preview, "change": change}

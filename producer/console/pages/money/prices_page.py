@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.list_pages import MAX_ROW_ID
-from producer.money.price_changes import PriceKey
+from producer.money.price_key import PriceKey
 from shared.errors import Fault, InvalidRequest, NotFound, PriceMissing
 
 PATH = f"{CONSOLE}/prices"
@@ -40,10 +40,10 @@ async def show_price(call: PageCall) -> PageView:
     values = {
         "price": price,
         "versions": versions,
-        "scheduled": [row for row in changes if _key_of(row) == key],
+        "scheduled": [row for row in changes if PriceKey.of_row(row) == key],
         "plot": plot_of_versions(versions, call.now),
     }
-    title = "{} {}, {} images".format(*key)
+    title = "{} {}, {} images".format(*key) + (f", {key.variant}" if key.variant else "")
     return PageView("money/price.html", values, title=title)
 
 
@@ -55,7 +55,7 @@ async def revoke_scheduled(call: PageCall) -> Redirect:
         raise NotFound(f"no scheduled price has the id {text[:40]!r}")
     gone = await call.billing.price_changes.unschedule(number, actor=call.actor)
     return Redirect(
-        price_path(_key_of(gone)),
+        price_path(PriceKey.of_row(gone)),
         f"The change to {gone['credits']:f} credits was revoked. The price stays.",
     )
 
@@ -73,12 +73,14 @@ def read_price_key(call: PageCall) -> PriceKey:
     number = call.part("quantity")
     if not (number.isascii() and number.isdigit() and len(number) < 10):
         raise InvalidRequest([Fault("quantity", f"{number[:40]!r} is not a number of images")])
-    return call.part("model"), call.part("task"), int(number)
+    variant = call.query("variant") or ""
+    return PriceKey(call.part("model"), call.part("task"), int(number), variant)
 
 
 def price_path(key: PriceKey) -> str:
     """Return the path of the page of a price."""
-    return "/".join((PATH, *(quote(str(part), safe="") for part in key)))
+    path = "/".join((PATH, *(quote(str(part), safe="") for part in key[:3])))
+    return f"{path}?variant={quote(key.variant, safe='')}" if key.variant else path
 
 
 def plot_of_versions(versions: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
@@ -100,7 +102,3 @@ def plot_of_versions(versions: Sequence[Mapping[str, Any]], now: datetime) -> di
         ],
         "unit": "credits",
     }
-
-
-def _key_of(row: Mapping[str, Any]) -> PriceKey:
-    return row["model"], row["task"], row["quantity"]
