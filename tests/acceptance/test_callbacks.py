@@ -15,6 +15,7 @@ from tests.support.deployment import Deployment, eventually, fast_simulator_conf
 from tests.support.ports import free_port
 from worker.bootstrap import WorkerResources
 from worker.callbacks.kie_signature import kie_signature
+from worker.callbacks.receiver import BODY_BYTES_MAX
 from worker.simulator import running_simulator
 
 
@@ -175,7 +176,7 @@ async def test_strange_callbacks_are_refused_and_nothing_is_stored(deployment: D
         assert await _call(resources, token, {"data": {"info": None}}) == 400
         assert await _call(resources, token, {"data": {"taskId": "a"}, "taskId": "b"}) == 400
         assert await _call(resources, token, {"data": {"taskId": "x" * 500}}) == 400
-        assert await _call(resources, token, b"[" * 100_000) == 413
+        assert await _call(resources, token, b"[" * (BODY_BYTES_MAX + 1)) == 413
         assert await _call(resources, token, b"[" * 60_000) == 400
     assert await _inbox(deployment) == before
 

@@ -23,9 +23,11 @@ from worker.callbacks.callback_url import ROUTE
 from worker.callbacks.kie_signature import find_signature_fault
 from worker.dependencies import Clock
 
-BODY_BYTES_MAX = 64 * 1024
+BODY_BYTES_MAX = 1024 * 1024
+"""A callback of the Market contains the request as JSON text inside JSON text inside JSON: a prompt
+of 20,000 quotation marks becomes 160,000 characters. The same limit as for a response."""
 USUAL_BODY_BYTES = 8 * 1024
-"""Longer than any callback that Kie documents."""
+"""Longer than a callback with a prompt of usual length."""
 _TASK_ID_LENGTH_MAX = 200
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """The alphabet of `secrets.token_urlsafe`. The length has changed between versions."""
