@@ -19,16 +19,17 @@ from producer.cli.display.text_format import (
 )
 from producer.cli.exit_codes import ExitCode, code_of_ended
 from producer.cli.options import AsJson, Timeout, Wait, parse_json_object, parse_time
-from producer.orders.order import Order
-from producer.orders.order_fields import DEFAULT_MODEL
-from shared.adapters.processes.redis_presence import ALIVE_SECONDS
-from shared.catalog import ImageRequest, get_family
-from shared.catalog.families.gpt4o_image import (
-    ASPECT_RATIOS,
-    FALLBACK_MODELS,
-    QUANTITIES,
-    TextToImage,
+from producer.cli.request_options import (
+    check_fields,
+    list_models,
+    list_other_fields,
+    request_fields,
+    values_of_default,
 )
+from producer.orders.order import Order
+from producer.orders.order_fields import DEFAULT_MODEL, find_order_faults
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS
+from shared.catalog import get_family
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
@@ -38,22 +39,40 @@ _AccountOption = Annotated[str, typer.Option(metavar="A", help="Who pays.")]
 _PromptOption = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What to show; optional with --image.")
 ]
-_AspectRatioOption = Annotated[str, typer.Option(metavar="|".join(ASPECT_RATIOS))]
+_AspectRatioOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar=values_of_default("aspect_ratio"),
+        help="Other models have others; 1:1 where the model requires one.",
+    ),
+]
 _QuantityOption = Annotated[
-    int, typer.Option(metavar="|".join(map(str, QUANTITIES)), help="How many images.")
+    int | None,
+    typer.Option(metavar=values_of_default("quantity"), help="How many images; 1 if left out."),
 ]
 _ImagesOption = Annotated[
     list[str] | None,
-    typer.Option("--image", metavar="URL", help="Makes it image-to-image; up to 5 times."),
+    typer.Option("--image", metavar="URL", help="Makes it image-to-image; repeatable."),
 ]
 _MaskOption = Annotated[
     str | None, typer.Option(metavar="URL", help="What to change; with exactly one image.")
 ]
-_ModelOption = Annotated[str, typer.Option(metavar="NAME")]
+_ModelOption = Annotated[str, typer.Option(metavar="NAME", help=f"One of {list_models()}.")]
 _EnhancePromptOption = Annotated[
     bool, typer.Option("--enhance-prompt", help="Have Kie refine the prompt.")
 ]
-_FallbackModelOption = Annotated[str | None, typer.Option(metavar="|".join(FALLBACK_MODELS))]
+_FallbackModelOption = Annotated[
+    str | None, typer.Option(metavar=values_of_default("fallback_model"))
+]
+_FieldsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field",
+        metavar="NAME=VALUE",
+        callback=check_fields,
+        help=f"A field that some models have ({list_other_fields()}); repeatable.",
+    ),
+]
 _IdempotencyKeyOption = Annotated[
     str | None, typer.Option(metavar="K", help="The same key is the same job.")
 ]
@@ -78,13 +97,14 @@ _RunAtOption = Annotated[
 def enqueue(
     account: _AccountOption,
     prompt: _PromptOption = None,
-    aspect_ratio: _AspectRatioOption = "1:1",
-    quantity: _QuantityOption = 1,
+    aspect_ratio: _AspectRatioOption = None,
+    quantity: _QuantityOption = None,
     images: _ImagesOption = None,
     mask: _MaskOption = None,
     model: _ModelOption = DEFAULT_MODEL,
     enhance_prompt: _EnhancePromptOption = False,
     fallback_model: _FallbackModelOption = None,
+    fields: _FieldsOption = None,
     idempotency_key: _IdempotencyKeyOption = None,
     webhook_url: _WebhookUrlOption = None,
     metadata: _MetadataOption = None,
@@ -95,7 +115,7 @@ def enqueue(
     as_json: AsJson = False,
 ) -> None:
     """Enqueue a job: prints its id, or with --wait the image URLs, one per line."""
-    fields: dict[str, Any] = {
+    options: dict[str, Any] = {
         "prompt": prompt,
         "aspect_ratio": aspect_ratio,
         "quantity": quantity,
@@ -112,33 +132,29 @@ def enqueue(
         "priority": priority,
         "run_at": run_at,
     }
-    given = {name: value for name, value in fields.items() if value is not None}
 
     async def step(context: CommandContext) -> ExitCode:
-        [job] = await context.producer.enqueue_many([build_order(model, given, order_fields)])
+        order = build_order(model, options, fields or [], order_fields)
+        [job] = await context.producer.enqueue_many([order])
         timeout_seconds = timeout if wait else None
         return await report_enqueued(context, job, timeout_seconds=timeout_seconds, as_json=as_json)
 
     run_connected(step)
 
 
-def build_order(model: str, fields: dict[str, Any], order_fields: dict[str, Any]) -> Order:
+def build_order(
+    model: str, options: dict[str, Any], fields: list[str], order_fields: dict[str, Any]
+) -> Order:
     """Return the order, or raise `InvalidRequest` with the faults of request and order fields."""
     faults: list[Fault] = []
-    # Replaces a refused request, so that the order fields are checked as well.
-    request: ImageRequest = TextToImage(prompt="-", aspect_ratio="1:1")
-    task = "image-to-image" if {"image_urls", "mask_url"} & fields.keys() else "text-to-image"
     try:
-        request = get_family(model).validate(task, fields)
-    except InvalidRequest as error:
-        faults += error.faults
-    try:
-        order = Order(request=request, **order_fields)
+        task, given = request_fields(model, options, fields)
+        request = get_family(model).validate(task, given)
     except InvalidRequest as error:
         faults += error.faults
     if faults:
-        raise InvalidRequest(faults)
-    return order
+        raise InvalidRequest([*faults, *find_order_faults(order_fields)])
+    return Order(request=request, **order_fields)
 
 
 async def report_enqueued(

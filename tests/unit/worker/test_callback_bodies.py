@@ -25,7 +25,7 @@ class Inbox:
     async def fetch(self, query: str, *args: Any) -> list[Any]:
         return []
 
-    async def fetch_row(self, query: str, *args: Any) -> dict[str, Any]:
+    async def fetch_row(self, query: str, *args: Any) -> Any:
         if query == "receive_callback":
             self.stored.append((args[0], args[1]))
         return {"id": len(self.stored), "times": 1, "is_handled": False}
@@ -40,7 +40,7 @@ def record(state: str, prompt: str = "a lighthouse", **fields: Any) -> dict[str,
     return {"taskId": TASK, "model": model, "state": state, "param": param, **fields}
 
 
-SUCCESS = {
+SUCCESS: dict[str, Any] = {
     "resultJson": json.dumps({"resultUrls": [URL]}),
     "creditsConsumed": 6,
     "costTime": 83,
@@ -48,7 +48,11 @@ SUCCESS = {
     "completeTime": 1786432830000,
     "updateTime": 1786432830000,
 }
-FAILURE = {"resultJson": "", "failCode": "501", "failMsg": "Image generation task failed"}
+FAILURE: dict[str, Any] = {
+    "resultJson": "",
+    "failCode": "501",
+    "failMsg": "Image generation task failed",
+}
 
 
 @pytest.mark.parametrize(
