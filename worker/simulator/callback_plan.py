@@ -13,6 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 
 from .fault_switches import FaultSwitches
+from .market_record import write_market_callback
+from .market_request import MARKET
 from .simulated_task import SimulatedTask
 
 FORGED_KINDS = ("body", "failure", "task", "token", "signature", "unsigned", "garbage")
@@ -99,20 +101,27 @@ def write_callback(
 def _write_body(task: SimulatedTask, task_id: str, kind: str, base_url: str) -> bytes:
     if kind == "forged_garbage":
         return b'{"code":200,"data":{"taskId":'
+    urls = _choose_urls(task, kind, base_url)
+    if task.request.road == MARKET:
+        return orjson.dumps(write_market_callback(task, task_id, urls=urls))
+    if urls is not None:
+        return _envelope(200, "success", task_id, {"result_urls": urls})
     if kind == "forged_failure":
         return _envelope(400, "Generation failed", task_id, None)
-    if kind.startswith("forged_"):
-        urls = [_FORGED_URL] * task.request.n_variants
-        return _envelope(200, "success", task_id, {"result_urls": urls})
     outcome = task.planned.outcome
-    if kind == "early":
-        urls = task.image_urls(base_url, task.request.n_variants)
-        return _envelope(200, "success", task_id, {"result_urls": urls})
-    if outcome.success:
-        urls = task.result_urls(base_url)
-        return _envelope(200, "success", task_id, {"result_urls": urls})
     message = outcome.error_message or "Generation failed"
     return _envelope(outcome.callback_code, message, task_id, None)
+
+
+def _choose_urls(task: SimulatedTask, kind: str, base_url: str) -> list[str] | None:
+    """Return the images that the callback reports, or None where it reports a failure."""
+    if kind == "forged_failure":
+        return None
+    if kind.startswith("forged_"):
+        return [_FORGED_URL] * task.request.n_variants
+    if kind == "early":
+        return task.image_urls(base_url, task.request.n_variants)
+    return task.result_urls(base_url) if task.planned.outcome.success else None
 
 
 def _envelope(code: int, message: str, task_id: str, info: object) -> bytes:

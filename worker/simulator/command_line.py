@@ -134,6 +134,12 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.polls_per_second_per_task,
         help="0 = no limit (default %(default)s)",
     )
+    group.add_argument(
+        "--market-polls-per-second-per-task",
+        type=int,
+        default=_DEFAULTS.market_polls_per_second_per_task,
+        help="of tasks of the Market; 0 = no limit (default %(default)s)",
+    )
     group.add_argument("--request-log", type=int, default=_DEFAULTS.request_log_size)
 
 
@@ -166,6 +172,7 @@ def _to_config(given: argparse.Namespace) -> SimulatorConfig:
         starting_credits=_read_credits(given.credits),
         creates_per_10_seconds=given.creates_per_10_seconds,
         polls_per_second_per_task=given.polls_per_second_per_task,
+        market_polls_per_second_per_task=given.market_polls_per_second_per_task,
         create_latency_seconds=given.create_latency,
         poll_latency_seconds=given.poll_latency,
         latency_jitter=given.latency_jitter,

@@ -1,4 +1,4 @@
-"""Validates a create request as Kie documents it.
+"""A create request, and the check of one to the endpoint of the 4o image model.
 
 The values that a field takes are those of the catalog. The names and types of the fields, the
 number of files and the prices are the simulator's own, because it judges requests by them.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +18,13 @@ import orjson
 from shared.catalog.families.gpt4o_image import ASPECT_RATIOS, FALLBACK_MODELS, QUANTITIES
 
 MAX_FILES = 5
+DEDICATED = "dedicated"
+"""The road of the 4o image model's own endpoint."""
+
+
+CREDITS_BY_QUANTITY: Mapping[int, Decimal] = MappingProxyType(
+    {1: Decimal(6), 2: Decimal(7), 4: Decimal(8)}
+)
 
 
 class NotJsonError(ValueError):
@@ -60,6 +69,9 @@ class CreateRequest:
     unknown_fields: tuple[str, ...]
     input_urls: tuple[str, ...] = ()
     """The images from which Kie starts, the mask among them."""
+    road: str = DEDICATED
+    model: str = "gpt-4o-image"
+    credits: Decimal = CREDITS_BY_QUANTITY[1]
 
     @property
     def callback_token(self) -> str:
@@ -94,10 +106,12 @@ def parse_create_request(raw: bytes, *, one_image: bool = False) -> CreateReques
         check(given)
     if not one_image:
         _check_variants(given)
+    n_variants = 1 if one_image else given.get("nVariants") or 1
     return CreateRequest(
         prompt=given.get("prompt") or "",
         size=given["size"],
-        n_variants=1 if one_image else given.get("nVariants") or 1,
+        n_variants=n_variants,
+        credits=CREDITS_BY_QUANTITY[n_variants],
         call_back_url=given.get("callBackUrl") or "",
         param_json=serialise_again(given),
         unknown_fields=tuple(sorted(given.keys() - _KNOWN_FIELDS)),
@@ -161,7 +175,8 @@ def _check_options(given: dict[str, object]) -> None:
         raise out_of_range("fallbackModel", FALLBACK_MODELS)
 
 
-def _check_callback(given: dict[str, object]) -> None:
+def check_callback(given: Mapping[str, object]) -> None:
+    """Raise `InvalidRequestError` unless the callback URL is an HTTP URL or left out."""
     url = str(given.get("callBackUrl") or "")
     if url and not url.startswith(("http://", "https://")):
         raise InvalidRequestError("callBackUrl must be an http or https URL")
@@ -171,11 +186,11 @@ def _check_callback(given: dict[str, object]) -> None:
         raise InvalidRequestError(f"callBackUrl is not a URL: {error}") from error
 
 
-_CHECKS: tuple[Callable[[dict[str, object]], None], ...] = (
+_CHECKS: tuple[Callable[[dict[str, Any]], None], ...] = (
     _check_size,
     _check_prompt_and_files,
     _check_options,
-    _check_callback,
+    check_callback,
 )
 
 _WRONG_SIZE_FIELDS = ("aspectRatio", "aspect_ratio")

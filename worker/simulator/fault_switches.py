@@ -8,9 +8,11 @@ from typing import Annotated
 from .fault_values import (
     CODE,
     COUNT,
+    FACTOR,
     OPTIONAL_SECONDS,
     RATE,
     SECONDS,
+    TEXT,
     YES_OR_NO,
     SwitchDescription,
     choice_of,
@@ -32,6 +34,8 @@ FAILED_RESPONSE = choice_of("null", "empty")
 URL_SPELLING = choice_of("camel", "snake", "both")
 PROGRESS_FORM = choice_of("by_clock", "by_duration", "stuck")
 GENERATING_STATUS = choice_of("GENERATING", "QUEUED", "PENDING")
+RUNNING_STATE = choice_of("by_time", "waiting", "queuing", "generating")
+RETIRED = choice_of("none", "generate", "dedicated", "market")
 DEAD_IMAGE = choice_of("404", "403")
 BURST_SCOPE = choice_of("create", "poll", "all")
 OUTCOME = choice_of(*TASK_ENDS, may_be_unset=True)
@@ -67,10 +71,35 @@ class FaultSwitches:
         int,
         SwitchDescription(
             CODE,
-            "code of a validation failure; with 500 in the words that Kie was recorded to send",
+            "code of a validation failure; 500 has the words that Kie was recorded to send; "
+            "0 = 422, and 500 by the Market",
             account_wide=True,
         ),
-    ] = 422
+    ] = 0
+    retired_routes: Annotated[
+        str,
+        SwitchDescription(
+            RETIRED,
+            "routes that answer HTTP 404 as one that never was: generate of the 4o endpoint, "
+            "all of it, or the Market's",
+            account_wide=True,
+        ),
+    ] = "none"
+    gone_model: Annotated[
+        str, SwitchDescription(TEXT, "a Market model that Kie no longer has", account_wide=True)
+    ] = ""
+    gone_field: Annotated[
+        str,
+        SwitchDescription(
+            TEXT,
+            "a field of input that no Market model has any more: it is ignored, and charged as "
+            "if left out",
+            account_wide=True,
+        ),
+    ] = ""
+    price_factor: Annotated[
+        float, SwitchDescription(FACTOR, "multiplies every price of Kie", account_wide=True)
+    ] = 1.0
     burst_code: Annotated[
         int,
         SwitchDescription(
@@ -240,6 +269,12 @@ class FaultSwitches:
     generating_status: Annotated[
         str, SwitchDescription(GENERATING_STATUS, "status word while running")
     ] = "GENERATING"
+    running_state: Annotated[
+        str,
+        SwitchDescription(
+            RUNNING_STATE, "the Market's state while running; by_time has all three in turn"
+        ),
+    ] = "by_time"
     time_form: Annotated[
         str, SwitchDescription(TIME_FORM, "times as epoch ms, 'YYYY-MM-DD HH:mm:ss' (UTC) or ISO Z")
     ] = "ms"

@@ -37,6 +37,8 @@ class ValueKind:
             return None
         if self.choices:
             return self._read_choice(given)
+        if self.name == "text":
+            return self._read_text(given)
         if self.name == "yes_or_no":
             return self._read_truth(given)
         number = self._read_number(given)
@@ -49,6 +51,11 @@ class ValueKind:
     def _read_choice(self, given: object) -> str:
         if isinstance(given, str | int) and str(given) in self.choices:
             return str(given)
+        raise FaultError(f"{given!r} is not {self.allowed}")
+
+    def _read_text(self, given: object) -> str:
+        if isinstance(given, str):
+            return given
         raise FaultError(f"{given!r} is not {self.allowed}")
 
     def _read_truth(self, given: object) -> bool:
@@ -79,6 +86,8 @@ _ALLOWED = {
     "count": "a whole number, 0 or more",
     "code": "a response code from 0 (off) to 999",
     "yes_or_no": "true or false",
+    "factor": "a number, 0 or more",
+    "text": "text; empty = off",
 }
 
 RATE = ValueKind("rate", maximum=1.0)
@@ -86,6 +95,8 @@ SECONDS = ValueKind("seconds")
 OPTIONAL_SECONDS = ValueKind("seconds", may_be_unset=True)
 COUNT = ValueKind("count")
 CODE = ValueKind("code", maximum=999)
+FACTOR = ValueKind("factor")
+TEXT = ValueKind("text")
 YES_OR_NO = ValueKind("yes_or_no")
 
 

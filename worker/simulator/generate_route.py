@@ -1,22 +1,18 @@
-"""POST /api/v1/gpt4o-image/generate: whether a task is created, and the response."""
+"""The paid POST of either road: whether a task is created, and the response."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .create_request import (
-    CreateRequest,
-    InvalidRequestError,
-    NotJsonError,
-    parse_create_request,
-)
+from .create_request import CREDITS_BY_QUANTITY, CreateRequest
 from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
 from .image_routes import is_fetchable
 from .prompt_directives import read_directives
 from .provider_state import Caller, SimulatedProvider
-from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply, success
+from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply
+from .roads import DEDICATED_ROAD, Road
 from .simulated_account import SimulatedAccount
 from .simulated_task import SimulatedTask
 
@@ -32,18 +28,24 @@ class CreateResult:
     task: SimulatedTask | None = None
 
 
-def answer_create(kie: SimulatedProvider, caller: Caller, raw: bytes) -> CreateResult:
+def answer_create(
+    kie: SimulatedProvider, caller: Caller, raw: bytes, road: Road = DEDICATED_ROAD
+) -> CreateResult:
     """Decide one create request. Every refusal is counted by its reason."""
     kie.finish_due_tasks()
+    retired = road.find_retirement(kie, road.create_path)
+    if retired is not None:
+        kie.record.creates_refused["retired"] += 1
+        return CreateResult(retired)
     kie.record.create_arrivals.arrive(kie.clocks.monotonic())
     try:
         account = kie.check_caller(caller, "create")
         faults = kie.faults_of(account)
-        request = _parse(kie, faults, raw)
+        request = road.read(kie, faults, raw)
         overrides = _directives(kie, request)
         faults = with_switches(faults, overrides)
-        if faults.one_image:
-            request = replace(request, n_variants=1)
+        if faults.one_image and request.n_variants > 1:
+            request = replace(request, n_variants=1, credits=CREDITS_BY_QUANTITY[1])
         wrong_reply = _refuse(kie, account, request, faults)
     except RefusedError as refused:
         kie.record.creates_refused[refused.reason] += 1
@@ -54,18 +56,9 @@ def answer_create(kie: SimulatedProvider, caller: Caller, raw: bytes) -> CreateR
     if task is None:
         kie.record.creates_refused["credits"] += 1
         return CreateResult(kie.error(402, faults=faults))
-    return CreateResult(_build_reply(kie, task, faults, wrong_reply=wrong_reply), task)
-
-
-def _parse(kie: SimulatedProvider, faults: FaultSwitches, raw: bytes) -> CreateRequest:
-    try:
-        return parse_create_request(raw, one_image=faults.one_image)
-    except NotJsonError:
-        raise RefusedError("not_json", kie.error(400)) from None
-    except InvalidRequestError as fault:
-        code = faults.validation_code
-        message = fault.recorded if code == 500 else str(fault)
-        raise RefusedError("validation", kie.error(code, message)) from None
+    return CreateResult(
+        _build_reply(kie, task, faults, road.accept(task), wrong_reply=wrong_reply), task
+    )
 
 
 def _directives(kie: SimulatedProvider, request: CreateRequest) -> Overrides:
@@ -108,6 +101,7 @@ def _build_reply(
     kie: SimulatedProvider,
     task: SimulatedTask,
     faults: FaultSwitches,
+    true_reply: SimulatedResponse,
     *,
     wrong_reply: SimulatedResponse | None,
 ) -> SimulatedResponse:
@@ -115,7 +109,7 @@ def _build_reply(
         task.reply_lost = True
         kie.record.replies_lost += 1
         return CLOSED
-    reply = success({"taskId": task.id}) if wrong_reply is None else wrong_reply
+    reply = true_reply if wrong_reply is None else wrong_reply
     if wrong_reply is not None:
         task.reply_lost = True
         kie.record.replies_lost += 1

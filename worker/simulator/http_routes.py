@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import HttpVersion11, web
 
@@ -25,6 +26,7 @@ from .provider_state import Caller, SimulatedProvider
 from .record_info_route import answer_record_info
 from .request_record import RequestRecord, SeenRequest
 from .responses import JSON_TYPE, TOO_LARGE, SimulatedResponse, gzip_body, no_route
+from .roads import DEDICATED_ROAD, MARKET_ROAD, Road
 from .simulator_config import SimulatorClocks, SimulatorConfig
 from .upload_routes import (
     BASE64_UPLOAD,
@@ -35,8 +37,6 @@ from .upload_routes import (
 )
 from .uploaded_files import FILES
 
-_GENERATE = "/api/v1/gpt4o-image/generate"
-_RECORD_INFO = "/api/v1/gpt4o-image/record-info"
 _CREDIT = "/api/v1/chat/credit"
 _DOWNLOAD_URL = "/api/v1/gpt4o-image/download-url"
 _COMMON_DOWNLOAD_URL = "/api/v1/common/download-url"
@@ -63,8 +63,6 @@ class Simulator:
         self._callback_sender = CallbackSender(kie)
         self._uploads = UploadRoutes(kie)
         self._routes: dict[tuple[str, str], tuple[str, Route]] = {
-            ("POST", _GENERATE): ("create", self._create),
-            ("GET", _RECORD_INFO): ("poll", self._poll),
             ("GET", _CREDIT): ("credit", self._credit),
             ("POST", _DOWNLOAD_URL): ("download_url", self._download_url),
             ("POST", _COMMON_DOWNLOAD_URL): ("download_url", self._common_download_url),
@@ -72,6 +70,9 @@ class Simulator:
             ("POST", STREAM_UPLOAD): ("upload", self._upload),
             ("POST", URL_UPLOAD): ("upload", self._upload),
         }
+        for road in (DEDICATED_ROAD, MARKET_ROAD):
+            self._routes["POST", road.create_path] = "create", partial(self._create, road=road)
+            self._routes["GET", road.poll_path] = "poll", partial(self._poll, road=road)
         # The low-level server: one dictionary look-up instead of a router and middlewares.
         self._runner = web.ServerRunner(
             LimitedServer(self._handle, name="simulator", limits=_LIMITS),
@@ -173,17 +174,19 @@ class Simulator:
         if seconds > 0.0:
             await asyncio.sleep(seconds)
 
-    async def _create(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+    async def _create(
+        self, request: web.BaseRequest, *, road: Road
+    ) -> tuple[SimulatedResponse, str]:
         raw = await request.read()
-        creation = answer_create(self._kie, _caller(request), raw)
+        creation = answer_create(self._kie, _caller(request), raw, road)
         if creation.task is None:
             return creation.reply, ""
         self._callback_sender.schedule_callbacks(creation.task)
         return creation.reply, creation.task.id
 
-    async def _poll(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+    async def _poll(self, request: web.BaseRequest, *, road: Road) -> tuple[SimulatedResponse, str]:
         task_id = request.query.get("taskId", "")
-        return answer_record_info(self._kie, _caller(request), task_id), task_id
+        return answer_record_info(self._kie, _caller(request), task_id, road), task_id
 
     async def _credit(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_credit(self._kie, _caller(request)), ""

@@ -8,6 +8,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from heapq import heappop, heappush
 from random import Random
 
@@ -22,7 +23,7 @@ from .responses import (
     error,
     malformed_reply,
 )
-from .simulated_account import CREDITS_BY_QUANTITY, SimulatedAccount
+from .simulated_account import SimulatedAccount
 from .simulated_task import PlannedEnd, SimulatedTask
 from .simulator_config import SimulatorClocks, SimulatorConfig
 from .sliding_windows import SlidingLimit
@@ -188,7 +189,9 @@ class SimulatedProvider:
         overrides: Overrides,
     ) -> SimulatedTask | None:
         """Charge for a new task and create it; None when the credits are short."""
-        credits = CREDITS_BY_QUANTITY[request.n_variants]
+        credits = request.credits
+        if faults.price_factor != 1.0:
+            credits *= Decimal(str(faults.price_factor))
         if not account.charge(credits):
             return None
         task = SimulatedTask(
@@ -223,6 +226,8 @@ class SimulatedProvider:
         if self.draw(faults.never_ends):
             drawn = math.inf
         outcome = self._choose_end(faults)
+        if outcome.at_once:
+            drawn = 0.0
         url_count = max(0, request.n_variants - faults.missing_urls) if outcome.success else 0
         if url_count and self.draw(faults.success_without_urls):
             url_count = 0

@@ -19,12 +19,12 @@ def describe_task(
     data: dict[str, object] = {
         "taskId": task.id,
         "paramJson": task.request.param_json,
-        "completeTime": _show_time(task.finish_epoch, faults.time_form) if finished else None,
+        "completeTime": show_time(task.finish_epoch, faults.time_form) if finished else None,
         "response": _show_response(task, faults, base_url) if finished else None,
         "successFlag": 0,
         "errorCode": None,
         "errorMessage": None,
-        "createTime": _show_time(task.created_epoch, faults.time_form),
+        "createTime": show_time(task.created_epoch, faults.time_form),
         "progress": _show_progress(task, faults, now),
     }
     if not faults.omit_status:
@@ -74,7 +74,8 @@ def _show_progress(task: SimulatedTask, faults: FaultSwitches, now: float) -> st
     return f"{min(0.99, share):.2f}"
 
 
-def _show_time(epoch: float, form: str) -> object:
+def show_time(epoch: float, form: str) -> object:
+    """The time in one of the forms of the switch `time_form`."""
     # Kie shows whole seconds even where the unit is milliseconds.
     seconds = int(epoch)
     if form == "ms":

@@ -1,4 +1,4 @@
-"""GET /api/v1/gpt4o-image/record-info: the poll, throttled per task on arrival."""
+"""The poll of either road, throttled per task on arrival."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from dataclasses import replace
 
 from .fault_switches import FaultSwitches
 from .provider_state import Caller, SimulatedProvider
-from .record_info_body import describe_task
 from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply, success
+from .roads import DEDICATED_ROAD, Road
 from .simulated_task import SimulatedTask
 
-MISSING_MESSAGE = "The record does not exist"
 
-
-def answer_record_info(kie: SimulatedProvider, caller: Caller, task_id: str) -> SimulatedResponse:
+def answer_record_info(
+    kie: SimulatedProvider, caller: Caller, task_id: str, road: Road = DEDICATED_ROAD
+) -> SimulatedResponse:
     """Decide one poll. It counts as an arrival of its task whatever the response is.
 
     The response shows the task at the time when the poll arrived.
     """
     kie.finish_due_tasks()
+    retired = road.find_retirement(kie, road.poll_path)
+    if retired is not None:
+        return retired
     now = kie.clocks.monotonic()
     in_last_second = kie.record.note_poll(task_id, now)
     try:
@@ -28,24 +31,27 @@ def answer_record_info(kie: SimulatedProvider, caller: Caller, task_id: str) -> 
     if not task_id:
         return kie.error(422, "taskId is required")
     task = kie.find_task(account, task_id)
-    limit = kie.config.polls_per_second_per_task
+    limit = road.poll_limit(kie)
     if limit and in_last_second > limit:
         kie.record.polls_over_limit += 1
         return kie.error(429)
-    if task is None:
-        return _missing(kie, kie.faults_of(account))
-    return _answer_about(kie, task, now)
+    # The id of a task of the other road is as unknown as any.
+    if task is None or task.request.road != road.name:
+        return _missing(kie, road, kie.faults_of(account))
+    return _answer_about(kie, road, task, now)
 
 
-def _answer_about(kie: SimulatedProvider, task: SimulatedTask, now: float) -> SimulatedResponse:
+def _answer_about(
+    kie: SimulatedProvider, road: Road, task: SimulatedTask, now: float
+) -> SimulatedResponse:
     faults = kie.faults_for(task)
     reply = _fault_reply(kie, task, faults)
     if reply is None and now - task.created_at < faults.visible_after_seconds:
-        reply = _missing(kie, faults)
+        reply = _missing(kie, road, faults)
     if reply is None:
         if task.first_reported_epoch is None and task.is_finished(now):
             task.first_reported_epoch = kie.clocks.epoch()
-        reply = success(describe_task(task, faults, now=now, base_url=kie.base_url))
+        reply = success(road.describe(task, faults, now=now, base_url=kie.base_url))
     if kie.draw(faults.poll_hang):
         return replace(reply, extra_delay_seconds=faults.poll_hang_seconds)
     return reply
@@ -70,7 +76,7 @@ def _fault_reply(
     return None
 
 
-def _missing(kie: SimulatedProvider, faults: FaultSwitches) -> SimulatedResponse:
+def _missing(kie: SimulatedProvider, road: Road, faults: FaultSwitches) -> SimulatedResponse:
     if faults.missing_form == "null":
         return success(None)
-    return kie.error(int(faults.missing_form), MISSING_MESSAGE, faults=faults)
+    return kie.error(int(faults.missing_form), road.missing_message, faults=faults)

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from types import MappingProxyType
 
 from .fault_switch_parser import Overrides
 from .sliding_windows import ArrivalWindow, SlidingLimit
-
-CREDITS_BY_QUANTITY: Mapping[int, Decimal] = MappingProxyType(
-    {1: Decimal(6), 2: Decimal(7), 4: Decimal(8)}
-)
 
 
 class SimulatedAccount:

@@ -52,6 +52,11 @@ class SimulatedTask:
         return self.created_at + self.planned.duration_seconds
 
     @property
+    def has_end(self) -> bool:
+        """Whether it ends at all."""
+        return math.isfinite(self.planned.duration_seconds)
+
+    @property
     def finish_epoch(self) -> float:
         """The wall-clock time of its end; infinite when there is none."""
         return self.created_epoch + self.planned.duration_seconds
@@ -89,6 +94,8 @@ class SimulatedTask:
         return {
             "task_id": self.id,
             "account": self.account.number,
+            "road": self.request.road,
+            "model": self.request.model,
             "prompt": self.request.prompt,
             "size": self.request.size,
             "n_variants": self.request.n_variants,

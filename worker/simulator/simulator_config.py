@@ -42,6 +42,8 @@ class SimulatorConfig:
     # 0 switches either limit off.
     creates_per_10_seconds: int = 20
     polls_per_second_per_task: int = 3
+    # Kie documents more for the tasks of the Market.
+    market_polls_per_second_per_task: int = 10
     create_latency_seconds: float = 0.4
     poll_latency_seconds: float = 0.2
     # JSON as gzip in chunks to a client that accepts it, as Kie sends it.
@@ -82,6 +84,7 @@ _NOT_NEGATIVE = (
     "starting_credits",
     "creates_per_10_seconds",
     "polls_per_second_per_task",
+    "market_polls_per_second_per_task",
     "create_latency_seconds",
     "poll_latency_seconds",
     "latency_jitter",

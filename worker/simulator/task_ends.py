@@ -18,6 +18,8 @@ class TaskEnd:
     success: bool = False
     # Overrides the failure flag switch, for an ending that no document describes.
     flag: int | None = None
+    # The task ends when it is created, and the Market's record has no time of the end.
+    at_once: bool = False
 
     @property
     def callback_code(self) -> int:
@@ -44,6 +46,17 @@ _FAILURES = (
         "Your content was flagged by OpenAI as violating content policies",
     ),
     TaskEnd("image_fetch_failed", "GENERATE_FAILED", 451, "Failed to download the image"),
+    TaskEnd("try_again", "GENERATE_FAILED", 400, "Internal Error, Please try again later."),
+    TaskEnd("upload_failed", "GENERATE_FAILED", 500, "Upload failed: Server internal error."),
+    TaskEnd("upstream_timed_out", "GENERATE_FAILED", 500, "upstream API service timed out"),
+    TaskEnd("nsfw", "GENERATE_FAILED", 400, "nsfw"),
+    TaskEnd(
+        "failed_at_once",
+        "CREATE_TASK_FAILED",
+        422,
+        "generate playground failed, task id is blank",
+        at_once=True,
+    ),
     TaskEnd("unknown_status", "ARCHIVED", None, "", flag=4),
 )
 

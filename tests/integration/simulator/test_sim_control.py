@@ -42,7 +42,11 @@ async def test_the_summary_counts_everything_that_was_asked() -> None:
     assert summary["creates"]["refused"] == {"validation": 1}
     assert summary["polls"]["arrived"] == 2
     assert summary["polls"]["worst_window_per_task"] == 1
-    assert summary["tasks"] == {"generating": 0, "by_outcome": {"generate_failed": 1}}
+    assert summary["tasks"] == {
+        "generating": 0,
+        "by_outcome": {"generate_failed": 1},
+        "by_road": {"dedicated": {"gpt-4o-image": 1}},
+    }
     assert summary["credits"] == {
         "starting": 1_000_000.0,
         "balance": 1_000_000.0,

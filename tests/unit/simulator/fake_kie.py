@@ -13,6 +13,7 @@ from worker.simulator.generate_route import CreateResult, answer_create
 from worker.simulator.provider_state import Caller, SimulatedProvider
 from worker.simulator.record_info_route import answer_record_info
 from worker.simulator.responses import SimulatedResponse
+from worker.simulator.roads import DEDICATED_ROAD, MARKET_ROAD, Road
 from worker.simulator.simulated_task import SimulatedTask
 from worker.simulator.simulator_config import SimulatorClocks, SimulatorConfig
 
@@ -54,11 +55,25 @@ class FakeKie:
         assert task is not None
         return task
 
-    def poll(self, task_id: str, caller: Caller = CALLER) -> SimulatedResponse:
-        return answer_record_info(self.kie, caller, task_id)
+    def create_by_market(
+        self, model: str = "4o-image-api", /, **task_input: object
+    ) -> CreateResult:
+        body = {"model": model, "input": task_input, "callBackUrl": "http://here/callbacks/kie/t"}
+        return answer_create(self.kie, CALLER, orjson.dumps(body), MARKET_ROAD)
+
+    def created_by_market(self, prompt: str = "x", /, **task_input: object) -> SimulatedTask:
+        task = self.create_by_market(prompt=prompt, **{"size": "1:1", **task_input}).task
+        assert task is not None
+        return task
+
+    def poll(
+        self, task_id: str, caller: Caller = CALLER, road: Road = DEDICATED_ROAD
+    ) -> SimulatedResponse:
+        return answer_record_info(self.kie, caller, task_id, road)
 
     def shown(self, task: SimulatedTask) -> dict[str, Any]:
-        data: dict[str, Any] = read(self.poll(task.id))["data"]
+        road = MARKET_ROAD if task.request.road == MARKET_ROAD.name else DEDICATED_ROAD
+        data: dict[str, Any] = read(self.poll(task.id, road=road))["data"]
         return data
 
 
