@@ -34,6 +34,8 @@ class Act(StrEnum):
     WEBHOOK_REPLAYED = "webhook_replayed"
     QUEUE_PAUSED = "queue_paused"
     QUEUE_RESUMED = "queue_resumed"
+    MODEL_ROUTED = "model_routed"
+    """The jobs of a model are sent by another family, or by its own again."""
     SESSION_OPENED = "session_opened"
     """Somebody logged in to the console."""
     SESSION_ENDED = "session_ended"

@@ -22,7 +22,7 @@ BEGIN
                                   history_samples,
                                   installation, job_attempts,
                                   job_events, jobs, jobs_masked, late_tasks, ledger_entries,
-                                  active_pauses, pauses, pricing, pricing_history, processes, provider_balance_checks,
+                                  active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, processes, provider_balance_checks,
                                   scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
@@ -43,7 +43,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
-                  provider_account) ON job_attempts TO darkroom_api;
+                  provider_account, route) ON job_attempts TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job, darkroom_cancel_jobs,
         darkroom_create_account, grant_credits, darkroom_refund_job, darkroom_set_price,
         darkroom_change_price, darkroom_schedule_price, darkroom_unschedule_price,
@@ -55,9 +55,9 @@ BEGIN
         darkroom_first_id_since, darkroom_clock_distance,
         darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session
        TO darkroom_api;
-    GRANT SELECT ON active_pauses, pauses TO darkroom_api;
+    GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
-        darkroom_record_brake_end TO darkroom_api;
+        darkroom_record_brake_end, darkroom_route_model TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used and a
     -- session was last seen, and the row of the process itself.
     GRANT UPDATE (last_used_at) ON api_keys TO darkroom_api;
@@ -85,8 +85,9 @@ BEGIN
         darkroom_record_progress, darkroom_hold_for_review, darkroom_settle_jobs,
         darkroom_release_job, darkroom_held_rows, darkroom_note_late_task, darkroom_claim_late_tasks,
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
-        darkroom_record_late_check, darkroom_apply_scheduled_prices TO darkroom_worker;
-    GRANT SELECT ON active_pauses, pauses TO darkroom_worker;
+        darkroom_record_late_check, darkroom_apply_scheduled_prices, darkroom_record_route_unfit,
+        darkroom_end_route_waits TO darkroom_worker;
+    GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_worker;
     GRANT SELECT ON history_samples TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since,
         darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
@@ -163,11 +164,11 @@ BEGIN
     GRANT SELECT ON accounts, audit_entries, completion_times, darkroom_definitions,
         darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes,
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
-    GRANT SELECT ON active_pauses, pauses TO darkroom_readonly;
+    GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_readonly;
     GRANT SELECT ON history_samples TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_first_entry_at TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
-                  provider_account) ON job_attempts TO darkroom_readonly;
+                  provider_account, route) ON job_attempts TO darkroom_readonly;
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
        ON api_keys TO darkroom_readonly;
     GRANT SELECT (id, key_id, created_at, last_seen_at, expires_at, ended_at, ended_by, address,

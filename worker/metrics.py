@@ -15,7 +15,7 @@ from shared.adapters.monitoring.push_channels import PushChannel, export_push_ch
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from worker.store.busy_rows import ROW_KINDS, BusyRows
-from worker.store.job_store import SettledJob
+from worker.store.settled_job import SettledJob
 
 _LATENESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 1, 2.5, 5, 10, 20, 60)
 _DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)

@@ -25,7 +25,8 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from tests.support.example_jobs import polled
-from worker.store.job_store import JobStore, SettledJob
+from worker.store.job_store import JobStore
+from worker.store.settled_job import SettledJob
 
 MANY_ACCOUNTS = 10_000
 STORES = 4

@@ -17,8 +17,10 @@ __all__ = [
     "KieRequest",
     "KieResponse",
     "ModelFamily",
+    "carry_request",
     "get_family",
     "list_families",
+    "list_routes",
 ]
 
 
@@ -41,3 +43,20 @@ def get_family(name: str) -> ModelFamily:
         raise InvalidRequest(
             [Fault("model", f"{name!r} is not in the catalog; allowed: {known}")]
         ) from None
+
+
+def list_routes(model: str) -> tuple[str, ...]:
+    """Return the families, beside the model's own, that can send its requests."""
+    return tuple(sorted(name for name, one in list_families().items() if model in one.carries))
+
+
+def carry_request(request: ImageRequest, route: str) -> ImageRequest:
+    """Return the request of the family `route` that makes the images of this request.
+
+    Raises `InvalidRequest` with every field that the family cannot carry, or if it carries no
+    requests of this model.
+    """
+    carry = get_family(route).carries.get(request.model)
+    if carry is None:
+        raise InvalidRequest([Fault("model", f"{request.model!r} cannot be sent by {route}")])
+    return carry(request)

@@ -120,6 +120,13 @@ class PublicJobFields:
     )
     priority: Priority = field(metadata=_public("", example="normal"))
     run_at: datetime = field(metadata=_public("The job is not submitted before.", example=_TIME))
+    route: str | None = field(
+        metadata=_public(
+            "The family by which the newest attempt was sent. Null: that of the model.",
+            example=None,
+            first=None,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,11 @@ class Job(PublicJobFields):
     provider_account: str | None = field(default=None, compare=False)
     """The Kie account of the newest attempt. Only the worker reads it. Comparisons of jobs ignore
     it."""
+
+    @property
+    def family_name(self) -> str:
+        """The family by which the newest attempt was sent."""
+        return self.route or self.model
 
     @property
     def is_terminal(self) -> bool:

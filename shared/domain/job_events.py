@@ -23,6 +23,8 @@ class Claimed(Event):
     worker: str
     provider_account: str
     """The Kie account of the attempt. Only its key can query the task."""
+    route: str | None = None
+    """The family by which the attempt is sent. None for the model's own family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,15 @@ class Cancelled(Event):
     """The job was cancelled while it was queued."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteUnfit(Event):
+    """The route in force for the model cannot carry the request. The job waits in the queue."""
+
+    route: str
+    message: str
+    delay_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
     ACCOUNT_REFUSED = "account_refused"
     WRONG_ENDPOINT = "wrong_endpoint"
+    # queued, because the route of the model cannot carry the request
+    ROUTE_UNFIT = "route_unfit"
     # unknown
     REPLY_LOST = "reply_lost"
     SERVER_ERROR = "server_error"
@@ -91,6 +93,7 @@ _REPLY_IS_AWAITED = {_S.SUBMITTING, _S.UNKNOWN}
 
 TRANSITIONS: tuple[Transition, ...] = (
     _row(job_events.Claimed, {_S.QUEUED}, _S.SUBMITTING),
+    _row(job_events.RouteUnfit, {_S.QUEUED}, _S.QUEUED),
     _row(job_events.Cancelled, {_S.QUEUED}, _S.CANCELLED),
     _row(job_events.Submitted, _REPLY_IS_AWAITED, _S.GENERATING),
     _row(job_events.Deferred, _REPLY_IS_AWAITED, _S.QUEUED),

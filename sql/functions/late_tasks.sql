@@ -24,7 +24,7 @@ COMMENT ON FUNCTION darkroom_note_late_task IS
 -- name: claim_late_tasks
 -- Takes tasks whose check is due, for as long as a check may take. $1 that long (seconds), $2 the
 -- Kie accounts whose key this worker has, $3 limit, $4 only of this job (null: any). Nobody waits
--- for a row that another worker is taking.
+-- for a row that another worker is taking. `model` is the family by which the attempt was sent.
 CREATE OR REPLACE FUNCTION darkroom_claim_late_tasks(double precision, text[], bigint, uuid)
 RETURNS TABLE (job_id uuid, attempt integer, provider_task_id text, is_claimed boolean, checks integer,
                is_in_doubt boolean, model text, token text, provider_account text)
@@ -33,7 +33,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH due AS (
-        SELECT late.job_id, late.attempt, late.provider_task_id, jobs.model, attempt.token,
+        SELECT late.job_id, late.attempt, late.provider_task_id,
+               coalesce(attempt.route, jobs.model) AS model, attempt.token,
                attempt.provider_account
           FROM late_tasks AS late
           JOIN jobs ON jobs.id = late.job_id AND jobs.finished_at IS NOT NULL
@@ -75,9 +76,14 @@ BEGIN
                               AND (holder.id <> $1 OR holder.state = 'succeeded'))
            FOR NO KEY UPDATE
     ), cost AS (
-        SELECT job.id, coalesce(version.provider_credits, quoted.provider_credits) AS provider_credits
+        SELECT job.id, coalesce(routed.provider_credits, version.provider_credits, quoted.provider_credits)
+                   AS provider_credits
           FROM job
           JOIN job_attempts AS attempt ON attempt.job_id = job.id AND attempt.number = $2
+          LEFT JOIN pricing_history AS routed
+            ON (routed.model, routed.task, routed.quantity, routed.variant)
+             = (attempt.route, job.task, job.quantity, job.variant)
+           AND routed.valid @> attempt.sent_at
           LEFT JOIN pricing_history AS version
             ON (version.model, version.task, version.quantity, version.variant)
              = (job.model, job.task, job.quantity, job.variant)

@@ -12,10 +12,13 @@
 -- names, so that no column is ever taken for one.
 
 -- name: claim_jobs
--- Commits the intent to POST, and with which Kie account, of jobs that are due by this clock and to
--- which no active pause applies.
--- $1 lock timeout, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker, $8 event.
-CREATE OR REPLACE FUNCTION darkroom_claim_jobs(text, uuid[], text[], text[], text[], text, text, text)
+-- Commits the intent to POST, with which Kie account and by which route, of jobs that are due by this
+-- clock, to which no active pause applies, and whose route is the one in force for their model.
+-- $1 lock timeout, $2 ids, $3 tokens, $4 accounts, $5 from states, $6 to state, $7 worker, $8 event,
+-- $9 routes (null for a model's own family). A worker that knows no routes sends no $9; its attempts go
+-- by the model's own family.
+CREATE OR REPLACE FUNCTION darkroom_claim_jobs(
+    text, uuid[], text[], text[], text[], text, text, text, text[] DEFAULT NULL)
 RETURNS TABLE (id uuid, attempt integer, attempted_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
@@ -24,13 +27,16 @@ BEGIN
     WITH lock_limit AS MATERIALIZED (
         SELECT set_config('lock_timeout', $1, true)
     ), asked AS (
-        SELECT a.* FROM lock_limit, unnest($2::uuid[], $3::text[], $4::text[]) AS a (id, token, account)
+        SELECT a.* FROM lock_limit, unnest($2::uuid[], $3::text[], $4::text[], $9::text[])
+            AS a (id, token, account, route)
     ), paused AS MATERIALIZED (
         SELECT scope, value FROM active_pauses
+    ), routed AS MATERIALIZED (
+        SELECT model, via FROM active_routes
     ), moved AS (
         UPDATE jobs
            SET state = $6, attempt = attempt + 1, attempted_at = now(), reason = NULL, message = NULL,
-               updated_at = now()
+               route = asked.route, updated_at = now()
           FROM asked
          WHERE jobs.id = asked.id AND state = ANY($5::text[])
            AND due_at <= now()
@@ -38,16 +44,23 @@ BEGIN
                             WHERE scope = 'everything'
                                OR (scope, value) IN (('model', jobs.model), ('account', account_id),
                                                      ('kie_account', asked.account)))
-        RETURNING jobs.id, jobs.attempt, jobs.attempted_at, asked.token, asked.account
+           AND ($9 IS NULL
+                OR asked.route IS NOT DISTINCT FROM (SELECT via FROM routed
+                                                      WHERE routed.model = jobs.model))
+        RETURNING jobs.id, jobs.attempt, jobs.attempted_at, asked.token, asked.account, asked.route
     ), attempted AS (
-        INSERT INTO job_attempts (job_id, number, token, worker, sent_at, provider_account)
-        SELECT id, attempt, token, $7, attempted_at, account FROM moved
+        INSERT INTO job_attempts (job_id, number, token, worker, sent_at, provider_account, route)
+        SELECT id, attempt, token, $7, attempted_at, account, route FROM moved
     ), event AS (
         INSERT INTO job_events (job_id, event, detail)
-        SELECT id, $8, jsonb_build_object('attempt', attempt, 'worker', $7::text) FROM moved
+        SELECT id, $8, jsonb_build_object('attempt', attempt, 'worker', $7::text)
+                       || CASE WHEN route IS NULL THEN '{}' ELSE jsonb_build_object('route', route) END
+          FROM moved
     )
     SELECT id, attempt, attempted_at FROM moved;
 END $$;
+-- Before it took $9; a call without it finds the function above.
+DROP FUNCTION IF EXISTS darkroom_claim_jobs(text, uuid[], text[], text[], text[], text, text, text);
 COMMENT ON FUNCTION darkroom_claim_jobs IS
     'For workers: commits the intent to POST, before it is sent.';
 
@@ -113,7 +126,8 @@ COMMENT ON FUNCTION darkroom_record_stray_task IS
 
 -- name: record_deferred
 -- Back to the queue after an answer that proves no task exists. $1 id, $2 attempt, $3 from states,
--- $4 to state, $5 reason, $6 message, $7 delay in seconds, $8 event.
+-- $4 to state, $5 reason, $6 message, $7 delay in seconds, $8 event. There is no delay where the
+-- endpoint was wrong and the model has another route since.
 CREATE OR REPLACE FUNCTION darkroom_record_deferred(
     uuid, integer, text[], text, text, text, double precision, text)
 RETURNS SETOF jobs
@@ -123,7 +137,12 @@ BEGIN
     RETURN QUERY
     WITH moved AS (
         UPDATE jobs
-           SET state = $4, reason = $5, message = $6, due_at = now() + make_interval(secs => $7),
+           SET state = $4, reason = $5, message = $6,
+               due_at = now() + make_interval(secs => CASE
+                   WHEN $5 = 'wrong_endpoint'
+                        AND route IS DISTINCT FROM (SELECT via FROM active_routes
+                                                     WHERE active_routes.model = jobs.model)
+                   THEN 0 ELSE $7 END),
                updated_at = now()
          WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
         RETURNING *

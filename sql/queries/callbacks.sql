@@ -19,7 +19,7 @@ SELECT 1 AS found FROM job_attempts WHERE token = $1;
 -- $1 id: a callback with the attempt and job that its token names. It is unhandled, or was handled
 -- before the job ended without images, and has come again.
 SELECT inbox.id, inbox.token, inbox.provider_task_id AS claimed_task_id, attempt.job_id,
-       attempt.number, attempt.outcome, attempt.provider_account
+       attempt.number, attempt.outcome, attempt.provider_account, attempt.route
   FROM callback_inbox AS inbox JOIN job_attempts AS attempt USING (token)
   JOIN jobs ON jobs.id = attempt.job_id
  WHERE inbox.id = $1

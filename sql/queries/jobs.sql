@@ -13,9 +13,10 @@ SELECT * FROM jobs WHERE id = ANY($1::uuid[]);
 SELECT id, state FROM jobs WHERE id = ANY($1::uuid[]);
 
 -- name: jobs_to_run
--- $1 ids: jobs, each with the Kie account of its newest attempt, and whether it is queued and a pause
--- applies to it.
+-- $1 ids: jobs, each with the Kie account of its newest attempt, whether it is queued and a pause
+-- applies to it, and the route in force for its model (null: its own family).
 SELECT jobs.*, attempt.provider_account,
+       (SELECT via FROM active_routes WHERE active_routes.model = jobs.model) AS route_in_force,
        jobs.state = 'queued' AND EXISTS (
            SELECT FROM active_pauses
             WHERE scope = 'everything'
@@ -36,7 +37,7 @@ WITH found AS MATERIALIZED (
     SELECT id, account_id, model, task, quantity, variant, state, reason, message, progress,
            provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
            price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
-           deadline_at, finished_at, idempotency_key, webhook_url, retry_of,
+           deadline_at, finished_at, idempotency_key, webhook_url, retry_of, route,
            CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
            CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
       FROM found JOIN jobs USING (id)
@@ -67,7 +68,7 @@ SELECT id, at, event, detail FROM job_events WHERE job_id = $1 ORDER BY id;
 
 -- name: list_attempts
 -- $1 job id: its paid POSTs, oldest first, without their secret tokens.
-SELECT number, worker, provider_account, sent_at, answered_at, outcome, provider_task_id, message
+SELECT number, worker, provider_account, route, sent_at, answered_at, outcome, provider_task_id, message
   FROM job_attempts WHERE job_id = $1 ORDER BY number;
 
 -- name: list_job_entries

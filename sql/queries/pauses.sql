@@ -68,7 +68,8 @@ SELECT extract(epoch FROM due_at - now())::double precision AS due_seconds,
                 WHERE scope = 'everything'
                    OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))) AS is_paused,
        EXISTS (SELECT FROM active_pauses
-                WHERE scope = 'kie_account' AND value = $4::text) AS is_kie_account_paused
+                WHERE scope = 'kie_account' AND value = $4::text) AS is_kie_account_paused,
+       (SELECT via FROM active_routes WHERE active_routes.model = jobs.model) AS route_in_force
   FROM jobs WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[]);
 
 -- name: record_brake_end

@@ -28,20 +28,27 @@ SELECT clock_timestamp() AS asked_at, newest.id AS newest_id, newest.balance AS 
 -- The moment, and what Kie will charge for the jobs that wait to be submitted, whichever account
 -- takes them.
 SELECT clock_timestamp() AS at,
-       coalesce(sum(coalesce(pricing.provider_credits, quoted.provider_credits)), 0) AS needed
+       coalesce(sum(coalesce(routed.provider_credits, pricing.provider_credits,
+                             quoted.provider_credits)), 0) AS needed
   FROM jobs
-  LEFT JOIN pricing USING (model, task, quantity, variant)
+  LEFT JOIN active_routes AS route ON route.model = jobs.model
+  LEFT JOIN pricing AS routed
+    ON (routed.model, routed.task, routed.quantity, routed.variant)
+     = (route.via, jobs.task, jobs.quantity, jobs.variant)
+  LEFT JOIN pricing
+    ON (pricing.model, pricing.task, pricing.quantity, pricing.variant)
+     = (jobs.model, jobs.task, jobs.quantity, jobs.variant)
   LEFT JOIN pricing_history AS quoted ON quoted.id = jobs.quoted_price_id
  WHERE jobs.state = 'queued';
 
 -- name: attempts_that_may_cost
 -- The attempts that may have changed Kie's balance since $1, each with Kie's price when it was
--- sent. $2 how long after the end of a job Kie may still move credits (seconds), $3 account.
+-- sent, by the family that sent it. $2 how long after the end of a job Kie may still move credits (seconds), $3 account.
 SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.reason,
        job.finished_at,
        (attempt.provider_task_id IS NOT NULL OR late.has_delivered) IS TRUE AS has_task,
        late.has_delivered IS TRUE AS succeeded_late, late.failed_at AS failed_late_at,
-       coalesce(version.provider_credits, quoted.provider_credits) AS credits
+       coalesce(routed.provider_credits, version.provider_credits, quoted.provider_credits) AS credits
   FROM (
       SELECT * FROM jobs WHERE state IN ('submitting', 'unknown', 'generating')
        UNION ALL
@@ -60,6 +67,10 @@ SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.rea
         FROM late_tasks
        WHERE late_tasks.job_id = attempt.job_id AND late_tasks.attempt = attempt.number
   ) AS late ON true
+  LEFT JOIN pricing_history AS routed
+    ON (routed.model, routed.task, routed.quantity, routed.variant)
+     = (attempt.route, job.task, job.quantity, job.variant)
+   AND routed.valid @> attempt.sent_at
   LEFT JOIN pricing_history AS version
     ON (version.model, version.task, version.quantity, version.variant)
      = (job.model, job.task, job.quantity, job.variant)

@@ -2,7 +2,7 @@
 -- the parameters are.
 
 -- name: claim_jobs
-SELECT * FROM darkroom_claim_jobs($1, $2, $3, $4, $5, $6, $7, $8);
+SELECT * FROM darkroom_claim_jobs($1, $2, $3, $4, $6, $7, $8, $9, $5);
 
 -- name: record_submitted
 SELECT * FROM darkroom_record_submitted($1, $2, $3, $4, $5, $6, $7, $8);

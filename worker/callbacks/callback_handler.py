@@ -58,6 +58,8 @@ class StoredCallback:
     number: int
     provider_account: str
     """The Kie account with which the attempt was sent."""
+    route: str | None
+    """The family by which the attempt was sent. None for that of the model."""
     outcome: str | None
 
 
@@ -69,6 +71,7 @@ def callback_from_row(row: asyncpg.Record) -> StoredCallback:
         job_id=UUID(int=row["job_id"].int),
         number=row["number"],
         provider_account=row["provider_account"],
+        route=row["route"],
         outcome=row["outcome"],
     )
 
@@ -208,4 +211,5 @@ class CallbackHandler:
         if self._concurrency.wait_before_start(account) > 0:
             raise _AccountConcurrencyReached
         with self._concurrency.counted(account):
-            return await examine_task(self._deps, account, job.model, callback.task_id)
+            family_name = callback.route or job.model
+            return await examine_task(self._deps, account, family_name, callback.task_id)

@@ -92,22 +92,22 @@ class KieAccountPool:
         allowed = [one for one in in_turn if not self.pauses.stops(one.name)] or in_turn
         return next((one for one in allowed if not one.brake.is_paused), allowed[0])
 
-    def has_other_open_account(self, account: KieAccount, model: str) -> bool:
+    def has_other_open_account(self, account: KieAccount, family_name: str) -> bool:
         """Return whether another account may submit now, as far as this worker knows."""
         return any(
             one is not account
             and one.brake.level == 0
-            and one.brake.family_brake(model).level == 0
+            and one.brake.family_brake(family_name).level == 0
             and not self.pauses.stops(one.name)
             for one in self._accounts
         )
 
-    def family_brake_of(self, name: str | None, model: str) -> FamilyBrake | None:
+    def family_brake_of(self, name: str | None, family_name: str) -> FamilyBrake | None:
         """Return the brake of a model family at this account; None where the account is not
         configured.
         """
         account = self._by_name.get(name or "")
-        return None if account is None else account.brake.family_brake(model)
+        return None if account is None else account.brake.family_brake(family_name)
 
     def client_of(self, name: str | None) -> KieApi:
         """Return the client of this account.

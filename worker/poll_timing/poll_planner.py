@@ -35,13 +35,14 @@ class TaskKind(NamedTuple):
     """Tasks that are expected to take equally long."""
 
     model: str
+    """The family that made the task: by another route, the same model may take longer."""
     task: str
     quantity: int
 
     @classmethod
     def of(cls, job: Job | GeneratingJob) -> TaskKind:
         """Return the kind of the job's task."""
-        return cls(job.model, job.task, job.quantity)
+        return cls(job.family_name, job.task, job.quantity)
 
 
 class CompletionTime(NamedTuple):

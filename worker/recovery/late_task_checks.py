@@ -63,7 +63,8 @@ class LateTask:
     checks: int
     is_in_doubt: bool
     """Whether an earlier check has logged a doubt for operators."""
-    model: str
+    family_name: str
+    """The family by which the task was made."""
     token: str = field(repr=False)
     provider_account: str
 
@@ -83,7 +84,7 @@ def callback_url_has_token(token: str, examination: TaskLookup) -> bool | None:
 
 
 async def examine_task(
-    deps: Dependencies, provider_account: str, model: str, task_id: str
+    deps: Dependencies, provider_account: str, family_name: str, task_id: str
 ) -> TaskLookup:
     """Query a task once, with its callback URL, as the account that made it.
 
@@ -91,7 +92,7 @@ async def examine_task(
     """
     async with deps.poll_throttle.permit(task_id):
         kie = deps.accounts.client_of(provider_account)
-        return await kie.examine(get_family(model), task_id)
+        return await kie.examine(get_family(family_name), task_id)
 
 
 class LateTaskChecks:
@@ -149,7 +150,7 @@ class LateTaskChecks:
 
     async def _check(self, late: LateTask) -> str | None:
         examination = await examine_task(
-            self._deps, late.provider_account, late.model, late.task_id
+            self._deps, late.provider_account, late.family_name, late.task_id
         )
         outcome = examination.outcome
         if late.named_by_callback and not isinstance(outcome, NoVerdict):
@@ -286,7 +287,7 @@ def _late_task_from_row(row: asyncpg.Record) -> LateTask:
         named_by_callback=row["is_claimed"],
         checks=row["checks"],
         is_in_doubt=row["is_in_doubt"],
-        model=row["model"],
+        family_name=row["model"],
         token=row["token"],
         provider_account=row["provider_account"],
     )

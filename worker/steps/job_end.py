@@ -17,7 +17,7 @@ from shared.domain.lifecycle import Reason
 from shared.errors import RedisDown
 from worker.dependencies import Dependencies
 from worker.store.job_cache import GeneratingJob
-from worker.store.job_store import SettledJob
+from worker.store.settled_job import SettledJob
 
 log = structlog.get_logger(__name__)
 
@@ -40,14 +40,14 @@ def report_job_end(
 
 async def report_task_success(deps: Dependencies, job: GeneratingJob) -> None:
     """Report a task that ended with images to the brake of its family."""
-    brake = deps.accounts.family_brake_of(job.provider_account, job.model)
+    brake = deps.accounts.family_brake_of(job.provider_account, job.family_name)
     if brake is not None and brake.needs_success_reports:
         await ignore_redis_outage(brake.record_delivered(job.id), doing="note_outcome")
 
 
 async def report_task_failure(deps: Dependencies, job: GeneratingJob, outcome: TaskFailed) -> None:
     """Report a task that Kie failed to the brake of its family, unless its request was at fault."""
-    brake = deps.accounts.family_brake_of(job.provider_account, job.model)
+    brake = deps.accounts.family_brake_of(job.provider_account, job.family_name)
     if brake is None:
         return
     if not outcome.is_request_fault:
@@ -62,7 +62,7 @@ async def report_task_overdue(
     deps: Dependencies, job: GeneratingJob, elapsed_seconds: float
 ) -> None:
     """Report a task that takes far longer than any of its kind did, once for each task."""
-    brake = deps.accounts.family_brake_of(job.provider_account, job.model)
+    brake = deps.accounts.family_brake_of(job.provider_account, job.family_name)
     if brake is None or deps.poll_state.is_overdue(job.id):
         return
     deps.poll_state.mark_overdue(job.id)

@@ -32,7 +32,7 @@ from worker.steps.job_end import (
 )
 from worker.steps.unreadable_success import REVIEW_POLL_SECONDS, hold_for_review, is_under_review
 from worker.store.job_cache import GeneratingJob
-from worker.store.job_store import SettledJob
+from worker.store.settled_job import SettledJob
 
 LAST_POLL_LIMIT_SECONDS = 300.0
 """How long after the deadline a last poll is repeated while Kie does not answer it."""
@@ -74,7 +74,7 @@ async def _query_task(deps: Dependencies, run: DeliveryRun, job: GeneratingJob) 
     async with deps.poll_throttle.permit(job.provider_task_id):
         deps.metrics.count_poll(run.lateness_seconds(asyncio.get_running_loop().time()))
         kie = deps.accounts.client_of(job.provider_account)
-        return await kie.poll(get_family(job.model), job.provider_task_id)
+        return await kie.poll(get_family(job.family_name), job.provider_task_id)
 
 
 async def _apply_outcome(

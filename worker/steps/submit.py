@@ -10,7 +10,7 @@ import structlog
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Lane
-from shared.catalog import get_family
+from shared.catalog import carry_request, get_family
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import (
@@ -29,6 +29,7 @@ from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount
 from worker.limits.active_pauses import JobPaused, KieAccountPaused
+from worker.limits.model_routes import RouteChanged
 from worker.poll_timing import TaskKind
 from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.recovery.lost_write_detection import load_or_record_lost_task
@@ -41,6 +42,8 @@ log = structlog.get_logger(__name__)
 STALE_CLAIM_SECONDS = 5.0
 """After a claim that took longer than this no POST is sent."""
 _UNKNOWN_MODEL_RETRY_SECONDS = 60.0
+_ROUTE_UNFIT_SECONDS = 3600.0
+"""After this a job is tried again that its route cannot carry. A change of the route comes first."""
 _DUE_TOLERANCE_SECONDS = 0.25
 """A job that is due so soon is left to the claim, which compares with Postgres's clock. The clock
 here is an estimate."""
@@ -59,6 +62,8 @@ async def submit_job(
         return await _submit_or_complete(deps, job_id, run)
     except JobPaused:
         return None
+    except RouteChanged:
+        return 0.0
     except KieAccountPaused:
         # This worker has not read that pause yet.
         deps.pauses.request_read()
@@ -66,10 +71,11 @@ async def submit_job(
 
 
 async def _submit_or_complete(deps: Dependencies, job_id: UUID, run: DeliveryRun) -> float | None:
-    job = await deps.store.load_for_submit(job_id)
+    routed = await deps.store.load_for_submit(job_id)
+    job = routed.job
     match job.state:
         case JobState.QUEUED:
-            return await _submit(deps, run, job)
+            return await _submit(deps, run, job, routed.route)
         case JobState.SUBMITTING:
             await _mark_lost_submission_unknown(deps, job)
         case JobState.GENERATING:
@@ -78,26 +84,34 @@ async def _submit_or_complete(deps: Dependencies, job_id: UUID, run: DeliveryRun
     return None
 
 
-async def _submit(deps: Dependencies, run: DeliveryRun, job: Job) -> float | None:
+async def _submit(
+    deps: Dependencies, run: DeliveryRun, job: Job, route: str | None
+) -> float | None:
     early_seconds = (job.due_at - deps.clock.now()).total_seconds()
     if early_seconds > _DUE_TOLERANCE_SECONDS:
         return early_seconds
+    family_name = route or job.model
     try:
-        model = get_family(job.model)
-        request = model.validate(job.task, job.request)
+        family = get_family(family_name)
+        request = get_family(job.model).validate(job.task, job.request)
     except InvalidRequest as error:
         # A newer producer has accepted it. A newer worker can submit it.
         incidents.record_failure(
             "job_not_in_catalog", job.model, error, level="error", job_id=str(job.id)
         )
         return _UNKNOWN_MODEL_RETRY_SECONDS
+    if route is not None:
+        try:
+            request = carry_request(request, route)
+        except InvalidRequest as error:
+            return await _wait_for_route(deps, job, route, error)
     delivery = Lane.SUBMIT.arq_id(job.id)
     account = deps.accounts.account_for_submit(run.gate)
-    wait_seconds = await _family_brake_wait(deps, account, job)
+    wait_seconds = await _family_brake_wait(deps, account, family_name, job.id)
     if wait_seconds > 0:
         return wait_seconds
     async with deps.submit_throttle.permit(account.throttle_name, reservation_of=delivery):
-        claim = job_events.Claimed(token_urlsafe(24), deps.worker_name, account.name)
+        claim = job_events.Claimed(token_urlsafe(24), deps.worker_name, account.name, route)
         deps.check_crash_point("before_claim")
         asked_at = deps.clock.monotonic()
         claimed = await write_until_stored(
@@ -107,18 +121,33 @@ async def _submit(deps: Dependencies, run: DeliveryRun, job: Job) -> float | Non
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
             return await _undo_slow_claim(deps, run, claimed)
         url = callback_url(deps.settings.kie_callback_url, claim.token)
-        outcome = await account.kie.submit(model, request, callback_url=url)
+        outcome = await account.kie.submit(family, request, callback_url=url)
     deps.check_crash_point("after_post")
     return await _store_outcome(deps, run, account, claimed, outcome)
 
 
-async def _family_brake_wait(deps: Dependencies, account: KieAccount, job: Job) -> float:
+async def _wait_for_route(
+    deps: Dependencies, job: Job, route: str, error: InvalidRequest
+) -> float:
+    """Let the job wait until its model has a route that carries it. A change of the route makes
+    it due.
+    """
+    message = f"{job.model} is sent by {route}, which cannot carry this request: {error}"
+    event = job_events.RouteUnfit(route, message, _ROUTE_UNFIT_SECONDS)
+    await deps.store.record_route_unfit(job, event)
+    deps.publish_change(Change(job.id))
+    return _ROUTE_UNFIT_SECONDS
+
+
+async def _family_brake_wait(
+    deps: Dependencies, account: KieAccount, family_name: str, job_id: UUID
+) -> float:
     """Return the seconds that a job of a paused family waits. Nothing has been written yet."""
-    brake = account.brake.family_brake(job.model)
+    brake = account.brake.family_brake(family_name)
     if brake.level == 0:
         return 0.0
-    wait_seconds = await brake.probe_wait_seconds(job.id)
-    if wait_seconds > 0 and deps.accounts.has_other_open_account(account, job.model):
+    wait_seconds = await brake.probe_wait_seconds(job_id)
+    if wait_seconds > 0 and deps.accounts.has_other_open_account(account, family_name):
         return min(wait_seconds, _OTHER_ACCOUNT_RETRY_SECONDS)
     return wait_seconds
 
@@ -181,7 +210,7 @@ async def _store_unknown(
     await write_until_stored(deps, run, lambda: deps.store.record_unknown(job, unknown))
     deps.metrics.unknown.labels(reason).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
-    brake = account.brake.family_brake(job.model)
+    brake = account.brake.family_brake(job.family_name)
     if outcome.wrong_endpoint:
         await ignore_redis_outage(
             brake.record_wrong_endpoint(job.id, message), doing="deliver_poll"
@@ -197,7 +226,7 @@ async def _defer_for_wrong_endpoint(
 ) -> float:
     """Return the job to the queue. This attempt created no task, and no other would."""
     try:
-        delay_seconds = await account.brake.family_brake(job.model).record_wrong_endpoint(
+        delay_seconds = await account.brake.family_brake(job.family_name).record_wrong_endpoint(
             job.id, message
         )
     except RedisDown:
@@ -209,7 +238,7 @@ async def _defer_for_wrong_endpoint(
 
 async def _end_family_probe(account: KieAccount, job: Job) -> None:
     """End the probe of a paused family: this submit proved nothing about it."""
-    brake = account.brake.family_brake(job.model)
+    brake = account.brake.family_brake(job.family_name)
     if brake.level > 0:
         await ignore_redis_outage(brake.end_probe(job.id), doing="deliver_poll")
 
@@ -237,7 +266,7 @@ async def _store_accepted(
     deps.metrics.count_submitted(submitted)
     if account.brake.level > 0:
         await ignore_redis_outage(account.brake.reduce(), doing="deliver_poll")
-    family_brake = account.brake.family_brake(job.model)
+    family_brake = account.brake.family_brake(job.family_name)
     if family_brake.needs_success_reports:
         await ignore_redis_outage(family_brake.record_accepted(job.id), doing="deliver_poll")
     first_poll_delay_seconds = await _first_poll_delay(deps, submitted)
@@ -294,9 +323,12 @@ async def _return_to_queue(
     message: str,
     delay_seconds: float,
 ) -> float:
-    if deps.accounts.has_other_open_account(account, job.model):
+    if deps.accounts.has_other_open_account(account, job.family_name):
         delay_seconds = 0.0  # only this account is paused: another takes the job
     delay_seconds += backoff_seconds(1, deps.random.random())
     event = job_events.Deferred(reason, message, delay_seconds)
-    await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
+    stored = await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
+    if reason == Reason.WRONG_ENDPOINT:
+        # There is no delay where the route of the model has changed since.
+        delay_seconds = max((stored.due_at - deps.clock.now()).total_seconds(), 0.0)
     return delay_seconds

@@ -33,11 +33,18 @@ class GeneratingJob:
     provider_task_id: str
     provider_account: str | None
     """The Kie account of the task. None if the row had none."""
+    route: str | None
+    """The family by which the task was made. None for the model's own family."""
     progress: float
     reason: str | None
     created_at: datetime
     submitted_at: datetime | None
     deadline_at: datetime | None
+
+    @property
+    def family_name(self) -> str:
+        """The family by which the task was made."""
+        return self.route or self.model
 
     @classmethod
     def of(cls, job: Job) -> GeneratingJob | None:
@@ -53,6 +60,7 @@ class GeneratingJob:
             job.attempt,
             job.provider_task_id,
             job.provider_account,
+            job.route,
             job.progress,
             job.reason,
             job.created_at,

@@ -8,13 +8,10 @@ every job makes are written in batches.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
 import orjson
-import structlog
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.job_rows import job_from_row
@@ -32,8 +29,10 @@ from shared.errors import (
 from shared.settings import ChargeBasis
 from worker.batching.micro_batch import BATCHES_PER_SECOND
 from worker.limits.active_pauses import JobPaused, KieAccountPaused
+from worker.limits.model_routes import RouteChanged, RoutedJob
 from worker.store.busy_rows import BusyRows, RequiredRows
 from worker.store.job_cache import GeneratingJob, JobCache
+from worker.store.settled_job import SettledJob, read_settled_job
 from worker.store.single_statements import SingleStatements
 from worker.store.statement_batches import BatchedReads, BatchedStatement
 
@@ -60,20 +59,6 @@ class _Release:
     attempt_outcome: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SettledJob:
-    """What follows from the success of a job."""
-
-    id: UUID
-    model: str
-    state: JobState
-    reason: None
-    credits_charged: Decimal
-    submitted_at: datetime | None
-    """Read from the row, with `finished_at`: how long the task took is learned from these two."""
-    finished_at: datetime
-
-
 class JobStore:
     """Reads and moves jobs. Raises `PostgresDown` and `RowBusy`."""
 
@@ -98,16 +83,16 @@ class JobStore:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
 
-    async def load_for_submit(self, job_id: UUID) -> Job:
-        """Return the job as it is now. Raises `JobNotFound`, and `JobPaused` where it is queued and
-        an active pause applies to it.
+    async def load_for_submit(self, job_id: UUID) -> RoutedJob:
+        """Return the job as it is now, and the route of its model. Raises `JobNotFound`, and
+        `JobPaused` where it is queued and an active pause applies to it.
         """
         row = await self._reads.row(job_id)
         if row is None:
             raise JobNotFound(str(job_id))
         if row["is_paused"]:
             raise JobPaused(job_id)
-        return job_from_row(row)
+        return RoutedJob(job_from_row(row), row["route_in_force"])
 
     async def load_for_poll(self, job_id: UUID) -> GeneratingJob | None:
         """Return the job as this worker last saw it, or None if it has no task to poll.
@@ -118,15 +103,16 @@ class JobStore:
         return self.cache.get(job_id) or self.cache.update(await self.load(job_id))
 
     async def claim(self, job: Job, event: job_events.Claimed) -> Job:
-        """Commit the intent to POST: a new attempt under its token, of one Kie account.
+        """Commit the intent to POST: a new attempt under its token, of one Kie account, by a route.
 
         Saying the same claim twice is safe: where the first reply was lost, the second finds it.
-        Raises `JobPaused`, and `KieAccountPaused` where a pause applies to the Kie account.
+        Raises `JobPaused`, `KieAccountPaused` where a pause applies to the Kie account, and
+        `RouteChanged` where another route is in force.
         """
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Claimed]
         row = await self._claims.run(
             RequiredRows.of(job),
-            (event.token, event.provider_account),
+            (event.token, event.provider_account, event.route),
             (sources, target, event.worker, name),
         )
         if row is None:
@@ -142,8 +128,23 @@ class JobStore:
             attempt=row["attempt"],
             attempted_at=row["attempted_at"],
             provider_account=event.provider_account,
+            route=event.route,
         )
         return self._cached(claimed)
+
+    async def record_route_unfit(self, job: Job, event: job_events.RouteUnfit) -> Job:
+        """Let a queued job wait that its route cannot carry. The hold stays.
+
+        Raises `RouteChanged` where another route is in force.
+        """
+        values = (Reason.ROUTE_UNFIT, event.message)
+        after_name = (event.route, event.delay_seconds)
+        row = await self._move_one(
+            RequiredRows.of(job), job.attempt, event, "record_route_unfit", values, *after_name
+        )
+        if row is None:
+            raise RouteChanged(str(job.id), event_name(type(event)))
+        return self._cached(job_from_row(row))
 
     async def record_submitted(self, job: Job, event: job_events.Submitted) -> Job:
         """Store the task id. Where the job has moved on, store it on the attempt alone.
@@ -246,7 +247,7 @@ class JobStore:
         if row is None:
             raise self._stale(job.id, name)
         self.cache.forget(job.id)
-        return _settled_job(job, row)
+        return read_settled_job(job, row)
 
     async def reject(self, job: Job, event: job_events.Rejected) -> Job:
         """End the job as failed and release its hold: Kie refused the request."""
@@ -305,7 +306,9 @@ class JobStore:
         return await self._single.run(required, query, *arguments)
 
     async def _why_not_claimed(self, job: Job, event: job_events.Claimed) -> DarkroomError:
-        """Return why the claim has moved nothing: a pause, the due time, or another process."""
+        """Return why the claim has moved nothing: a pause, the due time, a new route, or another
+        process.
+        """
         sources, _, name = _TRANSITION_PARAMETERS[job_events.Claimed]
         row = await self.queries.fetch_row(
             "why_not_claimed", job.id, job.attempt, sources, event.provider_account
@@ -317,6 +320,8 @@ class JobStore:
             return JobPaused(job.id)
         if row["due_seconds"] > 0:
             return TooEarly(stale.job_id, name, row["due_seconds"])
+        if row["route_in_force"] != event.route:
+            return RouteChanged(str(job.id), name)
         return KieAccountPaused(event.provider_account) if row["is_kie_account_paused"] else stale
 
     async def _why_not_moved(
@@ -349,31 +354,6 @@ class JobStore:
     def _stale(self, job_id: UUID, event: str) -> StaleJob:
         self.cache.forget(job_id)
         return StaleJob(str(job_id), event)
-
-
-log = structlog.get_logger(__name__)
-
-
-def _settled_job(job: GeneratingJob, row: asyncpg.Record) -> SettledJob:
-    """Return the job after its success. Logs where its row of `pricing` is missing."""
-    if row["price_row_missing"]:
-        log.critical(
-            "price_row_missing",
-            job_id=str(job.id),
-            model=job.model,
-            task=job.task,
-            quantity=job.quantity,
-            charged=str(row["credits_charged"]),
-        )
-    return SettledJob(
-        id=job.id,
-        model=job.model,
-        state=JobState.SUCCEEDED,
-        reason=None,
-        credits_charged=row["credits_charged"],
-        submitted_at=row["submitted_at"],
-        finished_at=row["finished_at"],
-    )
 
 
 def _money_of(job: Job | GeneratingJob) -> RequiredRows:

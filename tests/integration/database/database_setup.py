@@ -51,8 +51,19 @@ async def _progress(setup: DatabaseSetup, job: Job) -> None:
     await setup.store.record_progress(polled(job), job_events.Progressed(0.5))
 
 
+async def _find_route_unfit(setup: DatabaseSetup, job: Job) -> None:
+    """Record that the job waits for a route, while another is in force."""
+    await setup.route("4o-image-api")
+    event = job_events.RouteUnfit("4o-image-api", "quantity: is 2", 3600)
+    try:
+        await setup.store.record_route_unfit(job, event)
+    finally:
+        await setup.route("gpt-4o-image")
+
+
 MOVES: Mapping[type[Event], Move] = {
     job_events.Claimed: lambda setup, job: setup.store.claim(job, claimed()),
+    job_events.RouteUnfit: _find_route_unfit,
     job_events.Cancelled: lambda setup, job: setup.book.cancel(job.id),
     job_events.Submitted: lambda setup, job: setup.store.record_submitted(job, submitted()),
     job_events.Deferred: lambda setup, job: setup.store.record_deferred(job, deferred()),
@@ -144,6 +155,10 @@ class DatabaseSetup:
         """Let Kie deliver that many images. Returns the job as it is then."""
         await self.store.settle(polled(job), completed(images), basis)
         return await self.store.load(job.id)
+
+    async def route(self, via: str) -> None:
+        """Send the jobs of `gpt-4o-image` by this family from now on."""
+        await self.sql("SELECT id FROM darkroom_route_model('gpt-4o-image', $1, 'why')", via)
 
     async def money(self, name: str = "acme") -> tuple[Decimal, Decimal]:
         """Return balance and held credits."""

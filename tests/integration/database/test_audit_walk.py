@@ -76,6 +76,7 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_resume": ("(SELECT max(id) FROM pauses)", "queue_resumed"),
     "darkroom_record_brake_end": ("'default', '[]', 'why'", "queue_resumed"),
     "darkroom_resume_scope": ("'account', 'acme'", "queue_resumed"),
+    "darkroom_route_model": ("'gpt-4o-image', '4o-image-api', 'why'", "model_routed"),
 }
 """The arguments and the audit entry of each guarded act, in an order in which all are possible."""
 NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}

@@ -18,7 +18,8 @@ from shared.errors import PostgresDown, StaleJob, TaskOfAnotherJob
 from tests.integration.database.database_setup import DatabaseSetup, claimed, completed, submitted
 from tests.support.deployment import text_to_image
 from tests.support.example_jobs import polled
-from worker.store.job_store import JobStore, SettledJob
+from worker.store.job_store import JobStore
+from worker.store.settled_job import SettledJob
 
 
 class Counted:

@@ -20,7 +20,8 @@ from tests.integration.database.database_setup import DatabaseSetup, completed, 
 from tests.integration.database.test_batched_moves import Counted, generating
 from tests.support.example_jobs import polled
 from worker.store.busy_rows import BusyRows, RequiredRows
-from worker.store.job_store import JobStore, SettledJob
+from worker.store.job_store import JobStore
+from worker.store.settled_job import SettledJob
 
 
 @asynccontextmanager

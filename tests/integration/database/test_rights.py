@@ -33,6 +33,8 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     # Pauses are started and ended through functions.
     "pauses": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "active_pauses": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "model_routes": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "active_routes": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "job_events": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "audit_entries": {
         "SELECT": {
@@ -127,6 +129,9 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_resume": ("api",),
     "darkroom_resume_scope": ("api",),
     "darkroom_record_brake_end": ("api",),
+    "darkroom_route_model": ("api",),
+    "darkroom_record_route_unfit": ("worker",),
+    "darkroom_end_route_waits": ("worker",),
     "darkroom_open_session": ("api",),
     "darkroom_end_session": ("api", "billing"),
     "darkroom_claim_jobs": ("worker",),

@@ -40,7 +40,9 @@ FENCED = tuple(
 )
 # What is left of a reply to an attempt whose job has moved on: the task id, as evidence.
 EVIDENCE: Mapping[type[Event], tuple[str, ...]] = {
-    job_events.Submitted: ("job_attempts", "late_tasks")
+    job_events.Submitted: ("job_attempts", "late_tasks"),
+    # The route is in force only while this is recorded.
+    job_events.RouteUnfit: ("model_routes", "audit_entries"),
 }
 
 

@@ -32,7 +32,8 @@ from worker.batching.redis_scripts import RedisScripts
 from worker.limits.throttle import Throttled
 from worker.poll_timing import LONGEST_GAP_SECONDS
 from worker.steps.poll import LAST_POLL_LIMIT_SECONDS
-from worker.store.job_store import JobStore, SettledJob
+from worker.store.job_store import JobStore
+from worker.store.settled_job import SettledJob
 
 URL = "https://example.com/1.png"
 
