@@ -26,6 +26,7 @@ from producer.kie_brakes import KieBrakes
 from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
 from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
+from producer.model_routes import ModelRoutes
 from producer.money.price_changes import PricePreview
 from producer.money.price_key import PriceKey
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
@@ -97,6 +98,8 @@ class Producer(OperatorMethods):
         """Accounts, prices and the ledger."""
         self.pauses = PauseAdmin(database)
         """Pauses of submits: of everything, a model, an account or a Kie account."""
+        self.models = ModelRoutes(database, on_change=self.enqueuer.routes.forget)
+        """The models of the catalog, and by which family each is sent."""
         self.brakes = KieBrakes(database, delivery_queue)
         """The brakes that workers have applied to Kie accounts, and their end."""
         self.webhooks = WebhookAdmin(database, delivery_queue)

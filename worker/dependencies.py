@@ -17,6 +17,7 @@ from worker.batching.redis_scripts import RedisScripts
 from worker.crash_points import CrashPointHook, ignore_crash_points
 from worker.kie.account_pool import KieAccountPool
 from worker.limits.active_pauses import ActivePauses
+from worker.limits.model_routes import RouteChanges
 from worker.limits.throttle import Throttle
 from worker.metrics import Metrics
 from worker.recovery.task_id_backup import TaskIdBackup
@@ -76,6 +77,8 @@ class Dependencies:
     """The HTTP client for webhooks. `bootstrap` opens it."""
     send_concurrency: SendConcurrency = field(default_factory=SendConcurrency)
     """The limits of concurrent webhooks."""
+    route_changes: RouteChanges = field(default_factory=RouteChanges)
+    """Requests to look for changes of routes."""
     poll_state: PollState = field(default_factory=PollState)
     """What this worker knows of the tasks that it polls."""
 

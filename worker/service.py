@@ -28,6 +28,7 @@ from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.lost_write_detection import watch_lost_writes
 from worker.recovery.pause_watch import PauseWatch
 from worker.recovery.reconciler import Reconciler
+from worker.recovery.route_watch import RouteWatch
 
 log = structlog.get_logger(__name__)
 
@@ -121,8 +122,10 @@ def _start_background_tasks(
                 deps.queries,
                 deps.metrics.dispatch_pushes,
                 on_pause=deps.pauses.request_read,
+                on_route=deps.route_changes.request_read,
             ),
             PauseWatch(deps, reconciler).run_until_cancelled(),
+            RouteWatch(deps).run_until_cancelled(),
             _reconcile_at_start(reconciler),
             *(one.run_until_cancelled() for one in build_periodic(deps, reconciler)),
             watch_lost_writes(deps),

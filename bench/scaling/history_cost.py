@@ -135,7 +135,8 @@ async def _move(database: Database, watch: _Stopwatch) -> None:
         tokens = [f"bench-token-{uuid4().hex}" for _ in ids]
         accounts = [DEFAULT_ACCOUNT] * len(ids)
         rows = await database.fetch(
-            "claim_jobs", "0", ids, tokens, accounts, sources, target, "bench", name
+            *("claim_jobs", "0", ids, tokens, accounts, [None] * len(ids)),
+            *(sources, target, "bench", name),
         )
     _expect(rows, ids)
     sources, target, name = _guard(job_events.Submitted)

@@ -4,7 +4,7 @@
 
 export type State = Job["state"];
 
-export type Order = Gpt4oImageTextToImage | Gpt4oImageImageToImage;
+export type Order = Gpt4oImageTextToImage | Gpt4oImageImageToImage | Model4oImageApiTextToImage | Model4oImageApiImageToImage;
 
 export interface Gpt4oImageTextToImage {
   /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
@@ -64,6 +64,50 @@ export interface Gpt4oImageImageToImage {
   run_at?: string | null;
 }
 
+export interface Model4oImageApiTextToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "4o-image-api";
+  task: "text-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** one of 1:1, 3:2, 2:3 */
+  aspect_ratio: "1:1" | "3:2" | "2:3";
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface Model4oImageApiImageToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "4o-image-api";
+  task: "image-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** one of 1:1, 3:2, 2:3 */
+  aspect_ratio: "1:1" | "3:2" | "2:3";
+  /** 1 to 5 public http:// or https:// image URLs */
+  image_urls: Array<string>;
+  /** text of 1 to 20,000 characters */
+  prompt?: string | null;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
 export interface Job {
   id: string;
   /** The account that pays. */
@@ -76,7 +120,7 @@ export interface Job {
   request: Record<string, unknown>;
   /** Terminal are succeeded, failed, cancelled. */
   state: "queued" | "submitting" | "unknown" | "generating" | "succeeded" | "failed" | "cancelled";
-  /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
+  /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, route_unfit, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
   reason: string | null;
   /** The reason as a sentence, with Kie's message if there is one. */
   message: string | null;
@@ -104,6 +148,8 @@ export interface Job {
   priority: "high" | "normal" | "low";
   /** The job is not submitted before. */
   run_at: string;
+  /** The family by which the newest attempt was sent. Null: that of the model. */
+  route: string | null;
 }
 
 export interface Account {

@@ -9,6 +9,7 @@ from datetime import timedelta
 from producer.actor import Actor, actor_name, actor_to_json
 from producer.jobs.job_repository import EnqueueResult, JobRepository
 from producer.orders.order import Order
+from producer.orders.route_check import RouteCheck
 from producer.webhook_admin import find_destination_faults
 from shared.adapters.concurrency_limit import ConcurrencyLimit
 from shared.adapters.monitoring.incident_log import REDIS, incidents
@@ -31,10 +32,15 @@ class OrderEnqueuer:
     delivery_queue: DeliveryQueue
     webhooks_allow_loopback: bool = False
     """Whether webhooks may be sent to this machine, for development."""
+    routes: RouteCheck = field(init=False)
+    """Refuses orders that the route of their model cannot carry."""
     shares: ConcurrencyLimit = field(
         default_factory=lambda: ConcurrencyLimit(MAX_CONNECTIONS_PER_ACCOUNT)
     )
     """Limits the connections that each account uses."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "routes", RouteCheck(self.database))
 
     async def enqueue(
         self,
@@ -55,6 +61,7 @@ class OrderEnqueuer:
         if not orders:
             return []
         self.check_destinations(orders)
+        await self.routes.require_carried(orders)
         if connection is not None:
             return await self._enqueue_in_transaction(orders, connection)
         # An account whose row is locked must not use all connections of the process.
@@ -76,14 +83,21 @@ class OrderEnqueuer:
 
         See `JobRepository.insert_each`. The audit entries of retries name `actor`.
         """
+        refusals = await self.routes.find_refusals(orders)
+        carried = [order for index, order in enumerate(orders) if index not in refusals]
+        if not carried:
+            return [refusals[index] for index in range(len(orders))]
         if actor is None:
-            outcomes = await JobRepository(self.database).insert_each(orders)
+            outcomes = await JobRepository(self.database).insert_each(carried)
         else:
             async with self.database.transaction() as queries:
                 await queries.fetch("say_who", actor_to_json(actor), actor_name(actor))
-                outcomes = await JobRepository(queries).insert_each(orders)
+                outcomes = await JobRepository(queries).insert_each(carried)
         await self._deliver([one for one in outcomes if isinstance(one, EnqueueResult)])
-        return outcomes
+        stored = iter(outcomes)
+        return [
+            refusals[index] if index in refusals else next(stored) for index in range(len(orders))
+        ]
 
     def check_destinations(self, orders: Sequence[Order]) -> None:
         """Raise `InvalidRequest` for webhook URLs that are not allowed."""

@@ -45,6 +45,7 @@ def get_family(name: str) -> ModelFamily:
         ) from None
 
 
+@cache
 def list_routes(model: str) -> tuple[str, ...]:
     """Return the families, beside the model's own, that can send its requests."""
     return tuple(sorted(name for name, one in list_families().items() if model in one.carries))

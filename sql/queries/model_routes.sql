@@ -10,11 +10,6 @@ SELECT DISTINCT ON (model) id, model, via, reason, routed_by, routed_at,
        extract(epoch FROM now() - routed_at)::double precision AS age_seconds
   FROM model_routes ORDER BY model, id DESC;
 
--- name: list_routes
--- $1 model or null, $2 how many at most: the changes, newest first.
-SELECT id, model, via, reason, routed_by, routed_at FROM model_routes
- WHERE $1::text IS NULL OR model = $1 ORDER BY id DESC LIMIT $2;
-
 -- name: end_route_waits
 -- $1 model.
 SELECT darkroom_end_route_waits($1) AS ended;

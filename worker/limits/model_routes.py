@@ -1,7 +1,7 @@
 """The routes of models, as the submit step needs them: by which family a queued job is sent.
 
-Rows of `model_routes` in Postgres say it. A worker stores none of them in memory: the route in force
-comes with the row of each job, and its claim is refused where the route has changed since.
+Rows of `model_routes` in Postgres say it. A worker stores none of them in memory: the route in
+force comes with the row of each job, and its claim is refused where the route has changed since.
 """
 
 from __future__ import annotations

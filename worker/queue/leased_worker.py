@@ -10,7 +10,7 @@ worker's deliveries are due again when the lease lapses. The keys are arq's own,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from secrets import token_hex
 from typing import Any
@@ -25,9 +25,15 @@ from redis.exceptions import RedisError
 from shared.adapters.async_tasks import stop_if_cancelled
 from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.monitoring.push_channels import PushChannel
-from shared.adapters.redis.deliveries import Lane, deserialize, local_now_ms, serialize
+from shared.adapters.redis.deliveries import (
+    RERUN_TTL_MS,
+    Lane,
+    deserialize,
+    local_now_ms,
+    serialize,
+)
 from shared.errors import RedisDown
-from shared.redis_keys import RERUN_KEY_PREFIX
+from shared.redis_keys import RERUN_KEY_PREFIX, WAKE_UP_CHANNEL
 from worker.batching.micro_batch import BATCHES_PER_SECOND, MicroBatch
 from worker.batching.redis_scripts import RedisScripts
 from worker.limits.submit_gates import SubmitGates
@@ -60,6 +66,22 @@ async def withdraw_deliveries(scripts: RedisScripts, lane: Lane, job_ids: Sequen
     arq_ids = [lane.arq_id(job_id) for job_id in job_ids]
     removed: int = await scripts.run("withdraw", [lane.value], arguments, arq_ids)
     return removed
+
+
+async def make_deliveries_due(
+    scripts: RedisScripts, lane: Lane, due_seconds: Mapping[UUID, float]
+) -> int:
+    """Make deliveries due that wait for longer, in the order of how long each has been due.
+
+    A running delivery runs once more. Returns how many are due sooner. Raises `RedisDown`.
+    """
+    arguments: list[str | int] = [in_progress_key_prefix, RERUN_KEY_PREFIX]
+    arguments += [RERUN_TTL_MS, WAKE_UP_CHANNEL]
+    items: list[str | int] = []
+    for job_id, seconds in due_seconds.items():
+        items += [lane.arq_id(job_id), int(seconds * 1000)]
+    hastened: int = await scripts.run("make_due", [lane.value], arguments, items)
+    return hastened
 
 
 class Snoozed(Retry):

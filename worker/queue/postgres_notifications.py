@@ -2,7 +2,8 @@
 
 These are jobs that were enqueued inside a caller's own transaction, and every webhook message,
 which the statement that ends its job writes. A lost notification costs a few seconds: the
-reconciler finds the row. The start and the end of a pause are notified too.
+reconciler finds the row. The start and the end of a pause and the change of a route are notified
+too.
 
 While no notification comes, the pool sends one to the listening connection at intervals. A
 connection that does not receive it is dead, or connected to another server than the pool, and is
@@ -37,6 +38,8 @@ WEBHOOK_CHANNEL = "darkroom_webhooks"
 """The payload is the id of a webhook message and that of its endpoint, separated by a space."""
 PAUSES_CHANNEL = "darkroom_pauses"
 """The payload is the id of a pause that was started or has been resumed."""
+ROUTES_CHANNEL = "darkroom_routes"
+"""The payload is a model whose route has changed."""
 ECHO_CHANNEL = "darkroom_echo"
 """The payload is the token of the listener for which it is meant."""
 _RECONNECT_SECONDS = 2.0
@@ -73,14 +76,16 @@ async def deliver_on_notify(
     heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
     *,
     on_pause: Callable[[], None],
+    on_route: Callable[[], None],
 ) -> None:
     """Listen until cancelled. Reconnects after every outage, and when no heartbeat is received.
 
-    `on_pause` is called when a pause was started or has ended, and when the connection is opened.
+    `on_pause` is called when a pause was started or has ended, `on_route` when a route has changed,
+    and both when the connection is opened.
     """
     while True:
         try:
-            listener = _Listener(reconciler, queries, pushes, heartbeat, on_pause)
+            listener = _Listener(reconciler, queries, pushes, heartbeat, on_pause, on_route)
             await listener.run(database_url)
         except DarkroomError as error:
             incidents.record_outage(error, doing="listen_for_dispatches")
@@ -100,8 +105,10 @@ class _Listener:
         pushes: PushChannel,
         heartbeat: SubscriptionCheck,
         on_pause: Callable[[], None],
+        on_route: Callable[[], None],
     ) -> None:
         self._on_pause = on_pause
+        self._on_route = on_route
         self._reconciler = reconciler
         self._queries = queries
         self._pushes = pushes
@@ -124,8 +131,10 @@ class _Listener:
                 await connection.add_listener(WEBHOOK_CHANNEL, news.add_webhook)
                 await connection.add_listener(ECHO_CHANNEL, self._note_echo)
                 await connection.add_listener(PAUSES_CHANNEL, lambda *_: self._on_pause())
+                await connection.add_listener(ROUTES_CHANNEL, lambda *_: self._on_route())
                 await connection.add_listener(JOBS_CHANNEL, news.add_job)
                 self._on_pause()
+                self._on_route()
                 self._pushes.record_open()
                 incidents.record_recovery(POSTGRES)
                 while not connection.is_closed():

@@ -43,7 +43,8 @@ STALE_CLAIM_SECONDS = 5.0
 """After a claim that took longer than this no POST is sent."""
 _UNKNOWN_MODEL_RETRY_SECONDS = 60.0
 _ROUTE_UNFIT_SECONDS = 3600.0
-"""After this a job is tried again that its route cannot carry. A change of the route comes first."""
+"""After this a job is tried again that its route cannot carry. A change of the route ends the wait
+at once."""
 _DUE_TOLERANCE_SECONDS = 0.25
 """A job that is due so soon is left to the claim, which compares with Postgres's clock. The clock
 here is an estimate."""
@@ -126,9 +127,7 @@ async def _submit(
     return await _store_outcome(deps, run, account, claimed, outcome)
 
 
-async def _wait_for_route(
-    deps: Dependencies, job: Job, route: str, error: InvalidRequest
-) -> float:
+async def _wait_for_route(deps: Dependencies, job: Job, route: str, error: InvalidRequest) -> float:
     """Let the job wait until its model has a route that carries it. A change of the route makes
     it due.
     """

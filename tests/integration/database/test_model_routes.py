@@ -1,4 +1,4 @@
-"""Routes of models as rows: what a claim is refused for, whose wait a change ends, what is refused."""
+"""Routes of models as rows: which claims are refused, which waits a change ends."""
 
 from __future__ import annotations
 

@@ -160,6 +160,7 @@ async def test_a_quiet_listen_connection_that_lives_is_kept(
                 path,
                 _QUICK,
                 on_pause=setup.deps.pauses.request_read,
+                on_route=setup.deps.route_changes.request_read,
             )
         )
         async with _running(task):

@@ -180,6 +180,7 @@ async def listen(
         deps.queries,
         path,
         on_pause=deps.pauses.request_read,
+        on_route=deps.route_changes.request_read,
         **options,
     )
 
