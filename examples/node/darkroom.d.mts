@@ -4,7 +4,7 @@
 
 export type State = Job["state"];
 
-export type Order = Gpt4oImageTextToImage | Gpt4oImageImageToImage | Model4oImageApiTextToImage | Model4oImageApiImageToImage;
+export type Order = Gpt4oImageTextToImage | Gpt4oImageImageToImage | GptImage15TextToImage | GptImage15ImageToImage | GptImage2TextToImage | GptImage2ImageToImage | GptImage25TextToImage | GptImage25ImageToImage | Model4oImageApiTextToImage | Model4oImageApiImageToImage;
 
 export interface Gpt4oImageTextToImage {
   /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
@@ -54,6 +54,162 @@ export interface Gpt4oImageImageToImage {
   prompt?: string | null;
   /** a public URL of a mask (black is changed, white is kept), with exactly one image */
   mask_url?: string | null;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface GptImage15TextToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "gpt-image-1.5";
+  task: "text-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of 1:1, 2:3, 3:2 */
+  aspect_ratio: "1:1" | "2:3" | "3:2";
+  /** one of medium, high; it decides the price */
+  quality: "medium" | "high";
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface GptImage15ImageToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "gpt-image-1.5";
+  task: "image-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of 1:1, 2:3, 3:2 */
+  aspect_ratio: "1:1" | "2:3" | "3:2";
+  /** one of medium, high; it decides the price */
+  quality: "medium" | "high";
+  /** 1 to 16 public http:// or https:// image URLs */
+  image_urls: Array<string>;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface GptImage2TextToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "gpt-image-2";
+  task: "text-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of 1K, 2K, 4K; it decides the price */
+  resolution?: "1K" | "2K" | "4K";
+  /** one of transparent, opaque, auto */
+  background?: "transparent" | "opaque" | "auto" | null;
+  /** one of auto, 1:1, 3:2, 2:3, 4:3, 3:4, 5:4, 4:5, 16:9, 9:16, 2:1, 1:2, 3:1, 1:3, 21:9, 9:21; auto in 1K alone */
+  aspect_ratio?: "auto" | "1:1" | "3:2" | "2:3" | "4:3" | "3:4" | "5:4" | "4:5" | "16:9" | "9:16" | "2:1" | "1:2" | "3:1" | "1:3" | "21:9" | "9:21";
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface GptImage2ImageToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "gpt-image-2";
+  task: "image-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of 1K, 2K, 4K; it decides the price */
+  resolution?: "1K" | "2K" | "4K";
+  /** one of transparent, opaque, auto */
+  background?: "transparent" | "opaque" | "auto" | null;
+  /** one of auto, 1:1, 3:2, 2:3, 4:3, 3:4, 5:4, 4:5, 16:9, 9:16, 2:1, 1:2, 3:1, 1:3, 21:9, 9:21; auto in 1K alone */
+  aspect_ratio?: "auto" | "1:1" | "3:2" | "2:3" | "4:3" | "3:4" | "5:4" | "4:5" | "16:9" | "9:16" | "2:1" | "1:2" | "3:1" | "1:3" | "21:9" | "9:21";
+  /** 1 to 16 public http:// or https:// image URLs */
+  image_urls: Array<string>;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface GptImage25TextToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "gpt-image-2-5";
+  task: "text-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of 1K, 2K, 4K; it decides the price */
+  resolution?: "1K" | "2K" | "4K";
+  /** one of transparent, opaque, auto */
+  background?: "transparent" | "opaque" | "auto" | null;
+  /** one of flare, sunburst */
+  edition?: "flare" | "sunburst";
+  /** one of auto, 1:1, 3:2, 2:3, 4:3, 3:4, 16:9, 9:16, 21:9, 27:16, 16:27, 9:8, 8:9; the last four in 1K alone */
+  aspect_ratio?: "auto" | "1:1" | "3:2" | "2:3" | "4:3" | "3:4" | "16:9" | "9:16" | "21:9" | "27:16" | "16:27" | "9:8" | "8:9";
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface GptImage25ImageToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "gpt-image-2-5";
+  task: "image-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of 1K, 2K, 4K; it decides the price */
+  resolution?: "1K" | "2K" | "4K";
+  /** one of transparent, opaque, auto */
+  background?: "transparent" | "opaque" | "auto" | null;
+  /** one of flare, sunburst */
+  edition?: "flare" | "sunburst";
+  /** one of auto, 1:1, 3:2, 2:3, 4:3, 3:4, 16:9, 9:16, 21:9, 27:16, 16:27, 9:8, 8:9; the last four in 1K alone */
+  aspect_ratio?: "auto" | "1:1" | "3:2" | "2:3" | "4:3" | "3:4" | "16:9" | "9:16" | "21:9" | "27:16" | "16:27" | "9:8" | "8:9";
+  /** 1 to 16 public http:// or https:// image URLs */
+  image_urls: Array<string>;
   /** your own notes, given back as they are; at most 16 KiB of JSON */
   metadata?: Record<string, unknown>;
   /** receives a signed POST when the job ends; a public http:// or https:// URL */

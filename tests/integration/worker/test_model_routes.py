@@ -120,8 +120,8 @@ async def test_a_job_whose_route_changes_between_its_reading_and_its_claim_is_re
 async def test_a_job_that_is_found_unfit_while_the_route_is_taken_back_does_not_wait(
     setup: WorkerSetup,
 ) -> None:
-    await route(setup, ROUTE)
     job = await setup.enqueue(text_to_image(quantity=2))
+    await route(setup, ROUTE)
     store = ChangingStore(setup.database)
     store.change = _RouteChange(setup, MODEL)
     setup.kie.submits.append(Accepted("task-1"))
