@@ -19,7 +19,7 @@ BEGIN
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
                                   console_sessions, darkroom_definitions, darkroom_migrations,
-                                  history_samples,
+                                  history_samples, hourly_totals, daily_account_totals, totals_progress,
                                   installation, job_attempts,
                                   job_events, jobs, jobs_masked, late_tasks, ledger_entries,
                                   active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, processes, provider_balance_checks,
@@ -39,7 +39,8 @@ BEGIN
         darkroom_definitions, darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
         pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
         webhook_endpoints, webhook_messages TO darkroom_api;
-    GRANT SELECT ON history_samples TO darkroom_api;
+    GRANT SELECT ON history_samples, hourly_totals, daily_account_totals, totals_progress TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
@@ -86,9 +87,11 @@ BEGIN
         darkroom_release_job, darkroom_held_rows, darkroom_note_late_task, darkroom_claim_late_tasks,
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
         darkroom_record_late_check, darkroom_apply_scheduled_prices, darkroom_record_route_unfit,
-        darkroom_end_route_waits TO darkroom_worker;
+        darkroom_end_route_waits, darkroom_sum_settlements TO darkroom_worker;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_worker;
     GRANT SELECT ON history_samples TO darkroom_worker;
+    GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_worker;
+    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since,
         darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
@@ -121,8 +124,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_pricing') THEN
         RETURN;
     END IF;
-    GRANT SELECT ON darkroom_definitions, darkroom_migrations, pricing, pricing_history,
-        scheduled_prices TO darkroom_pricing;
+    GRANT SELECT ON darkroom_definitions, darkroom_migrations, hourly_totals, pricing, pricing_history,
+        scheduled_prices, totals_progress TO darkroom_pricing;
+    GRANT EXECUTE ON FUNCTION darkroom_covered_period TO darkroom_pricing;
     -- What open jobs a price touches, and what it was charged for lately.
     GRANT SELECT (model, task, quantity, variant, state, credits_quoted, credits_charged, price_id,
                   finished_at)
@@ -166,6 +170,8 @@ BEGIN
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_readonly;
     GRANT SELECT ON history_samples TO darkroom_readonly;
+    GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_readonly;
+    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_first_entry_at TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account, route) ON job_attempts TO darkroom_readonly;

@@ -23,6 +23,7 @@ _INVARIANTS = {
     "nobody_acts_without_a_grant": "who has no grant can call nothing that acts for the owner",
     "every_end_with_a_webhook_has_its_message": "each end that is to be told has one message",
     "late_images_are_on_their_job": "each job shows the images that came after its end",
+    "totals_equal_their_jobs": "the totals of hours and days equal the sums of their jobs",
 }
 _REPORT_ADVICE = (
     "do not change it by hand: keep the database as it is and report it; the job's story is"
@@ -34,6 +35,8 @@ _FIXES = {
     "nobody_acts_without_a_grant": "as the owner, in psql: REVOKE ALL ON FUNCTION … FROM PUBLIC;"
     " and ALTER FUNCTION … SET search_path = pg_catalog, public, pg_temp; of a schema: REVOKE"
     " CREATE ON SCHEMA public FROM PUBLIC",
+    "totals_equal_their_jobs": "as the owner, in psql: UPDATE totals_progress SET hours_end = NULL,"
+    " days_end = NULL; a worker writes the totals again within minutes",
 }
 """What an operator does about a broken invariant. Other invariants have `_REPORT_ADVICE`."""
 

@@ -233,6 +233,40 @@ SELECT coalesce(jobs.id, late.job_id)::text AS who,
        IS DISTINCT FROM late.urls
  LIMIT $1;
 
+-- name: totals_equal_their_jobs
+-- The totals of each hour and day equal the sums of its jobs, refunds and late images.
+WITH exact_hours AS (
+    SELECT date_trunc('hour', at, 'UTC') AS starts_at, model, price_id, sum(jobs) AS jobs,
+           sum(charged) AS charged, sum(refunded) AS refunded, sum(provider_credits) AS provider_credits,
+           sum(uncharged_jobs) AS uncharged_jobs,
+           sum(uncharged_provider_credits) AS uncharged_provider_credits
+      FROM totals_progress, LATERAL darkroom_settlements('-infinity', hours_end) GROUP BY 1, 2, 3
+), exact_days AS (
+    SELECT date_trunc('day', at, 'UTC') AS starts_at, account_id, sum(jobs) AS jobs,
+           sum(charged) AS charged, sum(refunded) AS refunded, sum(provider_credits) AS provider_credits,
+           sum(uncharged_jobs) AS uncharged_jobs,
+           sum(uncharged_provider_credits) AS uncharged_provider_credits
+      FROM totals_progress, LATERAL darkroom_settlements('-infinity', days_end) GROUP BY 1, 2
+), pair AS (
+    SELECT format('hour %s of %s by price %s', starts_at, model, price_id) AS who,
+           to_jsonb(total) - '{starts_at, model, price_id}'::text[] AS stored,
+           to_jsonb(exact_hours) - '{starts_at, model, price_id}'::text[] AS exact
+      FROM (SELECT hourly_totals.* FROM hourly_totals, totals_progress
+             WHERE starts_at < hours_end) AS total
+      FULL JOIN exact_hours USING (starts_at, model, price_id)
+     UNION ALL
+    SELECT format('day %s of %s', starts_at, account_id),
+           to_jsonb(total) - '{starts_at, account_id}'::text[],
+           to_jsonb(exact_days) - '{starts_at, account_id}'::text[]
+      FROM (SELECT daily_account_totals.* FROM daily_account_totals, totals_progress
+             WHERE starts_at < days_end) AS total
+      FULL JOIN exact_days USING (starts_at, account_id)
+)
+SELECT who, format('the total is %s, but its jobs say %s', coalesce(stored::text, 'missing'),
+                   coalesce(exact::text, 'nothing')) AS what
+  FROM pair WHERE stored IS DISTINCT FROM exact
+ LIMIT $1;
+
 -- name: stuck_jobs
 -- Open jobs that nothing has moved for longer than they should take. $2 seconds allowed,
 -- counted from when they were due, attempted or had their deadline.

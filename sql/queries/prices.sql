@@ -4,6 +4,10 @@
 -- Applies the scheduled prices whose time has come, and returns how many.
 SELECT darkroom_apply_scheduled_prices() AS applied;
 
+-- name: sum_settlements
+-- Writes the totals of up to a day that has ended, and returns whether more is left.
+SELECT darkroom_sum_settlements() AS is_more;
+
 -- name: change_price
 -- $1 model, $2 task, $3 quantity, $4 variant, $5 credits, $6 what Kie charges (null each: stays), $7 why,
 -- $8 whether what looks like a typing error is meant, $9 who (JSON text).
@@ -18,6 +22,8 @@ WITH price AS (
            provider_credits AS provider_credits_before, coalesce($5::numeric, credits) AS credits,
            coalesce($6::numeric, provider_credits) AS provider_credits
       FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4
+), covered AS MATERIALIZED (
+    SELECT first, last FROM darkroom_covered_period('hour', now() - interval '7 days', now())
 )
 SELECT price.*, waiting.*, recent.*, next.*,
        darkroom_price_doubts(credits_before, provider_credits_before, credits, provider_credits)
@@ -31,12 +37,21 @@ SELECT price.*, waiting.*, recent.*, next.*,
         WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4
           AND state IN ('queued', 'submitting', 'unknown', 'generating')) AS waiting
  CROSS JOIN LATERAL (
-       SELECT count(*) AS recent_jobs, coalesce(sum(credits_charged), 0) AS recent_revenue
-         FROM jobs
-        WHERE finished_at > now() - interval '7 days' AND state = 'succeeded'
-          AND price_id IN (SELECT id FROM pricing_history
-                            WHERE model = $1 AND task = $2 AND quantity = $3
-                              AND variant = $4)) AS recent
+       SELECT coalesce(sum(part.jobs), 0)::bigint AS recent_jobs,
+              coalesce(sum(part.charged), 0) AS recent_revenue
+         FROM (SELECT total.price_id, total.jobs, total.charged
+                 FROM covered JOIN hourly_totals AS total
+                   ON total.starts_at >= covered.first AND total.starts_at < covered.last
+                UNION ALL
+               SELECT jobs.price_id, 1, jobs.credits_charged
+                 FROM covered,
+                      LATERAL (VALUES (now() - interval '7 days', covered.first),
+                                      (covered.last, 'infinity')) AS gap (since, until)
+                 JOIN jobs ON jobs.finished_at >= gap.since AND jobs.finished_at < gap.until
+                WHERE jobs.state = 'succeeded') AS part
+        WHERE part.price_id IN (SELECT id FROM pricing_history
+                                 WHERE model = $1 AND task = $2 AND quantity = $3
+                                   AND variant = $4)) AS recent
   LEFT JOIN LATERAL (
        SELECT takes_effect_at AS next_change_at, credits AS next_credits FROM scheduled_prices
         WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4 AND settled_at IS NULL
@@ -66,33 +81,38 @@ SELECT id, model, task, quantity, variant, credits, provider_credits, takes_effe
 
 -- name: read_margin
 -- What accounts were charged, less what Kie charged us, by day, model or account. $1 day, model or
--- account, $2 from, $3 to (exclusive), $4 how many rows at most. Kie's charge is that of the price
--- version of the job, and what late images did cost; refunds count on the day on which they are made.
-WITH movement AS (
-    SELECT jobs.finished_at AS at, jobs.model, jobs.account_id, jobs.credits_charged AS charged,
-           0 AS refunded, version.provider_credits AS cost, 1 AS jobs, 0 AS uncharged_jobs
-      FROM jobs_masked AS jobs JOIN pricing_history AS version ON version.id = jobs.price_id
-     WHERE jobs.finished_at >= $2::timestamptz AND jobs.finished_at < $3::timestamptz
-       AND jobs.state = 'succeeded'
+-- account, $2 from, $3 to (exclusive), $4 how many rows at most. Refunds and late images count on the day
+-- on which they come. Whole hours and days are read from their totals, the rest event by event.
+WITH covered AS MATERIALIZED (
+    SELECT first, last
+      FROM darkroom_covered_period(CASE $1::text WHEN 'account' THEN 'day' ELSE 'hour' END, $2, $3)
+), movement AS (
+    SELECT one.starts_at AS at, one.model, NULL AS account_id, one.jobs, one.charged, one.refunded,
+           one.provider_credits, one.uncharged_jobs, one.uncharged_provider_credits
+      FROM covered JOIN hourly_totals AS one
+        ON $1 <> 'account' AND one.starts_at >= covered.first AND one.starts_at < covered.last
      UNION ALL
-    SELECT late.ended_at, jobs.model, jobs.account_id, 0, 0, late.provider_credits, 0, 1
-      FROM late_tasks AS late JOIN jobs_masked AS jobs ON jobs.id = late.job_id
-     WHERE late.outcome = 'delivered' AND late.ended_at >= $2 AND late.ended_at < $3
+    SELECT one.starts_at, NULL, one.account_id, one.jobs, one.charged, one.refunded,
+           one.provider_credits, one.uncharged_jobs, one.uncharged_provider_credits
+      FROM covered JOIN daily_account_totals AS one
+        ON $1 = 'account' AND one.starts_at >= covered.first AND one.starts_at < covered.last
      UNION ALL
-    SELECT entry.created_at, jobs.model, entry.account_id, 0, entry.credits, 0, 0, 0
-      FROM ledger_entries AS entry JOIN jobs_masked AS jobs ON jobs.id = entry.job_id
-     WHERE entry.kind = 'adjustment' AND entry.job_id IS NOT NULL
-       AND entry.created_at >= $2 AND entry.created_at < $3
+    SELECT one.at, one.model, one.account_id, one.jobs, one.charged, one.refunded,
+           one.provider_credits, one.uncharged_jobs, one.uncharged_provider_credits
+      FROM covered,
+           LATERAL (VALUES ($2::timestamptz, covered.first), (covered.last, $3::timestamptz))
+               AS gap (since, until),
+           LATERAL darkroom_settlements(gap.since, gap.until) AS one
 ), grouped AS (
-    SELECT CASE $1::text WHEN 'day' THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
-                         WHEN 'model' THEN model ELSE account_id END AS name,
+    SELECT CASE $1 WHEN 'day' THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD')
+                   WHEN 'model' THEN model ELSE account_id END AS name,
            sum(jobs) AS jobs, sum(charged) AS charged, sum(refunded) AS refunded,
-           sum(cost) AS provider_credits, sum(uncharged_jobs) AS uncharged_jobs,
-           sum(cost) FILTER (WHERE uncharged_jobs = 1) AS uncharged_provider_credits,
-           sum(charged - refunded - cost) AS margin
+           sum(provider_credits) AS provider_credits, sum(uncharged_jobs) AS uncharged_jobs,
+           sum(uncharged_provider_credits) AS uncharged_provider_credits,
+           sum(charged - refunded - provider_credits) AS margin
       FROM movement GROUP BY 1
 )
-SELECT name, jobs, charged, refunded, provider_credits, uncharged_jobs,
-       coalesce(uncharged_provider_credits, 0) AS uncharged_provider_credits, margin
+SELECT name, jobs::bigint AS jobs, charged, refunded, provider_credits,
+       uncharged_jobs::bigint AS uncharged_jobs, uncharged_provider_credits, margin
   FROM grouped
  ORDER BY CASE WHEN $1 = 'day' THEN name END DESC, margin, name LIMIT $4;

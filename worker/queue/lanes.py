@@ -32,9 +32,12 @@ LATE_TASK_CHECK_SECONDS = 10.0
 SCHEDULED_PRICES_SECONDS = 10.0
 """How often scheduled prices are applied. Enqueues and settlements apply them too."""
 
+TOTALS_SECONDS = 300.0
+"""How often the totals of hours and days that have ended are written."""
+
 
 def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicRunner]:
-    """Return the periodic work: reconcile, check balances and late tasks, apply prices."""
+    """Return the periodic work: reconcile, check balances and late tasks, apply prices, sum."""
     balances = [BalanceCheck(deps, account) for account in deps.accounts]
 
     async def reconcile() -> None:
@@ -54,11 +57,16 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
     async def apply_scheduled_prices() -> None:
         await deps.queries.fetch_row("apply_scheduled_prices")
 
+    async def sum_settlements() -> None:
+        while (await deps.queries.fetch("sum_settlements"))[0]["is_more"]:
+            pass
+
     works = (
         PeriodicWork("reconcile", RECONCILE_SECONDS, reconcile),
         PeriodicWork("check_balance", BALANCE_CHECK_SECONDS, check_balances),
         PeriodicWork("check_late_tasks", LATE_TASK_CHECK_SECONDS, LateTaskChecks(deps).check_due),
         PeriodicWork("apply_scheduled_prices", SCHEDULED_PRICES_SECONDS, apply_scheduled_prices),
+        PeriodicWork("sum_settlements", TOTALS_SECONDS, sum_settlements),
     )
     return [
         PeriodicRunner(deps.delivery_queue.redis, work, deps.worker_name, deps.may_claim)

@@ -22,6 +22,7 @@ STATES = "states and attempts agree"
 PRICES = "prices and versions agree"
 GRANTS = "nobody acts without a grant"
 NOTED = "every act on money is noted"
+TOTALS = "totals equal their jobs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +308,20 @@ CORRUPTIONS = (
         by={GRANTS},
         names="schema public",
     ),
+    corruption(
+        "an hour that is said to have totals has none",
+        "UPDATE totals_progress SET hours_end = date_trunc('hour', now()) + interval '1 hour'",
+        by={TOTALS},
+        names="of gpt-4o-image by price",
+    ),
+    corruption(
+        "the total of a day was written by hand",
+        "INSERT INTO daily_account_totals"
+        " VALUES (date_trunc('day', now(), 'UTC'), 'other', 1, 6, 0, 5, 0, 0)",
+        "UPDATE totals_progress SET days_end = date_trunc('day', now(), 'UTC') + interval '1 day'",
+        by={TOTALS},
+        names="of other: the total is",
+    ),
 )
 
 
@@ -369,6 +384,7 @@ def test_every_invariant_is_seen_broken() -> None:
         GRANTS,
         NOTED,
         REFUNDS,
+        TOTALS,
     }
 
 

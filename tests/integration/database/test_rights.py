@@ -91,6 +91,10 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "INSERT": {"worker": "-id"},
     },
     "history_samples": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    # Sums of other tables.
+    "hourly_totals": {"SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL)},
+    "daily_account_totals": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "totals_progress": {"SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL)},
     "processes": {
         "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
         **{verb: dict.fromkeys(("api", "worker"), what) for verb, what in _OWN_PROCESS.items()},
@@ -151,6 +155,9 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_end_late_task": ("worker",),
     "darkroom_record_late_check": ("worker",),
     "darkroom_sample_history": ("worker",),
+    "darkroom_sum_settlements": ("worker",),
+    "darkroom_settlements": ("api", "worker", "readonly"),
+    "darkroom_covered_period": ("api", "worker", "pricing", "readonly"),
     # These read with the rights of their caller.
     "darkroom_find_jobs": ("api",),
     "darkroom_find_jobs_between": ("api",),

@@ -141,4 +141,10 @@ async def test_all_periodic_work_of_a_worker_asks_whether_it_may_claim(
             for one in build_periodic(resources.deps, Reconciler(resources.deps))
             if await one.run_if_due()
         ]
-    assert ran == ["reconcile", "check_balance", "check_late_tasks", "apply_scheduled_prices"]
+    assert ran == [
+        "reconcile",
+        "check_balance",
+        "check_late_tasks",
+        "apply_scheduled_prices",
+        "sum_settlements",
+    ]
