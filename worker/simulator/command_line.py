@@ -11,6 +11,7 @@ from .durations import DISTRIBUTIONS, Durations
 from .fault_switch_parser import describe_switches, read_assignments, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
+from .model_list import describe_models
 from .simulator_config import SimulatorConfig
 
 _DEFAULTS = SimulatorConfig()
@@ -20,12 +21,15 @@ def read_command_line(arguments: Sequence[str]) -> SimulatorConfig:
     """The configuration that the arguments ask for.
 
     Leaves through SystemExit: 2 with a sentence when something is not allowed, 0 after
-    ``--help`` or ``--list-faults``.
+    ``--help``, ``--list-faults`` or ``--list-models``.
     """
     parser = _build_parser()
     given = parser.parse_args(arguments)
     if given.list_faults:
         sys.stdout.write(list_faults())
+        parser.exit(0)
+    if given.list_models:
+        sys.stdout.write(list_models())
         parser.exit(0)
     try:
         return _to_config(given)
@@ -45,6 +49,11 @@ def list_faults() -> str:
     return "\n".join(lines) + "\n"
 
 
+def list_models() -> str:
+    """The models of both roads as text, one per line, with their prices in credits."""
+    return "".join(f"{one.format_line()}\n" for one in describe_models(FaultSwitches()))
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="darkroom simulate-kie",
@@ -58,6 +67,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="NAME=VALUE", help="set a fault switch"
     )
+    parser.add_argument("--list-models", action="store_true", help="print the models and leave")
     parser.add_argument("--list-faults", action="store_true", help="print the switches and leave")
     return parser
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from itertools import islice
 
@@ -13,19 +13,29 @@ from aiohttp import web
 from .fault_switch_parser import as_values, describe_switches, read_switches, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
+from .model_list import describe_models
 from .provider_state import SimulatedProvider
 from .simulated_account import SimulatedAccount
 
 _ROWS_PER_CHUNK = 500
 _DEFAULT_LIMIT = 100
 
-_HELP = """Kie simulator. The API is under /api/v1; these need no key:
+_HELP = """Kie simulator. These need the key, as at Kie:
+
+{routes}
+
+Models: GET /simulator/models tells what each costs and what it takes.
+
+{models}
+
+These need no key:
 
 GET    /simulator/record                     every figure, as one JSON object
 GET    /simulator/record/tasks               one JSON object per line for each task
 GET    /simulator/record/requests?limit=N    the latest requests, newest first
 GET    /simulator/record/callbacks?limit=N   the latest callbacks, newest first
 GET    /simulator/record/files               the uploaded files that are still there
+GET    /simulator/models                     every model: road, prices, fields
 GET    /simulator/faults                     every switch: value, default, allowed, meaning
 PUT    /simulator/faults                     {"name": value, ...} sets these; null = default
 DELETE /simulator/faults                     back to the switches of the start
@@ -37,6 +47,7 @@ the keys; without it, faults are everybody's and credits the first account's.
 One request sets its own switches in its prompt: [[sim: outcome=generate_failed, duration=1.5]]
 """
 
+
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
@@ -47,10 +58,12 @@ class BadControlError(ValueError):
 class ControlRoutes:
     """Answers everything under /simulator with real HTTP statuses."""
 
-    def __init__(self, kie: SimulatedProvider) -> None:
+    def __init__(self, kie: SimulatedProvider, api_routes: Iterable[str]) -> None:
         self._kie = kie
+        self._api_routes = tuple(api_routes)
         self._handlers: dict[tuple[str, str], Handler] = {
             ("GET", "/simulator"): self._help,
+            ("GET", "/simulator/models"): self._models,
             ("GET", "/simulator/record"): self._summary,
             ("GET", "/simulator/record/tasks"): self._tasks,
             ("GET", "/simulator/record/requests"): self._requests,
@@ -75,7 +88,12 @@ class ControlRoutes:
             return _json({"error": str(error)}, 400)
 
     async def _help(self, _request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(text=_HELP)
+        models = [one.format_line() for one in describe_models(self._kie.faults)]
+        routes, known = "\n".join(self._api_routes), "\n".join(models)
+        return web.Response(text=_HELP.replace("{routes}", routes).replace("{models}", known))
+
+    async def _models(self, _request: web.BaseRequest) -> web.StreamResponse:
+        return _json([one.describe() for one in describe_models(self._kie.faults)])
 
     async def _summary(self, _request: web.BaseRequest) -> web.StreamResponse:
         return _json(self._kie.record.summary())

@@ -114,7 +114,7 @@ def parse_create_request(raw: bytes, *, one_image: bool = False) -> CreateReques
         credits=CREDITS_BY_QUANTITY[n_variants],
         call_back_url=given.get("callBackUrl") or "",
         param_json=serialise_again(given),
-        unknown_fields=tuple(sorted(given.keys() - _KNOWN_FIELDS)),
+        unknown_fields=tuple(sorted(given.keys() - KNOWN_FIELDS)),
         input_urls=_list_input_urls(given),
     )
 
@@ -195,7 +195,7 @@ _CHECKS: tuple[Callable[[dict[str, Any]], None], ...] = (
 
 _WRONG_SIZE_FIELDS = ("aspectRatio", "aspect_ratio")
 
-_KNOWN_FIELDS = frozenset(
+KNOWN_FIELDS = frozenset(
     {
         "prompt",
         "filesUrl",

@@ -97,6 +97,16 @@ class FaultSwitches:
             account_wide=True,
         ),
     ] = ""
+    success_rate: Annotated[
+        float,
+        SwitchDescription(
+            RATE, "the success rate of each model in the catalogue", account_wide=True
+        ),
+    ] = 0.99
+    schema_unpublished: Annotated[
+        bool,
+        SwitchDescription(YES_OR_NO, "the catalogue has no schema of a model", account_wide=True),
+    ] = False
     price_factor: Annotated[
         float, SwitchDescription(FACTOR, "multiplies every price of Kie", account_wide=True)
     ] = 1.0

@@ -15,6 +15,7 @@ from shared.adapters.http.http_connection import ConnectionLimits
 from shared.adapters.http.http_server import LimitedServer, listen
 
 from .callback_sender import CallbackSender
+from .catalogue_routes import MODELS, answer_catalogue, is_catalogue_path
 from .control_routes import ControlRoutes
 from .credit_route import answer_credit
 from .fault_switch_parser import read_switches, with_switches
@@ -59,7 +60,6 @@ class Simulator:
     def __init__(self, kie: SimulatedProvider) -> None:
         self._kie = kie
         self._listening_url = ""
-        self._control = ControlRoutes(kie)
         self._callback_sender = CallbackSender(kie)
         self._uploads = UploadRoutes(kie)
         self._routes: dict[tuple[str, str], tuple[str, Route]] = {
@@ -73,6 +73,7 @@ class Simulator:
         for road in (DEDICATED_ROAD, MARKET_ROAD):
             self._routes["POST", road.create_path] = "create", partial(self._create, road=road)
             self._routes["GET", road.poll_path] = "poll", partial(self._poll, road=road)
+        self._control = ControlRoutes(kie, self._list_api_routes())
         # The low-level server: one dictionary look-up instead of a router and middlewares.
         self._runner = web.ServerRunner(
             LimitedServer(self._handle, name="simulator", limits=_LIMITS),
@@ -160,7 +161,15 @@ class Simulator:
                 return "image", self._image
             if path.startswith(FILES):
                 return "file", self._file
+        if method == "GET" and is_catalogue_path(path):
+            return "catalogue", self._catalogue
         return "unknown", self._unknown
+
+    def _list_api_routes(self) -> list[str]:
+        """Return the routes that a client of Kie uses, for the page of the simulator."""
+        routes = [f"{method:<6} {path}" for method, path in self._routes]
+        parts = ("", "/<model>/schema", "/<model>/price", "/<model>/success-rate")
+        return [*routes, *(f"{'GET':<6} {MODELS}{part}" for part in parts)]
 
     async def _wait(self, name: str, reply: SimulatedResponse) -> None:
         config = self._kie.config
@@ -190,6 +199,10 @@ class Simulator:
 
     async def _credit(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_credit(self._kie, _caller(request)), ""
+
+    async def _catalogue(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
+        reply = answer_catalogue(self._kie, _caller(request), request.path, request.query)
+        return reply, ""
 
     async def _image(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_image(self._kie, request.path, request.query), ""

@@ -46,7 +46,9 @@ def _change(model: KieModel, gone_field: str, price_factor: float) -> KieModel:
         return model
     factor = Decimal(str(price_factor))
     # What a task costs is multiplied when it is created, as on the other road.
-    text = _AMOUNT.sub(lambda found: f"{Decimal(found[0]) * factor:f}", model.price_text)
+    text = _AMOUNT.sub(
+        lambda found: f"{(Decimal(found[0]) * factor).normalize():f}", model.price_text
+    )
     return replace(model, price_text=text)
 
 

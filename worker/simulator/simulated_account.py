@@ -17,7 +17,8 @@ class SimulatedAccount:
     """
 
     __slots__ = (
-        *("balance", "create_limit", "creates_admitted", "number", "overrides"),
+        *("balance", "catalogue_limit", "create_limit", "creates_admitted", "number"),
+        "overrides",
         *("refunded", "spent", "starting"),
     )
 
@@ -26,6 +27,7 @@ class SimulatedAccount:
     ) -> None:
         self.number = number
         self.create_limit = SlidingLimit(creates_per_10_seconds, 10.0)
+        self.catalogue_limit = SlidingLimit(1, 1.0)
         self.creates_admitted = ArrivalWindow(10.0)
         self.overrides: Overrides = {}
         self.starting = starting

@@ -7,6 +7,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from shared.catalog import list_families
 from tests.integration.simulator.simulator_client import FAST, calling_simulator
 from worker.simulator.fault_switch_parser import describe_switches
 
@@ -14,7 +15,25 @@ from worker.simulator.fault_switch_parser import describe_switches
 async def test_the_help_names_the_routes() -> None:
     async with calling_simulator() as kie:
         answer = await kie.call("GET", "/simulator")
-        assert b"/simulator/record/tasks" in answer.body
+        page = answer.body.decode()
+        assert "/simulator/record/tasks" in page
+        for path in ("/api/v1/gpt4o-image/generate", "/api/v1/jobs/createTask", "/api/v1/models"):
+            assert path in page
+        for family in list_families():
+            assert f"\n{family} " in page
+
+
+async def test_the_models_are_listed_as_they_are_now() -> None:
+    async with calling_simulator() as kie:
+        models = orjson.loads((await kie.call("GET", "/simulator/models")).body)
+        prices = {one["model"]: (one["road"], one["credits"]) for one in models}
+        assert prices["gpt-4o-image"] == ("dedicated", {"1": 6.0, "2": 7.0, "4": 8.0})
+        assert prices["4o-image-api"] == ("market", {"": 6.0})
+        assert {one["family"] for one in models} == set(list_families())
+        kie.simulator.set_faults(gone_model="4o-image-api", price_factor=2)
+        models = orjson.loads((await kie.call("GET", "/simulator/models")).body)
+        assert "4o-image-api" not in {one["model"] for one in models}
+        assert models[0]["credits"]["4"] == 16.0
 
 
 async def test_no_key_is_needed_for_the_record() -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from io import BytesIO
 
 import aiohttp
+import orjson
 import pytest
 
 from tests.integration.simulator.simulator_client import FAST, calling_simulator, wait_until
@@ -89,6 +90,27 @@ async def test_json_is_sent_as_it_is_to_a_client_that_does_not_accept_gzip() -> 
         async with kie.session.get(url, headers={"Accept-Encoding": "identity"}) as answer:
             assert not {"Content-Encoding", "Transfer-Encoding"} & set(answer.headers)
             assert (await answer.json())["code"] == 401
+
+
+async def test_the_market_and_the_catalogue_are_at_their_paths() -> None:
+    async with calling_simulator(duration=0.0) as kie:
+        body = orjson.dumps(
+            {"model": "gpt-image/1.5-text-to-image", "input": {"prompt": "x", "quality": "high"}}
+        )
+        refused = await kie.call("POST", "/api/v1/jobs/createTask", body)
+        assert (refused.status, refused.json()["code"]) == (200, 500)
+        body = body.replace(b'"quality"', b'"aspect_ratio":"3:2","quality"')
+        data = (await kie.call("POST", "/api/v1/jobs/createTask", body)).json()["data"]
+        assert data["taskId"] == data["recordId"]
+        path = f"/api/v1/jobs/recordInfo?taskId={data['taskId']}"
+        shown = (await kie.call("GET", path)).json()["data"]
+        assert (shown["state"], shown["creditsConsumed"]) == ("success", 22.0)
+        picture = await kie.call("GET", shown["response"]["resultUrls"][0])
+        assert picture.body.startswith(b"\x89PNG")
+        path = "/api/v1/models/gpt-image/1.5-text-to-image/price"
+        assert "credits" in (await kie.call("GET", path)).json()["data"]["pricingDesc"]
+        assert (await kie.call("GET", "/api/v1/models")).json()["code"] == 429
+        assert (await kie.call("GET", "/api/v1/models/gpt-image")).status == 404
 
 
 async def test_a_huge_body_is_refused_and_recorded() -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from shared.catalog import list_families
 from worker.simulator.command_line import list_faults, read_command_line
 from worker.simulator.durations import Durations
 from worker.simulator.fault_switch_parser import describe_switches
@@ -72,6 +73,15 @@ def test_what_is_not_allowed_ends_with_2_and_a_sentence(
         read_command_line(arguments)
     assert left.value.code == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_list_of_models_names_every_family(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        read_command_line(["--list-models"])
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert {line.split()[0] for line in shown.splitlines()} == set(list_families())
+    assert "1 6, 2 7, 4 8" in shown
 
 
 def test_the_list_of_faults_names_every_switch(capsys: pytest.CaptureFixture[str]) -> None:
