@@ -18,6 +18,7 @@ require_own_packages()
 from producer.actor import Actor  # noqa: E402
 from producer.billing import Account, Quote  # noqa: E402
 from producer.client import Producer  # noqa: E402
+from producer.files.uploaded_file import UploadedFile  # noqa: E402
 from producer.jobs.job_counts import JobCount  # noqa: E402
 from producer.jobs.job_filter import JobFilter  # noqa: E402
 from producer.money.price_changes import PricePreview  # noqa: E402
@@ -37,6 +38,7 @@ from shared.errors import (  # noqa: E402
     DatabaseRefused,
     DependencyDown,
     Fault,
+    FileNotFound,
     IdempotencyConflict,
     InsufficientCredits,
     InvalidRequest,
@@ -55,6 +57,8 @@ from shared.errors import (  # noqa: E402
     SchemaOutdated,
     StateConflict,
     TooLateToCancel,
+    UploadFailed,
+    UploadsNotConfigured,
     WaitTimedOut,
     WouldLeaveDebt,
 )
@@ -72,6 +76,7 @@ __all__ = [
     "DatabaseRefused",
     "DependencyDown",
     "Fault",
+    "FileNotFound",
     "IdempotencyConflict",
     "ImageRequest",
     "ImageToImage",
@@ -104,6 +109,9 @@ __all__ = [
     "StateConflict",
     "TextToImage",
     "TooLateToCancel",
+    "UploadFailed",
+    "UploadedFile",
+    "UploadsNotConfigured",
     "WaitTimedOut",
     "WouldLeaveDebt",
 ]

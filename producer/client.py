@@ -16,6 +16,8 @@ from producer.billing import Account, Billing, Quote
 from producer.bulk.bulk_actions import BulkActions
 from producer.bulk.bulk_result import BulkResult
 from producer.bulk.job_selection import JobSelection
+from producer.files.file_methods import FileMethods
+from producer.files.image_uploads import ImageUploads, no_upload_access
 from producer.jobs.end_waiter import JobEndWaiter, open_end_waiter
 from producer.jobs.job_counts import JobCount
 from producer.jobs.job_filter import JobFilter
@@ -35,6 +37,7 @@ from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.pauses import PauseAdmin
 from producer.webhook_admin import WebhookAdmin
+from shared.adapters.kie.kie_connection import UploadAccess, choose_upload_access
 from shared.adapters.monitoring.alert_monitor import AlertReport, read_alerts
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
@@ -52,7 +55,7 @@ _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].def
 _CHARGE_BASIS: ChargeBasis = Settings.model_fields["charge_basis"].default
 
 
-class Producer(OperatorMethods):
+class Producer(OperatorMethods, FileMethods):
     """Enqueues jobs and returns their state. Open one per process with `connect`.
 
     Every method may raise `PostgresDown`. No method fails because Redis is down: jobs are stored in
@@ -88,6 +91,7 @@ class Producer(OperatorMethods):
         )
         self._jobs = JobRepository(database)
         self._bulk = BulkActions(database, self.enqueuer)
+        self.files = ImageUploads(database, no_upload_access)
         self.events = EventFeed(database, end_waiter.subscription)
         """Streams of events, per job and per account."""
         self.changes = ChangeDigest(end_waiter.subscription)
@@ -121,6 +125,7 @@ class Producer(OperatorMethods):
                 charge_basis=settings.charge_basis,
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
                 kie_account_names=settings.kie_account_names,
+                upload_access=partial(choose_upload_access, settings, servers),
             ) as producer,
         ):
             yield producer
@@ -135,10 +140,12 @@ class Producer(OperatorMethods):
         webhooks_allow_loopback: bool = False,
         kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
+        upload_access: Callable[[], Awaitable[UploadAccess]] = no_upload_access,
     ) -> AsyncIterator[Producer]:
         """Connect to servers that are already open.
 
         `alerts` returns the alerts for the overview. By default each overview evaluates them.
+        `upload_access` returns where files are uploaded. By default nowhere.
         """
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(
@@ -164,6 +171,8 @@ class Producer(OperatorMethods):
                 kie_account_names=kie_account_names,
                 alerts=alerts,
             )
+            producer.files = ImageUploads(database, upload_access)
+            stack.push_async_callback(producer.files.close)
             stack.push_async_callback(producer.events.close)
             yield producer
 

@@ -9,6 +9,7 @@ DarkroomError
 │   ├── NotFound
 │   │   ├── JobNotFound
 │   │   ├── AccountNotFound
+│   │   ├── FileNotFound
 │   │   └── KeyNotFound
 │   ├── AlreadyExists         an account of this name exists
 │   ├── KeyRefused            the API key is missing, malformed, unknown or revoked
@@ -21,8 +22,10 @@ DarkroomError
 ├── DependencyDown            try again later
 │   ├── PostgresDown          no reply, or a reply that it cannot run the statement now
 │   ├── RedisDown             no reply, or a reply that it cannot run the command now
-│   └── RowBusy               another session holds a lock that the call needs
+│   ├── RowBusy               another session holds a lock that the call needs
+│   └── UploadFailed          Kie's file upload host did not take the file
 └── ConfigurationError        the operator must change something
+    ├── UploadsNotConfigured  this process has no key for Kie's file upload host
     ├── SchemaOutdated        `darkroom migrate` has not been run
     ├── MigrationFailed
     └── EmbeddedServerError   Postgres or Valkey could not be started here
@@ -33,23 +36,13 @@ An adapter never raises a library's error. It raises one of these, with that err
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-FAULTS_MAX = 1_000
-"""The maximum number of faults in one `InvalidRequest`: one for each job of a batch."""
-KeyRefusal = Literal["missing", "malformed", "unknown", "revoked"]
-"""Why an API key is refused. `revoked` is returned only for a complete, correct key."""
-KEY_REFUSAL_MESSAGES: dict[KeyRefusal, str] = {
-    "missing": "an API key is needed; send it in the header `Authorization: Bearer dk_...`",
-    "malformed": (
-        "this is no API key: one is dk_, 12 letters or digits, _, and 43 letters or digits,"
-        " as `darkroom keys create` printed it"
-    ),
-    "unknown": "this API key is not known here; ask an operator for one",
-    "revoked": "this API key was revoked; ask an operator for another",
-}
+from shared.faults import FAULTS_MAX as FAULTS_MAX  # noqa: PLC0414
+from shared.faults import Fault as Fault  # noqa: PLC0414
+from shared.faults import cap_faults as cap_faults  # noqa: PLC0414
+from shared.key_refusals import KEY_REFUSAL_MESSAGES, KeyRefusal
 
 
 class DarkroomError(Exception):
@@ -172,6 +165,16 @@ class AccountNotFound(NotFound):
             f"no account has the id {account_id!r}; create it with"
             f" `darkroom accounts create {account_id}`"
         )
+
+
+class FileNotFound(NotFound):
+    """No uploaded file has this id."""
+
+    code = "file_not_found"
+
+    def __init__(self, file_id: str) -> None:
+        self.file_id = file_id
+        super().__init__(f"no uploaded file has the id {file_id!r}")
 
 
 class KeyNotFound(NotFound):
@@ -348,10 +351,28 @@ class RowBusy(DependencyDown):
         super().__init__(f"{what} is locked by another session; nothing was stored")
 
 
+class UploadFailed(DependencyDown):
+    """Kie's file upload host did not take a file, or did not answer. The call can be repeated."""
+
+    code = "upload_failed"
+
+
 class ConfigurationError(DarkroomError):
     """The operator must change something before Darkroom can start."""
 
     code = "configuration"
+
+
+class UploadsNotConfigured(ConfigurationError):
+    """This process has no key for Kie's file upload host."""
+
+    code = "uploads_not_configured"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this process cannot upload files: set KIE_UPLOAD_KEY for it, a key of the Kie account"
+            " that may spend nothing"
+        )
 
 
 class SchemaOutdated(ConfigurationError):
@@ -370,21 +391,3 @@ class EmbeddedServerError(ConfigurationError):
     """Postgres or Valkey could not be found or started on this machine."""
 
     code = "embedded_server"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault of a request: the path of the field, and a sentence that says what is allowed."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
-
-
-def cap_faults(faults: Sequence[Fault]) -> tuple[Fault, ...]:
-    """Return at most `FAULTS_MAX` faults, and one more that counts the rest."""
-    more = len(faults) - FAULTS_MAX
-    shown = tuple(faults[:FAULTS_MAX])
-    return (*shown, Fault("", f"and {more:,} more")) if more > 0 else shown

@@ -1,7 +1,8 @@
-"""The version of this package, as it is installed."""
+"""The version of this package, as it is installed, and the User-Agent that names it."""
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from shared import PROJECT
@@ -13,3 +14,12 @@ def installed_version(if_not_installed: str) -> str:
         return version(PROJECT)
     except PackageNotFoundError:
         return if_not_installed
+
+
+@cache
+def user_agent() -> str:
+    """Return the User-Agent of requests to Kie: `darkroom-queue/<version>`.
+
+    Cloudflare answers the default User-Agent with a bare 403 that looks like a wrong key.
+    """
+    return f"{PROJECT}/{installed_version('0')}"

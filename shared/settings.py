@@ -93,6 +93,8 @@ def parse_image_hosts(value: str) -> tuple[str, ...]:
 
 _IMAGE_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?")
 
+KIE_BASE_URL = "https://api.kie.ai"
+KIE_UPLOAD_URL = "https://kieai.redpandaai.co"
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -121,8 +123,12 @@ class Settings(BaseSettings):
     """Several Kie accounts instead: `name=key` pairs separated by commas."""
     kie_accounts: str | None = None
     """The names of the Kie accounts, for processes without keys, such as the API."""
-    kie_base_url: HttpUrl = "https://api.kie.ai"
+    kie_base_url: HttpUrl = KIE_BASE_URL
     """Without `/api/v1`."""
+    kie_upload_url: HttpUrl | None = None
+    """Kie's file upload host. Default: Kie's own, or `KIE_BASE_URL` if that is not Kie's."""
+    kie_upload_key: SecretStr | None = None
+    """The Bearer token of uploads, for processes without `KIE_API_KEY`. Default: the first key."""
     kie_callback_url: HttpUrl | None = None
     """Public base URL of the worker's callback receiver. Default: poll only."""
     kie_webhook_hmac_key: SecretStr | None = None
@@ -199,6 +205,13 @@ class Settings(BaseSettings):
         if self.kie_api_keys is not None:
             return parse_account_keys(self.kie_api_keys.get_secret_value())
         return () if self.kie_api_key is None else (KieKey(DEFAULT_ACCOUNT, self.kie_api_key),)
+
+    @property
+    def kie_upload_base_url(self) -> str:
+        """Kie's file upload host. A `KIE_BASE_URL` other than Kie's serves the uploads too."""
+        if self.kie_upload_url is not None:
+            return self.kie_upload_url
+        return KIE_UPLOAD_URL if self.kie_base_url == KIE_BASE_URL else self.kie_base_url
 
     @property
     def kie_account_names(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ BEGIN
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
                                   console_sessions, darkroom_definitions, darkroom_migrations,
-                                  history_samples, hourly_totals, daily_account_totals, totals_progress,
+                                  files, history_samples, hourly_totals, daily_account_totals, totals_progress,
                                   installation, job_attempts,
                                   job_events, jobs, jobs_masked, late_tasks, ledger_entries,
                                   active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, processes, provider_balance_checks,
@@ -41,6 +41,7 @@ BEGIN
         webhook_endpoints, webhook_messages TO darkroom_api;
     GRANT SELECT ON history_samples, hourly_totals, daily_account_totals, totals_progress TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_api;
+    GRANT SELECT ON files TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
@@ -60,7 +61,10 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
         darkroom_record_brake_end, darkroom_route_model TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used and a
-    -- session was last seen, and the row of the process itself.
+    -- session was last seen, uploaded images, and the row of the process itself.
+    GRANT INSERT (id, account_id, sha256, bytes, content_type, width, height, url, expires_at),
+          UPDATE (url, former_urls, expires_at)
+       ON files TO darkroom_api;
     GRANT UPDATE (last_used_at) ON api_keys TO darkroom_api;
     GRANT UPDATE (last_seen_at) ON console_sessions TO darkroom_api;
     GRANT INSERT (id, kind, name, version, redis, limits, detail, clock_skew_seconds, redis_seen_at,
@@ -92,6 +96,7 @@ BEGIN
     GRANT SELECT ON history_samples TO darkroom_worker;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_worker;
+    GRANT SELECT, UPDATE (url, former_urls, expires_at), DELETE ON files TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since,
         darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
@@ -172,6 +177,9 @@ BEGIN
     GRANT SELECT ON history_samples TO darkroom_readonly;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_readonly;
+    -- Not the URL: everybody who knows it can read the image.
+    GRANT SELECT (id, account_id, sha256, bytes, content_type, width, height, created_at, expires_at)
+       ON files TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_first_entry_at TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account, route) ON job_attempts TO darkroom_readonly;

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from shared.adapters.kie.kie_connection import KieConnection, choose_kie
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
 from shared.adapters.monitoring.health_endpoints import (
@@ -36,7 +37,6 @@ from worker.dependencies import Dependencies
 from worker.history_sampler import HistorySampler
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.kie.kie_client import KieClient
-from worker.kie.simulator_choice import KieConnection, choose_kie
 from worker.limits.account_brake import AccountBrake
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.submit_gates import slots_per_account

@@ -6,17 +6,18 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from producer.api.access.direct_requests import is_loopback_host
+from producer.api.access.listen_addresses import ListenAddresses
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
-from producer.api.direct_requests import is_loopback_host
 from producer.api.endpoint import ApiContext
-from producer.api.listen_addresses import ListenAddresses
 from producer.api.openapi.docs_routes import document_routes
 from producer.api.routes import ENDPOINTS
 from producer.client import Producer
@@ -32,6 +33,7 @@ from producer.openai_api.result_images import open_result_images
 from producer.orders.order_batcher import OrderBatcher
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
+from shared.adapters.kie.kie_connection import choose_upload_access
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
 from shared.adapters.monitoring.health_endpoints import (
@@ -133,6 +135,7 @@ def _connect_producer(
         webhooks_allow_loopback=settings.webhooks_allow_loopback,
         kie_account_names=settings.kie_account_names,
         alerts=alert_watch.read,
+        upload_access=partial(choose_upload_access, settings, servers),
     )
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from producer.api.api_metrics import ApiMetrics
 from producer.api.authentication import authenticate
-from producer.api.endpoint import ApiContext, Call, Endpoint
+from producer.api.endpoint import UPLOAD_HELD_BYTES, ApiContext, Call, Endpoint
 from producer.api.requests.json_body import check_path_text, require_json_content
 from producer.api.responses.problems import (
     REQUEST_ID,
@@ -103,7 +103,7 @@ async def _handle(
     try:
         caller = await authenticate(context.keys, request, endpoint)
         check_path_text(request, endpoint.not_found)
-        if not endpoint.is_read_only:
+        if not endpoint.is_read_only and endpoint.uploads is None:
             require_json_content(request)
         reservation = context.budgets.reserve(
             caller.key_prefix,
@@ -136,6 +136,8 @@ async def _run_with_timeout(endpoint: Endpoint, call: Call) -> web.StreamRespons
 
 def _reserved_bytes(endpoint: Endpoint, request: web.Request) -> int:
     """Return the most bytes that the bodies of this request may need before its response exists."""
+    if endpoint.uploads is not None:
+        return UPLOAD_HELD_BYTES
     if endpoint.body is None:
         return endpoint.max_response_bytes
     given = request.content_length

@@ -7,7 +7,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from producer.actor import Actor
-from producer.api.direct_requests import explain_indirect
+from producer.api.access.direct_requests import explain_indirect
 from producer.api.endpoint import Call, Endpoint
 from producer.api.responses.http_errors import Forbidden, KeyNeeded
 from producer.jobs.job_filter import JobFilter

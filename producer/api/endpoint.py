@@ -13,7 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-from producer.api.key_budgets import BudgetReservation, KeyBudgets
+from producer.api.access.key_budgets import BudgetReservation, KeyBudgets
+from producer.api.access.upload_slots import UploadSlots
 from producer.billing import Billing
 from producer.client import Producer
 from producer.keys.key_store import Caller, KeyStore, Role
@@ -24,6 +25,8 @@ from shared.errors import AccountNotFound, DarkroomError
 
 JOB_BODY_BYTES = 256 * 1024
 """Enough for the longest prompt with every character escaped, and for the metadata."""
+UPLOAD_HELD_BYTES = 1024 * 1024
+"""The most bytes of an upload that are in memory."""
 BATCH_BODY_BYTES = 16 * 1024 * 1024
 RESPONSE_TIMEOUT_SECONDS = 30.0
 
@@ -51,6 +54,8 @@ class ApiContext:
     """Enqueues single orders."""
     budgets: KeyBudgets = field(default_factory=KeyBudgets)
     """Limits the concurrent requests, waits and bytes of each key."""
+    uploads: UploadSlots = field(default_factory=UploadSlots)
+    """Limits the uploads in progress."""
     viewers_see_prompts: bool = False
     """The setting `VIEWERS_SEE_PROMPTS`."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -134,6 +139,8 @@ class Endpoint:
     """The name of the body's schema in `producer.api.openapi.component_schemas`, if it has one."""
     body_is_required: bool = True
     body_limit: int = JOB_BODY_BYTES
+    uploads: Mapping[str, Any] | None = None
+    """The schemas of a body that is not JSON, by content type. It is read as a stream."""
     responses: Mapping[int, str | None] = field(default_factory=dict)
     """The name of the schema of each successful status, or None without a body."""
     response_headers: tuple[str, ...] = ()

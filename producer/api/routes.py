@@ -14,6 +14,7 @@ from producer.api.endpoint import (
     Endpoint,
     Parameter,
 )
+from producer.api.file_routes import FILE_ENDPOINTS
 from producer.api.handlers import audit_handlers, event_handlers, job_handlers
 from producer.api.money_routes import ACCOUNT_ID, MONEY_ENDPOINTS
 from producer.api.monitoring_routes import MONITORING_ENDPOINTS
@@ -178,6 +179,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         responses={200: "Job"},
         problems=(404, 409),
     ),
+    *FILE_ENDPOINTS,
     *OPERATOR_ENDPOINTS,
     *MONEY_ENDPOINTS,
     Endpoint(

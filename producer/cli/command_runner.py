@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import typer
 
@@ -21,6 +22,7 @@ from producer.cli.display.error_output import print_error
 from producer.cli.exit_codes import ExitCode, code_of
 from producer.client import Producer
 from shared.adapters.async_tasks import loop_factory
+from shared.adapters.kie.kie_connection import choose_upload_access
 from shared.adapters.log_setup import set_up_logging
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.servers import Servers, open_servers
@@ -68,6 +70,7 @@ async def open_command_context(settings: Settings) -> AsyncIterator[CommandConte
             servers,
             webhooks_allow_loopback=settings.webhooks_allow_loopback,
             kie_account_names=settings.kie_account_names,
+            upload_access=partial(choose_upload_access, settings, servers),
         ) as producer,
     ):
         yield CommandContext(settings, servers, database, producer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from producer.api.direct_requests import is_loopback_host
+from producer.api.access.direct_requests import is_loopback_host
 from producer.console.text_filters import safe_link
 
 LOOPBACK_IMAGES = "127.0.0.1:*"

@@ -31,9 +31,9 @@ from shared.errors import (
     Fault,
     InvalidRequest,
     KeyNotFound,
-    KeyRefusal,
     KeyRefused,
 )
+from shared.key_refusals import KeyRefusal
 
 KEY_CACHE_SECONDS = 1.0
 """How long a process caches the check of a key. Every process refuses a revoked key within it."""

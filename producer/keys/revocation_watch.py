@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from producer.keys.key_store import Caller
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
-from shared.errors import DarkroomError, KeyRefusal, KeyRefused
+from shared.errors import DarkroomError, KeyRefused
+from shared.key_refusals import KeyRefusal
 
 CHECK_SECONDS = 0.5
 """The time between two checks of the keys of open streams and waits."""

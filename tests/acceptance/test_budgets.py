@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from producer.api.access.key_budgets import KeyBudgets
+from producer.api.access.listen_addresses import build_runner
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
 from producer.api.endpoint import ApiContext
-from producer.api.key_budgets import KeyBudgets
-from producer.api.listen_addresses import build_runner
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyStore, Role
 from producer.keys.revocation_watch import RevocationWatch

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from producer import Producer
-from producer.api import api_server, endpoint, key_budgets, serving_api
+from producer.api import api_server, endpoint, serving_api
+from producer.api.access import key_budgets, upload_slots
 from producer.api.handlers import job_handlers
-from producer.api.requests import order_body
+from producer.api.requests import order_body, upload_body
 from producer.api.responses import http_errors, problems
 from producer.api.routes import ENDPOINTS
 from producer.bulk.job_selection import MAX_BULK_JOBS
+from producer.files.checked_image import FILE_BYTES_MAX
 from producer.keys.key_store import Role
 from producer.list_pages import MAX_LIST_LIMIT, PAGE_BYTES
 from producer.live.event_reader import FeedIntervals
@@ -35,6 +37,7 @@ from shared.errors import DarkroomError
 from shared.settings import Settings
 from shared.stored_json import MAX_JSON_DEPTH
 from tests.support.deployment import Deployment, environment
+from tests.support.example_images import encoded_image
 from worker.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
@@ -121,12 +124,16 @@ def test_the_limits_are_those_of_the_code() -> None:
     intervals, connection = FeedIntervals(), ConnectionLimits()
     assert limits == {
         "body of a request": f"{kib(endpoint.JOB_BODY_BYTES)}; of a batch"
-        f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB",
+        f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB; of an upload {FILE_BYTES_MAX // 2**20} MiB",
         "jobs that one call cancels or retries": f"{MAX_BULK_JOBS:,}",
         "jobs in a batch": f"{order_body.MAX_BATCH_JOBS:,}",
         "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"
         " connection or from its first byte",
-        "time for a body to arrive": f"{BODY_TIMEOUT_SECONDS:g} s",
+        "time for a body to arrive": f"{BODY_TIMEOUT_SECONDS:g} s; for an upload"
+        f" {upload_body.UPLOAD_SECONDS:g} s, with {upload_body.SILENCE_SECONDS:g} s between two"
+        " parts",
+        "uploads at once": f"{upload_slots.MAX_UPLOADS} in a process; each counts as"
+        f" {endpoint.UPLOAD_HELD_BYTES // 2**20} MiB of its key",
         "time between two requests on one connection": f"{connection.idle_seconds:g} s",
         "connections": f"{CONNECTIONS_MAX:,}, and {a_part(connection.peer_share_max)} of them from"
         " one address, or from one /64 of IPv6",
@@ -197,6 +204,7 @@ if shutil.which("curl"):
         deployment = Deployment(settings, producer, database, simulator)
         blocks = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
         assert len(blocks) > 5
+        (tmp_path / "cat.png").write_bytes(encoded_image("PNG"))
         async with serving_api(settings) as addresses, deployment.worker():
             script = PRELUDE + "\n".join(blocks).replace("127.0.0.1:8080", addresses[0])
             environ = {
@@ -209,7 +217,8 @@ if shutil.which("curl"):
         rest = said
         for line in (
             *('"prices":', '"available":100', "service", f" {HTTPStatus.ACCEPTED} "),
-            *('"state":"queued"', "/v1/jobs/", '"state":"succeeded"', "event: enqueued"),
+            *('"state":"queued"', '"sha256":', "/v1/jobs/", '"state":"succeeded"'),
+            "event: enqueued",
             *("event: completed", '"next_cursor":', '"kind":"capture"', '"credits":9'),
             '"balance":1',
         ):

@@ -258,6 +258,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "REDIS_URL": settings.redis_url,
         "KIE_API_KEY": settings.kie_api_key,
         "KIE_API_KEYS": settings.kie_api_keys,
+        "KIE_UPLOAD_KEY": settings.kie_upload_key,
     }
     return {
         **os.environ,

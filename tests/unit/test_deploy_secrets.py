@@ -32,7 +32,7 @@ PASSWORDS: Mapping[str, frozenset[str]] = {
 }
 SECRETS: Mapping[str, frozenset[str]] = {
     "migrate": frozenset({"DATABASE_URL"}),
-    "api": frozenset({"DATABASE_URL", "REDIS_URL", "METRICS_KEY"}),
+    "api": frozenset({"DATABASE_URL", "REDIS_URL", "METRICS_KEY", "KIE_UPLOAD_KEY"}),
     "worker": frozenset(
         {
             *("DATABASE_URL", "REDIS_URL", "METRICS_KEY"),

@@ -7,7 +7,6 @@ that every query that the throttle permits reaches Kie at most once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from types import SimpleNamespace, TracebackType
 from urllib.parse import urlsplit
 
@@ -30,11 +29,10 @@ from aiohttp import (
 )
 from pydantic import SecretStr
 
-from shared import PROJECT
 from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.catalog import KieRequest, KieResponse
 from shared.errors import ConfigurationError
-from shared.installed_version import installed_version
+from shared.installed_version import user_agent
 
 BODY_BYTES_MAX = 1024 * 1024
 """A longer response is not read to its end and counts as unreadable."""
@@ -114,7 +112,6 @@ class KieHttp:
                 sock_connect=min(CONNECT_SECONDS_MAX, self._timeout_seconds),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # Cloudflare answers the default User-Agent with a bare 403 that looks like a wrong key.
             headers={
                 "User-Agent": user_agent(),
                 "Accept": "application/json",
@@ -259,9 +256,3 @@ def _checked_key(api_key: SecretStr) -> SecretStr:
             " https://kie.ai/api-key (it is not shown here)"
         )
     return api_key
-
-
-@cache
-def user_agent() -> str:
-    """Return the User-Agent of requests to Kie: `darkroom-queue/<version>`."""
-    return f"{PROJECT}/{installed_version('0')}"

@@ -120,7 +120,7 @@ class ControlRoutes:
         return _json([sent.describe() for sent in latest])
 
     async def _files(self, _request: web.BaseRequest) -> web.StreamResponse:
-        return _json(self._kie.files.describe(self._kie.base_url))
+        return _json(self._kie.files.describe())
 
     async def _show_faults(self, request: web.BaseRequest) -> web.StreamResponse:
         values = as_values(self._faults_in_force(self._read_account(request)))

@@ -11,7 +11,7 @@ from .png_images import draw_picture
 from .provider_state import Caller, SimulatedProvider
 from .responses import NO_FILE, RefusedError, SimulatedResponse, error, no_file, success
 from .simulated_task import SimulatedTask
-from .uploaded_files import FILES
+from .uploaded_files import FILE_HOST, FILES
 
 
 def answer_image(
@@ -36,7 +36,7 @@ def answer_image(
 
 def is_fetchable(kie: SimulatedProvider, url: str) -> bool:
     """Whether Kie can fetch an input image. One of another host always can be: it is not tried."""
-    if not url.startswith(kie.base_url + "/"):
+    if not url.startswith((f"{kie.base_url}/", f"{FILE_HOST}/")):
         return True
     path = urlsplit(url).path
     if path.startswith(FILES):

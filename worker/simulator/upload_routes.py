@@ -17,7 +17,7 @@ from aiohttp import web
 from .provider_state import Caller, SimulatedProvider
 from .responses import MESSAGES, NO_FILE, RefusedError, SimulatedResponse
 from .simulated_account import SimulatedAccount
-from .uploaded_files import UNKNOWN_TYPE, guess_type, is_upload_path
+from .uploaded_files import FILE_HOST, UNKNOWN_TYPE, guess_type, is_upload_path
 
 BASE64_UPLOAD = "/api/file-base64-upload"
 STREAM_UPLOAD = "/api/file-stream-upload"
@@ -61,7 +61,7 @@ class UploadRoutes:
                 case path if path == BASE64_UPLOAD:
                     fields = await _read_base64(request, draft)
                 case _:
-                    fields = await _read_url(request, draft)
+                    fields = await _read_url(request, draft, self._kie.base_url)
             return self._keep(account, fields, draft)
         except _BadUploadError as fault:
             draft.unlink(missing_ok=True)
@@ -90,7 +90,7 @@ class UploadRoutes:
         if "/" in name:
             raise _BadUploadError("fileName must not contain a slash")
         kept = self._kie.files.keep(draft, f"kieai/{account.user_id}/{folder}/{name}", content_type)
-        data = kept.describe(self._kie.base_url)
+        data = kept.describe()
         envelope = {"success": True, "code": 200, "msg": "File uploaded successfully", "data": data}
         return SimulatedResponse("200", orjson.dumps(envelope), 200, _JSON_TYPE)
 
@@ -169,11 +169,13 @@ async def _read_base64(request: web.BaseRequest, draft: Path) -> dict[str, str]:
     return fields
 
 
-async def _read_url(request: web.BaseRequest, draft: Path) -> dict[str, str]:
+async def _read_url(request: web.BaseRequest, draft: Path, base_url: str) -> dict[str, str]:
     fields = await _read_fields(request)
     url = fields.pop("fileUrl", "")
     if not url:
         raise _BadUploadError("Missing required parameter: fileUrl (file download URL)")
+    if url.startswith(FILE_HOST + "/"):
+        url = base_url + url.removeprefix(FILE_HOST)
     timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:

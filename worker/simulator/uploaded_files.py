@@ -16,6 +16,9 @@ from .simulator_config import SimulatorClocks
 
 FILES = "/files/"
 """Where the addresses of all files begin."""
+FILE_HOST = "https://files.kie-simulator.example"
+"""The host of download URLs. Jobs take public URLs alone, so it is a name that stands for the
+simulator, which serves the paths itself."""
 UNKNOWN_TYPE = "application/octet-stream"
 
 _PATH_PART = re.compile(r"[^/\0]+")
@@ -32,14 +35,14 @@ class UploadedFile:
     uploaded_at: float
     uploaded_epoch: float
 
-    def describe(self, base_url: str) -> dict[str, object]:
+    def describe(self) -> dict[str, object]:
         """The ``data`` of the response to its upload."""
         uploaded = datetime.fromtimestamp(self.uploaded_epoch, UTC)
         return {
             "success": True,
             "fileName": self.path.rpartition("/")[2],
             "filePath": self.path,
-            "downloadUrl": f"{base_url}{FILES}{quote(self.path)}",
+            "downloadUrl": f"{FILE_HOST}{FILES}{quote(self.path)}",
             "fileSize": self.byte_count,
             "mimeType": self.content_type,
             "uploadedAt": uploaded.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -90,9 +93,9 @@ class UploadedFiles:
             return None
         return kept
 
-    def describe(self, base_url: str) -> list[dict[str, object]]:
+    def describe(self) -> list[dict[str, object]]:
         """The files of the record, in the order of their uploads."""
-        return [kept.describe(base_url) for kept in self._files.values()]
+        return [kept.describe() for kept in self._files.values()]
 
     def close(self) -> None:
         """Remove every file."""

@@ -14,6 +14,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from producer.api.openapi.bulk_models import BULK_MODELS
 from producer.api.openapi.detail_models import DETAIL_MODELS
+from producer.api.openapi.file_models import FILE_MODELS
 from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
@@ -56,7 +57,10 @@ def component_schemas() -> dict[str, Any]:
     """Return every component schema by its name."""
     orders = dict(_orders())
     responses = _model_schemas(
-        (*RESPONSE_MODELS, *BULK_MODELS, *DETAIL_MODELS, *MONEY_MODELS, *MONITORING_MODELS)
+        (
+            *(*RESPONSE_MODELS, *BULK_MODELS, *DETAIL_MODELS, *FILE_MODELS),
+            *(*MONEY_MODELS, *MONITORING_MODELS),
+        )
     )
     names = [{"$ref": REF + name} for name in orders]
     return {

@@ -23,7 +23,7 @@ SCHEME = "key"
 _COMMON_PROBLEMS = (400, 401, 403, 429, 500, 503)
 """The error statuses of every operation."""
 _BODY_PROBLEMS = (408, 413, 415)
-_PROBLEM_STATUSES = sorted({*_COMMON_PROBLEMS, *_BODY_PROBLEMS, 402, 404, 409, 422})
+_PROBLEM_STATUSES = sorted({*_COMMON_PROBLEMS, *_BODY_PROBLEMS, 402, 404, 409, 422, 501})
 _PATH_PARAMETER = re.compile(r"{(\w+)}")
 _RESOURCES = "components"
 
@@ -36,6 +36,7 @@ the API listens on loopback alone and asks for none. Every refusal is `applicati
 
 _TAGS = {
     "jobs": "Place jobs, follow them, take them back.",
+    "files": "Upload images for image-to-image jobs.",
     "events": "What happens, as it happens: Server-Sent Events.",
     "prices": "What a job costs.",
     "accounts": "Credits, and where they went.",
@@ -56,7 +57,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "description": "seconds after which to try again",
         "schema": {"type": "integer", "minimum": 0},
     },
-    "Location": {"description": "the job's address", "schema": {"type": "string"}},
+    "Location": {"description": "the address of what was made", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
         "description": "there where the key was used before, and this is the first answer again",
         "schema": {"type": "string", "const": "true"},
@@ -120,6 +121,12 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "description": f"At most {endpoint.body_limit:,} bytes.",
             "content": {"application/json": {"schema": {"$ref": REF + endpoint.body}}},
         }
+    if endpoint.uploads is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "description": f"At most {endpoint.body_limit:,} bytes.",
+            "content": {name: {"schema": rule} for name, rule in endpoint.uploads.items()},
+        }
     operation["responses"] = _responses(endpoint)
     return operation
 
@@ -147,7 +154,11 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
         str(status): _success_response(endpoint, status, name)
         for status, name in endpoint.responses.items()
     }
-    statuses = {*_COMMON_PROBLEMS, *endpoint.problems, *(_BODY_PROBLEMS if endpoint.body else ())}
+    statuses = {
+        *_COMMON_PROBLEMS,
+        *endpoint.problems,
+        *(_BODY_PROBLEMS if endpoint.body or endpoint.uploads else ()),
+    }
     problems = {
         str(status): {"$ref": f"#/{_RESOURCES}/responses/{status}"} for status in sorted(statuses)
     }

@@ -38,6 +38,7 @@ _STATUS_BY_ERROR: tuple[tuple[type[DarkroomError], HTTPStatus], ...] = (
     (errors.RefundTooLarge, HTTPStatus.CONFLICT),
     (errors.ScheduledPriceEnded, HTTPStatus.CONFLICT),
     (errors.PriceMissing, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (errors.UploadsNotConfigured, HTTPStatus.NOT_IMPLEMENTED),
     (errors.NotFound, HTTPStatus.NOT_FOUND),
     (errors.DatabaseRefused, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.DependencyDown, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -73,6 +74,9 @@ _TITLES = {
     "price_missing": "There is no price for this",
     "job_not_found": "There is no such job",
     "account_not_found": "There is no such account",
+    "file_not_found": "There is no such file",
+    "upload_failed": "Kie's upload host did not take the file",
+    "uploads_not_configured": "This process cannot upload files",
     "not_found": "There is nothing here",
     "method_not_allowed": "This address has other methods",
     "database_refused": "A rule of the database refused the change",
@@ -122,6 +126,8 @@ def _detail(error: DarkroomError) -> str:
     if isinstance(error, errors.PostgresDown) and error.sqlstate:
         return f"{_RETRY_DETAIL} (SQLSTATE {error.sqlstate})"
     if isinstance(error, errors.RowBusy):
+        return f"{error}; {_RETRY_DETAIL}"
+    if isinstance(error, errors.UploadFailed):
         return f"{error}; {_RETRY_DETAIL}"
     return _RETRY_DETAIL if isinstance(error, errors.DependencyDown) else str(error)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from producer.api.direct_requests import explain_indirect
+from producer.api.access.direct_requests import explain_indirect
 from producer.api.responses.http_errors import Forbidden, KeyNeeded
 from producer.console.sessions.request_origin import explain_foreign
 from producer.console.sessions.session_cookie import read_session_tokens

@@ -173,6 +173,11 @@ class LimitedConnection(ReadTimeoutConnection):
         answer.force_close()
         return answer
 
+    def extend_body_deadline(self, seconds: float) -> None:
+        """Allow so many seconds from now for the rest of the current body."""
+        if self._awaited_part == "body":
+            self._due = self._loop.time() + seconds
+
     def abort(self) -> None:
         """Close the connection immediately. Unsent and unread data is lost."""
         self._note_peer_is_done()
@@ -228,6 +233,13 @@ class LimitedConnection(ReadTimeoutConnection):
     def _note_peer_is_done(self) -> None:
         if self._peer_is_done is not None and not self._peer_is_done.done():
             self._peer_is_done.set_result(None)
+
+
+def allow_body_seconds(request: web.BaseRequest, seconds: float) -> None:
+    """Allow so many seconds from now for the body of the request, which is read as a stream."""
+    connection = request.protocol
+    if isinstance(connection, LimitedConnection):
+        connection.extend_body_deadline(seconds)
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:

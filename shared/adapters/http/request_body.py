@@ -22,6 +22,16 @@ class BodyFault(Enum):
     BROKEN_OFF = "broken off"
 
 
+BROKEN_OFF = (
+    ClientPayloadError,
+    ConnectionError,
+    HttpProcessingError,
+    RequestPayloadError,
+    web.PayloadAccessError,
+)
+"""The errors with which aiohttp ends a body that is not complete."""
+
+
 async def read_body(
     request: web.BaseRequest, limit_bytes: int, timeout_seconds: float = BODY_TIMEOUT_SECONDS
 ) -> bytes | BodyFault:
@@ -42,12 +52,6 @@ async def read_body(
                 chunks.append(chunk)
     except TimeoutError:
         return BodyFault.TOO_SLOW
-    except (
-        ClientPayloadError,
-        ConnectionError,
-        HttpProcessingError,
-        RequestPayloadError,
-        web.PayloadAccessError,
-    ):
+    except BROKEN_OFF:
         return BodyFault.BROKEN_OFF
     return b"".join(chunks)

@@ -90,6 +90,13 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
         "INSERT": {"worker": "-id"},
     },
+    # Only who may see the images sees their URLs.
+    "files": {
+        "SELECT": {"api": ALL, "worker": ALL, "readonly": "-url former_urls"},
+        "INSERT": {"api": "id account_id sha256 bytes content_type width height url expires_at"},
+        "UPDATE": dict.fromkeys(("api", "worker"), "url former_urls expires_at"),
+        "DELETE": {"worker": ALL},
+    },
     "history_samples": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     # Sums of other tables.
     "hourly_totals": {"SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL)},

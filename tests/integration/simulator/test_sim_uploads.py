@@ -20,6 +20,7 @@ from tests.integration.simulator.simulator_client import (
 )
 from worker.simulator.png_images import draw_picture
 from worker.simulator.upload_routes import BASE64_UPLOAD, STREAM_UPLOAD, URL_UPLOAD
+from worker.simulator.uploaded_files import FILE_HOST
 
 PNG = draw_picture("an upload", "1:1", shorter_side=8)
 TEXT = base64.b64encode(PNG).decode()
@@ -36,6 +37,10 @@ async def upload_stream(kie: KieCaller, content: bytes, **fields: str) -> Answer
     headers = {"Authorization": "Bearer sim-key"}
     async with kie.session.post(url, data=form, headers=headers) as response:
         return Answer(response.status, dict(response.headers), await response.read())
+
+
+async def fetch(kie: KieCaller, url: str, method: str = "GET") -> Answer:
+    return await kie.call(method, url.replace(FILE_HOST, kie.simulator.base_url))
 
 
 def read_data(answer: Answer) -> dict[str, Any]:
@@ -68,10 +73,10 @@ async def test_a_file_is_uploaded_in_three_ways_and_fetched_again() -> None:
             }
             assert (data["fileSize"], data["mimeType"]) == (len(PNG), "image/png")
             assert data["fileName"].endswith(".png")
-            fetched = await kie.call("GET", data["downloadUrl"])
+            fetched = await fetch(kie, data["downloadUrl"])
             assert (fetched.status, fetched.body) == (200, PNG)
             assert fetched.headers["Content-Type"] == "image/png"
-        head = await kie.call("HEAD", first["downloadUrl"])
+        head = await fetch(kie, first["downloadUrl"], "HEAD")
         assert (head.headers["Content-Length"], head.body) == (str(len(PNG)), b"")
         listed = await kie.call("GET", "/simulator/record/files")
         assert len(orjson.loads(listed.body)) == 4
@@ -82,7 +87,7 @@ async def test_a_file_larger_than_a_megabyte_comes_as_a_stream_and_a_name_is_ove
         large = PNG + bytes(3_000_000)
         for content in (PNG, large):
             data = read_data(await upload_stream(kie, content, uploadPath="a", fileName="x.png"))
-            assert (await kie.call("GET", data["downloadUrl"])).body == content
+            assert (await fetch(kie, data["downloadUrl"])).body == content
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,7 @@ async def test_a_file_is_gone_after_its_lifetime_and_a_task_with_it_fails() -> N
         uploaded = time.monotonic()
         kie.simulator.set_faults(file_lifetime_seconds=0.05)
         await wait_until(lambda: time.monotonic() > uploaded + 0.05)
-        assert (await kie.call("GET", url)).status == 404
+        assert (await fetch(kie, url)).status == 404
         failed = await kie.poll(await kie.created_id(filesUrl=[url]))
         assert failed.json()["data"]["errorCode"] == 451
 

@@ -13,11 +13,11 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from producer.api.access.key_budgets import KeyBudgets
+from producer.api.access.listen_addresses import ListenAddresses
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
 from producer.api.endpoint import RESPONSE_TIMEOUT_SECONDS, ApiContext, Call, Endpoint, Handler
-from producer.api.key_budgets import KeyBudgets
-from producer.api.listen_addresses import ListenAddresses
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore
 from shared.errors import DependencyDown, PostgresDown, RedisDown, RowBusy, StaleJob

@@ -11,10 +11,10 @@ import structlog
 from pydantic import SecretStr
 
 from shared.adapters.embedded import EmbeddedServers
+from shared.adapters.kie.kie_connection import SIMULATOR_NAME, choose_kie
 from shared.adapters.servers import Servers
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from worker.kie.simulator_choice import SIMULATOR_NAME, choose_kie
 
 
 class EmbeddedStandIn:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from producer.api.direct_requests import is_loopback_host
+from producer.api.access.direct_requests import is_loopback_host
 from producer.api.responses.problems import listener_problem
 from producer.keys.key_store import KeyStore
 from shared.adapters.async_tasks import stop_tasks

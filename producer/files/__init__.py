@@ -1,0 +1,1 @@
+"""Uploads images of callers to Kie, and records them."""

@@ -1,0 +1,1 @@
+"""Which Kie this process uses, and its file upload host."""
