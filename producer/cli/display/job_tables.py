@@ -34,7 +34,7 @@ from shared.stored_json import read_stored_object
 _EMPTY: tuple[object, ...] = (None, False, "", [])
 _FIELDS_WITH_ROWS = frozenset(
     {
-        *("id", "account_id", "model", "task", "request", "state", "reason", "message"),
+        *("id", "account_id", "model", "task", "variant", "request", "state", "reason", "message"),
         *("progress", "provider_task_id", "result_urls", "late_result_urls"),
         # In the tables of attempts, events and credits.
         *("attempt", "created_at", "submitted_at", "finished_at"),

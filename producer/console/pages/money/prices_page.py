@@ -43,7 +43,7 @@ async def show_price(call: PageCall) -> PageView:
         "scheduled": [row for row in changes if PriceKey.of_row(row) == key],
         "plot": plot_of_versions(versions, call.now),
     }
-    title = "{} {}, {} images".format(*key) + (f", {key.variant}" if key.variant else "")
+    title = "{} {}, {} images".format(*key) + (key.variant and f", {key.variant}")
     return PageView("money/price.html", values, title=title)
 
 
