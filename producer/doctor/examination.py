@@ -13,6 +13,7 @@ from producer.doctor.disk_findings import check_disks
 from producer.doctor.finding import Finding
 from producer.doctor.invariant_findings import check_invariants, connect_for_checks
 from producer.doctor.lost_write_findings import FIX, describe_lost_writes
+from producer.doctor.price_findings import check_prices
 from producer.doctor.privilege_findings import check_privileges
 from producer.doctor.process_findings import check_processes
 from producer.doctor.server_findings import describe_servers
@@ -88,6 +89,7 @@ async def _check_database(
     yield await check_privileges(database)
     async for finding in check_invariants(database):
         yield finding
+    yield await check_prices(database)
     rows = await database.fetch("stuck_jobs", _MAX_NAMED, _STUCK_SECONDS)
     named = "; ".join(f"{row['who']}: {row['what']}" for row in rows)
     yield Finding(

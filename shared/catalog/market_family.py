@@ -93,6 +93,10 @@ class MarketFamily:
             {one.task: one for one in requests}
         )
         self.kie_models = tuple(kie_models)
+        variants = {variant for kie_model in kie_models for variant in kie_model.credits}
+        self.price_keys = frozenset(
+            (task, 1, variant) for task in self.tasks for variant in variants
+        )
         self.carries: Mapping[str, CarryRequest] = MappingProxyType(dict(carries))
 
     def validate(self, task: object, fields: object) -> ImageRequest:

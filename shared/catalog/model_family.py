@@ -133,6 +133,8 @@ class ModelFamily(Protocol):
     """As in `pricing.model` and `jobs.model`."""
     tasks: Mapping[str, type[ImageRequest]]
     """The request model of each task."""
+    price_keys: frozenset[tuple[str, int, str]]
+    """The task, quantity and variant of each row in `pricing` that a request can need."""
     kie_models: tuple[KieModel, ...]
     """Kie's Market models that the requests are sent to. Empty for an endpoint of its own."""
     carries: Mapping[str, CarryRequest]

@@ -62,6 +62,29 @@ async def test_more_decimals_than_two_are_refused(deployment: Deployment, number
         assert set(faults) == {"credits"}
 
 
+async def test_a_price_with_variants_is_named_by_its_variant(deployment: Deployment) -> None:
+    await deployment.add_prices("painter", "paint", {"1K": 5, "2K": 9, "4K": 20})
+    path = "/v1/prices/painter/paint/1"
+    async with deployment.api() as api:
+        listed = (await api.get("/v1/prices")).expect(200)["prices"]
+        assert [one["variant"] for one in listed if one["model"] == "painter"] == ["1K", "2K", "4K"]
+        preview = (await api.get(f"{path}/preview", variant="2K", credits=10)).expect(200)
+        assert (preview["variant"], preview["credits_before"]) == ("2K", 9)
+        change = {"credits": 10, "reason": "x"}
+        done = (await api.put(f"{path}?variant=2K", change)).expect(200)
+        assert (done["variant"], done["credits"]) == ("2K", 10)
+        for query in ("", "?variant=", "?variant=2k", "?variant=%202K", "?variant=8K"):
+            problem = (await api.put(f"{path}{query}", change)).expect(404)
+            assert "priced are: painter paint 1 1K, painter paint 1 2K" in problem["detail"], query
+        assert set((await api.put(f"{path}?variant={'x' * 41}", change)).faults()) == {"variant"}
+        (await api.put(f"{PRICE}?variant=2K", {"credits": 9, "reason": "x"})).expect(404)
+        order = change_at(model="painter", task="paint", quantity=1, credits=22, variant="4K")
+        assert (await api.post(SCHEDULED, order)).expect(200)["variant"] == "4K"
+        (await api.post(SCHEDULED, {**order, "variant": "8K"})).expect(404)
+        version = (await api.get("/v1/prices/history", limit=1)).expect(200)["versions"][0]
+    assert (version["variant"], version["credits"]) == ("2K", 10)
+
+
 async def test_what_kie_charges_is_changed_with_a_history(deployment: Deployment) -> None:
     async with deployment.api() as api:
         body = {"credits": 9, "provider_credits": 7.5, "reason": "Kie raised it"}

@@ -90,8 +90,10 @@ def test_each_task_has_an_example_that_survives_storage(one: ModelFamily) -> Non
 
 
 @each_family
-def test_each_example_has_a_quantity_to_be_priced_by(one: ModelFamily) -> None:
-    assert all(request.price_quantity >= 1 for request in requests(one))
+def test_each_example_is_priced_by_a_key_of_its_family(one: ModelFamily) -> None:
+    keys = {(each.task, each.price_quantity, each.price_variant) for each in requests(one)}
+    assert keys <= one.price_keys
+    assert {task for task, _, _ in one.price_keys} == set(one.tasks)
 
 
 @each_family

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import count
@@ -119,6 +119,16 @@ class Deployment:
     async def run_sql(self, statement: str, *args: Any) -> list[dict[str, Any]]:
         """Run any statement, as an admin does in psql."""
         return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
+
+    async def add_prices(self, model: str, task: str, credits: Mapping[str, int]) -> None:
+        """Price one image of the model by variant. Kie charges one credit less."""
+        async with self.database.transaction() as queries:
+            await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+            await queries.connection.executemany(
+                "INSERT INTO pricing (model, task, quantity, variant, credits, provider_credits)"
+                " VALUES ($1, $2, 1, $3, $4::numeric, $4 - 1)",
+                [(model, task, variant, Decimal(price)) for variant, price in credits.items()],
+            )
 
     async def check_invariants_hold(self) -> None:
         """Fail unless every invariant of the contract holds."""

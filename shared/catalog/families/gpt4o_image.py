@@ -213,6 +213,7 @@ class _Gpt4oImage:
     tasks: Mapping[str, type[ImageRequest]] = MappingProxyType(
         {TextToImage.task: TextToImage, ImageToImage.task: ImageToImage}
     )
+    price_keys = frozenset((task, quantity, "") for task in tasks for quantity in QUANTITIES)
     kie_models: tuple[KieModel, ...] = ()
     carries: Mapping[str, CarryRequest] = MappingProxyType({})
 

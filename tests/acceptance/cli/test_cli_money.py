@@ -95,6 +95,33 @@ async def test_a_change_is_previewed_scheduled_and_revoked(
     assert [one["is_revoked"] for one in outcomes] == [True]
 
 
+async def test_a_price_with_variants_is_named_by_its_variant(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    await deployment.add_prices("painter", "paint", {"1K": 5, "2K": 9})
+    price = ("painter", "paint", "1")
+    change = ("10", "--reason", "x")
+    said = await darkroom.run("prices", "set", *price, *change, "--variant", "2K")
+    assert said.lines == ["painter paint \N{MULTIPLICATION SIGN}1 2K: 9 → 10 credits"]
+    preview, made, listed, history, *typos = await darkroom.run_all(
+        ("prices", "preview", *price, "6", "--variant", "1K", "--json"),
+        ("prices", "schedule", *price, *change, "--variant", "1K", "--at", "2027-12-31", "--json"),
+        ("prices", "list"),
+        ("prices", "history", "--limit", "1", "--json"),
+        ("prices", "set", *price, *change),
+        ("prices", "set", *price, *change, "--variant", "2k"),
+        ("prices", "set", *TWO_IMAGES, *change, "--variant", "2K"),
+    )
+    assert (preview.object["variant"], preview.object["credits_before"]) == ("1K", 5)
+    assert (made.object["variant"], history.object["variant"]) == ("1K", "2K")
+    assert [line.split()[3:5] for line in listed.lines if "painter" in line][:2] == [
+        ["1K", "5"],
+        ["2K", "10"],
+    ]
+    for typo in typos:
+        assert (typo.code, "priced are: " in typo.err, "paint 1 2K" in typo.err) == (1, True, True)
+
+
 async def test_a_charge_is_refunded_and_the_statement_and_the_margin_say_so(
     darkroom: Darkroom, deployment: Deployment
 ) -> None:

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from html import escape
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
@@ -72,6 +74,31 @@ async def test_a_price_is_previewed_and_then_changed_with_who_and_why(admin: Adm
     )
     assert entry["before"]["credits"] == 7
     assert entry["after"]["credits"] == 9
+
+
+async def test_a_price_with_variants_is_changed_by_itself(admin: AdminBrowser) -> None:
+    prices = {"1K": 5, "2K": 9, "a&b/ü": 20}
+    await admin.deployment.add_prices("painter", "paint", prices)
+    listed = (await admin.browser.get("/console/prices")).expect(200)
+    for variant, price in prices.items():
+        path = f"/console/prices/painter/paint/1?variant={quote(variant)}"
+        assert f'href="{path}"' in listed
+        change = path.replace("?", "/change?")
+        shown = (await admin.browser.get(path)).expect(200)
+        assert f" 1 · {escape(variant)}<" in shown
+        assert f'href="{change}"' in shown
+        fields = {"credits": str(price + 1), "reason": "x"}
+        preview = await admin.browser.post(change, fields)
+        assert f'action="{change}"' in preview.expect(200)
+        hidden = _HIDDEN.search(preview.text)
+        assert hidden is not None
+        done = await admin.browser.post(change, {**fields, "previewed": hidden[1]})
+        assert done.location == path
+    rows = await admin.deployment.producer.billing.prices()
+    charged = {row["variant"]: row["credits"] for row in rows if row["model"] == "painter"}
+    assert charged == {variant: credits + 1 for variant, credits in prices.items()}
+    for unknown in ("", "?variant=2k"):
+        (await admin.browser.get(f"/console/prices/painter/paint/1{unknown}")).expect(404)
 
 
 async def test_what_was_not_previewed_is_not_changed(admin: AdminBrowser) -> None:

@@ -51,6 +51,29 @@ async def test_a_healthy_darkroom_has_a_finding_for_each_invariant_and_dependenc
     assert "a-key" not in str(found)
 
 
+async def test_prices_that_no_request_can_have_are_named(
+    servers: Servers, database: Database
+) -> None:
+    async with database.transaction() as queries:
+        await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+        await queries.connection.execute("DELETE FROM pricing WHERE quantity = 4")
+        await queries.connection.execute(
+            "INSERT INTO pricing (model, task, quantity, variant, credits, provider_credits)"
+            " SELECT model, task, 1, variant, 6, 6 FROM (VALUES"
+            " ('gpt-image-2', 'text-to-image', '2k'), ('gpt-image-1.5', 'text-to-image', ''),"
+            " ('painter', 'paint', '')) AS typo (model, task, variant)"
+        )
+    finding = (await findings(settings_of(servers)))["prices fit the catalog"]
+    unneeded, _, unsold = finding.detail.partition("; refused, because pricing has no row: ")
+    assert not finding.ok
+    assert unneeded.endswith(
+        ": gpt-image-1.5 text-to-image 1, gpt-image-2 text-to-image 1 2k, painter paint 1"
+    )
+    assert "gpt-4o-image image-to-image 4, gpt-4o-image text-to-image 4" in unsold
+    await database.pool.execute("DELETE FROM pricing WHERE model <> 'gpt-4o-image'")
+    assert (await findings(settings_of(servers)))["prices fit the catalog"].ok
+
+
 async def test_broken_books_are_named_with_advice(
     producer: Producer, servers: Servers, database: Database
 ) -> None:

@@ -80,7 +80,7 @@ def read_price_key(call: PageCall) -> PriceKey:
 def price_path(key: PriceKey) -> str:
     """Return the path of the page of a price."""
     path = "/".join((PATH, *(quote(str(part), safe="") for part in key[:3])))
-    return f"{path}?variant={quote(key.variant, safe='')}" if key.variant else path
+    return f"{path}?variant={quote(key.variant)}" if key.variant else path
 
 
 def plot_of_versions(versions: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
