@@ -1,5 +1,6 @@
 """Makes an image with OpenAI's SDK for Python, through Darkroom.
 
+    pip install openai
     python examples/openai_sdk.py "a lighthouse at dusk"
 
 DARKROOM_URL is where the API is, and DARKROOM_API_KEY a key of the role service.

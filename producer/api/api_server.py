@@ -18,6 +18,9 @@ from producer.api.access.listen_addresses import ListenAddresses
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
 from producer.api.endpoint import ApiContext
+from producer.api.openai_api.image_requests import OpenaiImages
+from producer.api.openai_api.openai_routes import openai_endpoints
+from producer.api.openai_api.result_images import open_result_images
 from producer.api.openapi.docs_routes import document_routes
 from producer.api.routes import ENDPOINTS
 from producer.client import Producer
@@ -27,9 +30,6 @@ from producer.console.page import ConsoleContext
 from producer.console.sessions.session_store import SessionStore
 from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import RevocationWatch
-from producer.openai_api.image_requests import OpenaiImages
-from producer.openai_api.openai_routes import openai_endpoints
-from producer.openai_api.result_images import open_result_images
 from producer.orders.order_batcher import OrderBatcher
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit

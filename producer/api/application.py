@@ -14,6 +14,8 @@ from aiohttp import web
 from producer.api.api_metrics import ApiMetrics
 from producer.api.authentication import authenticate
 from producer.api.endpoint import UPLOAD_HELD_BYTES, ApiContext, Call, Endpoint
+from producer.api.openai_api.job_answers import JobError
+from producer.api.openai_api.openai_errors import PATH_PREFIX, convert_problem
 from producer.api.requests.json_body import check_path_text, require_json_content
 from producer.api.responses.problems import (
     REQUEST_ID,
@@ -23,8 +25,6 @@ from producer.api.responses.problems import (
     problem_from_error,
     request_id_of,
 )
-from producer.openai_api.job_answers import JobError
-from producer.openai_api.openai_errors import PATH_PREFIX, convert_problem
 from shared.adapters.http.slow_readers import call_after_response_read
 from shared.adapters.monitoring.incident_log import incidents
 from shared.errors import DarkroomError

@@ -22,7 +22,12 @@ from pathlib import Path
 
 import brotli
 
-from tests.support.npm_package import DownloadError, NpmPackage, download_package
+from tests.support.npm_package import (
+    DownloadError,
+    NpmPackage,
+    cache_folder,
+    download_package,
+)
 
 CHROMIUM = NpmPackage(
     "@sparticuz/chromium",
@@ -96,7 +101,7 @@ def bring_chromium(
         return Chromium(Path(own), {})
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise NoChromiumError(_advice(f"none is pinned for {platform.platform()}"))
-    cache = _cache_folder(environ)
+    cache = cache_folder(environ)
     folder = cache / f"chromium-{_fingerprint(packages)}"
     # Several processes of tests start at once: one downloads, the others wait for it.
     with (cache / "lock").open("w") as lock:
@@ -118,21 +123,6 @@ def _advice(reason: str) -> str:
         "Either name a mirror of the npm registry, NPM_CONFIG_REGISTRY=https://..., or a Chromium"
         f" of this machine, {OWN_CHROMIUM_VARIABLE}=/usr/bin/chromium, and run make test again."
     )
-
-
-def _cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return a folder outside the checkout, or an ignored one inside where there is none."""
-    home = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "darkroom-tests"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
-    inside = _ROOT / ".darkroom-chromium"
-    inside.mkdir(exist_ok=True)
-    return inside
 
 
 def _install(folder: Path, environ: Mapping[str, str], packages: Sequence[NpmPackage]) -> None:

@@ -1,12 +1,15 @@
-"""Downloads a package from the npm registry that this machine is set up for, without npm."""
+"""Downloads packages from the npm registry that this machine is set up for, without npm."""
 
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import os
 import re
 import ssl
+import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -17,6 +20,7 @@ from pathlib import Path
 
 PUBLIC_REGISTRY = "https://registry.npmjs.org/"
 _GLOBAL_FILES = ("/usr/etc/npmrc", "/usr/local/etc/npmrc", "/etc/npmrc")
+_ROOT = Path(__file__).resolve().parents[2]
 _TRIES = 3
 _PAUSE_SECONDS = 1.0
 _SILENCE_SECONDS = 60.0
@@ -140,6 +144,46 @@ def download_package(
             if digest != package.integrity:
                 raise DownloadError(f"{url}: its digest is {digest}, not {package.integrity}")
             return
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return a folder outside the checkout, or an ignored one inside where there is none."""
+    home = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(home) / "darkroom-tests"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    inside = _ROOT / ".darkroom-chromium"
+    inside.mkdir(exist_ok=True)
+    return inside
+
+
+def install_module(package: NpmPackage, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return a folder with `node_modules` of this package, which needs no other package.
+
+    It is downloaded once, into the user's cache folder. Raises `DownloadError`.
+    """
+    cache = cache_folder(environ)
+    digest = hashlib.sha256(package.integrity.encode()).hexdigest()[:12]
+    folder = cache / f"node-{package.name}-{digest}"
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache) as temporary:
+                tarball, unpacked = Path(temporary, "package.tgz"), Path(temporary, "unpacked")
+                download_package(package, tarball, project=_ROOT, environ=environ)
+                with tarfile.open(tarball) as archive:
+                    # Python before 3.11.4 has no filters, and later ones warn without one.
+                    archive.extraction_filter = getattr(tarfile, "data_filter", None)
+                    archive.extractall(unpacked)  # noqa: S202  # its digest is pinned
+                modules = unpacked / "node_modules"
+                modules.mkdir()
+                (unpacked / "package").rename(modules / package.name)
+                unpacked.rename(folder)
+    return folder
 
 
 def _copy(request: urllib.request.Request, tls: ssl.SSLContext, target: Path) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -17,6 +20,8 @@ from PIL import Image
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.support.deployment import Deployment, eventually
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "openai_sdk.py"
 
 
 @asynccontextmanager
@@ -149,3 +154,21 @@ async def test_a_failed_job_is_not_bought_again_by_the_sdk(
 
 async def has_jobs(deployment: Deployment, count: int) -> bool:
     return len(await deployment.run_sql("SELECT FROM jobs")) == count
+
+
+async def test_the_example_makes_an_image(deployment: Deployment, tmp_path: Path) -> None:
+    _, key = await KeyStore(deployment.database).create(Role.SERVICE, "acme")
+    async with deployment.worker(), serving_api(deployment.settings) as addresses:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(EXAMPLE), "a", "lighthouse"),
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                "DARKROOM_URL": f"http://{addresses[0]}",
+                "DARKROOM_API_KEY": key,
+            },
+        )
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
+    with Image.open(tmp_path / "lighthouse.png") as picture:
+        assert picture.width * 2 == picture.height * 3

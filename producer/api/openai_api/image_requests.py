@@ -11,13 +11,10 @@ from aiohttp import web
 from producer.api.authentication import caller_account
 from producer.api.endpoint import JOB_BODY_BYTES, ApiContext, Call
 from producer.api.handlers.job_handlers import read_idempotency_key, wait_for_end
-from producer.api.requests.json_body import read_json_object
-from producer.api.requests.order_body import require_few_fields
-from producer.api.responses.http_errors import HttpRefusal
-from producer.openai_api.image_answer import EncodedImages, url_answer
-from producer.openai_api.image_options import IMAGES_MAX, ImageOptions, read_options
-from producer.openai_api.job_answers import failed_answer, unfinished_answer, unreadable_answer
-from producer.openai_api.repeated_requests import (
+from producer.api.openai_api.image_answer import EncodedImages, url_answer
+from producer.api.openai_api.image_options import IMAGES_MAX, ImageOptions, read_options
+from producer.api.openai_api.job_answers import failed_answer, unfinished_answer, unreadable_answer
+from producer.api.openai_api.repeated_requests import (
     FINGERPRINT_FIELD,
     SentRequest,
     find_first_jobs,
@@ -25,7 +22,10 @@ from producer.openai_api.repeated_requests import (
     new_key,
     read_sent_request,
 )
-from producer.openai_api.result_images import ImageNotFetched, ResultImages
+from producer.api.openai_api.result_images import ImageNotFetched, ResultImages
+from producer.api.requests.json_body import read_json_object
+from producer.api.requests.order_body import require_few_fields
+from producer.api.responses.http_errors import HttpRefusal
 from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import find_order_faults
 from shared.domain.job import Job

@@ -6,9 +6,9 @@ They are not part of our OpenAPI document: OpenAI describes them, and its SDKs a
 from __future__ import annotations
 
 from producer.api.endpoint import ALL_ROLES, ENQUEUE_ROLES, Endpoint
-from producer.openai_api.image_requests import OpenaiImages
-from producer.openai_api.model_names import ModelNotFound
-from producer.openai_api.model_requests import list_model_names, show_model_name
+from producer.api.openai_api.image_requests import OpenaiImages
+from producer.api.openai_api.model_names import ModelNotFound
+from producer.api.openai_api.model_requests import list_model_names, show_model_name
 from shared.settings import OPENAI_WAIT_SECONDS_MAX
 
 _TAG = "openai"

@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from producer.api.openai_api.job_answers import JOB_ID, name_jobs
+from producer.api.openai_api.model_names import NamedModel
+from producer.api.openai_api.result_images import FetchedImage
 from producer.api.responses.json_response import json_response
-from producer.openai_api.job_answers import JOB_ID, name_jobs
-from producer.openai_api.model_names import NamedModel
-from producer.openai_api.result_images import FetchedImage
 from shared.adapters.http.slow_readers import ReadTimeoutConnection
 from shared.domain.job import Job
 from shared.job_json import credits_to_json

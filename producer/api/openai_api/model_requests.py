@@ -7,8 +7,8 @@ from typing import Any
 from aiohttp import web
 
 from producer.api.endpoint import Call
+from producer.api.openai_api.model_names import NamedModel, find_model, list_models
 from producer.api.responses.json_response import json_response
-from producer.openai_api.model_names import NamedModel, find_model, list_models
 
 
 async def list_model_names(call: Call) -> web.StreamResponse:

@@ -12,17 +12,24 @@ from producer.orders.order_fields import DEFAULT_MODEL
 from shared.catalog import ModelFamily, list_families
 
 _GPT_4O = "gpt-4o-image"
-_ALIASES: Mapping[str, str] = {
+_FLARE: tuple[str, Mapping[str, Any]] = ("gpt-image-2-5", {"edition": "flare"})
+_SUNBURST: tuple[str, Mapping[str, Any]] = ("gpt-image-2-5", {"edition": "sunburst"})
+_ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     # OpenAI has retired these. Programs and examples that name them go on working.
-    "dall-e-2": _GPT_4O,
-    "dall-e-3": _GPT_4O,
+    "dall-e-2": (_GPT_4O, {}),
+    "dall-e-3": (_GPT_4O, {}),
     # OpenAI's own name for the image model of GPT-4o, and its smaller version.
-    "gpt-image-1": _GPT_4O,
-    "gpt-image-1-mini": _GPT_4O,
-    "chatgpt-image-latest": "gpt-image-2",
-    "gpt-image-2-2026-04-21": "gpt-image-2",
+    "gpt-image-1": (_GPT_4O, {}),
+    "gpt-image-1-mini": (_GPT_4O, {}),
+    "gpt-image-2-2026-04-21": ("gpt-image-2", {}),
+    "gpt-image-2.5-flare": _FLARE,
+    "gpt-image-2.5-flare-2026-09-08": _FLARE,
+    "gpt-image-2.5-sunburst": _SUNBURST,
+    "gpt-image-2.5-sunburst-2026-09-08": _SUNBURST,
+    "chatgpt-image-latest": _SUNBURST,
 }
-"""Names of OpenAI that are no family of ours, each with the family that makes the images."""
+"""Names of OpenAI that are no family of ours, each with the family that makes the images, and the
+fields of its requests that the name decides."""
 _URL_BY_DEFAULT = frozenset({"dall-e-2", "dall-e-3"})
 
 
@@ -61,8 +68,8 @@ def list_models() -> Mapping[str, NamedModel]:
     """Return all models by name: every family, and every alias whose family exists."""
     families = list_families()
     aliases = {
-        alias: NamedModel(alias, families[name])
-        for alias, name in _ALIASES.items()
+        alias: NamedModel(alias, families[name], fields)
+        for alias, (name, fields) in _ALIASES.items()
         if name in families
     }
     return aliases | {name: NamedModel(name, family) for name, family in families.items()}

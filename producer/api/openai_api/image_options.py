@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from pydantic.fields import FieldInfo
 
-from producer.openai_api.image_sizes import (
+from producer.api.openai_api.image_sizes import (
     AUTO,
     find_nearest_ratio,
     find_ratio,
@@ -20,7 +20,7 @@ from producer.openai_api.image_sizes import (
     parse_size,
     size_fault,
 )
-from producer.openai_api.model_names import NamedModel, find_model
+from producer.api.openai_api.model_names import NamedModel, find_model
 from shared.catalog import ImageRequest
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from producer.openai_api.model_names import NamedModel
-from producer.openai_api.openai_errors import SHOULD_RETRY, OpenaiError
+from producer.api.openai_api.model_names import NamedModel
+from producer.api.openai_api.openai_errors import SHOULD_RETRY, OpenaiError
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 
