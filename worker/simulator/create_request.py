@@ -98,23 +98,23 @@ def serialise_again(given: dict[str, Any]) -> str:
 def parse_create_request(raw: bytes, *, one_image: bool = False) -> CreateRequest:
     """Return the request of a body. Raises `NotJsonError` or `InvalidRequestError`.
 
-    With `one_image`, `nVariants` is a field that Kie does not know: neither checked nor obeyed.
-    Null in an optional field is the same as its absence.
+    With `one_image`, Kie does not know the fields that its page no longer has, `nVariants` among
+    them: they are neither checked nor obeyed. Null in an optional field is the same as its absence.
     """
-    given: dict[str, Any] = read_object(raw)
+    whole: dict[str, Any] = read_object(raw)
+    known = DOCUMENTED_FIELDS if one_image else KNOWN_FIELDS
+    given = {name: value for name, value in whole.items() if name not in KNOWN_FIELDS - known}
     for check in _CHECKS:
         check(given)
-    if not one_image:
-        _check_variants(given)
-    n_variants = 1 if one_image else given.get("nVariants") or 1
+    n_variants = given.get("nVariants") or 1
     return CreateRequest(
         prompt=given.get("prompt") or "",
         size=given["size"],
         n_variants=n_variants,
         credits=CREDITS_BY_QUANTITY[n_variants],
         call_back_url=given.get("callBackUrl") or "",
-        param_json=serialise_again(given),
-        unknown_fields=tuple(sorted(given.keys() - KNOWN_FIELDS)),
+        param_json=serialise_again(whole),
+        unknown_fields=tuple(sorted(whole.keys() - known)),
         input_urls=_list_input_urls(given),
     )
 
@@ -189,24 +189,15 @@ def check_callback(given: Mapping[str, object]) -> None:
 _CHECKS: tuple[Callable[[dict[str, Any]], None], ...] = (
     _check_size,
     _check_prompt_and_files,
+    _check_variants,
     _check_options,
     check_callback,
 )
 
 _WRONG_SIZE_FIELDS = ("aspectRatio", "aspect_ratio")
 
-KNOWN_FIELDS = frozenset(
-    {
-        "prompt",
-        "filesUrl",
-        "fileUrl",
-        "size",
-        "nVariants",
-        "maskUrl",
-        "callBackUrl",
-        "isEnhance",
-        "uploadCn",
-        "enableFallback",
-        "fallbackModel",
-    }
-)
+DOCUMENTED_FIELDS = frozenset({"prompt", "filesUrl", "fileUrl", "size", "callBackUrl"})
+"""The fields that Kie's page has since July 2026."""
+KNOWN_FIELDS = DOCUMENTED_FIELDS | {
+    *("nVariants", "maskUrl", "isEnhance", "uploadCn", "enableFallback", "fallbackModel"),
+}

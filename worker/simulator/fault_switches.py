@@ -226,7 +226,9 @@ class FaultSwitches:
     one_image: Annotated[
         bool,
         SwitchDescription(
-            YES_OR_NO, "nVariants is a field that Kie ignores: one image, and 6 credits"
+            YES_OR_NO,
+            "Kie ignores nVariants, maskUrl and all else that its page no longer has: one image, "
+            "and 6 credits",
         ),
     ] = False
     missing_urls: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .create_request import CREDITS_BY_QUANTITY, CreateRequest
+from .create_request import CreateRequest
 from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
@@ -43,9 +43,9 @@ def answer_create(
         faults = kie.faults_of(account)
         request = road.read(kie, faults, raw)
         overrides = _directives(kie, request)
-        faults = with_switches(faults, overrides)
-        if faults.one_image and request.n_variants > 1:
-            request = replace(request, n_variants=1, credits=CREDITS_BY_QUANTITY[1])
+        if overrides:
+            faults = with_switches(faults, overrides)
+            request = road.read(kie, faults, raw)
         wrong_reply = _refuse(kie, account, request, faults)
     except RefusedError as refused:
         kie.record.creates_refused[refused.reason] += 1

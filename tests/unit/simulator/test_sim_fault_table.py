@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.simulator.catalogue_routes import MODELS
 from worker.simulator.fault_switch_parser import (
     as_values,
     describe_switches,
@@ -17,6 +18,8 @@ from worker.simulator.fault_switch_parser import (
 from worker.simulator.fault_switches import FaultSwitches
 from worker.simulator.fault_values import FaultError
 from worker.simulator.prompt_directives import read_directives
+from worker.simulator.roads import DEDICATED_ROAD, MARKET_ROAD
+from worker.simulator.upload_routes import BASE64_UPLOAD, STREAM_UPLOAD, URL_UPLOAD
 
 TESTS = Path(__file__).parents[2]
 
@@ -115,3 +118,15 @@ def test_a_prompt_without_directives_sets_nothing() -> None:
 def test_a_wrong_directive_is_refused(prompt: str, told: str) -> None:
     with pytest.raises(FaultError, match=told):
         read_directives(prompt)
+
+
+def test_the_page_of_the_simulator_names_switches_and_routes_that_exist() -> None:
+    page = (TESTS.parent / "docs" / "simulator.md").read_text()
+    rows = [line.split("|")[1:3] for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert len(named) > 8
+    assert named <= describe_switches().keys()
+    routes = set(re.findall(r"`(/api/[^`]+)`", page))
+    for road in (DEDICATED_ROAD, MARKET_ROAD):
+        assert {road.create_path, road.poll_path} <= routes
+    assert {MODELS, BASE64_UPLOAD, STREAM_UPLOAD, URL_UPLOAD} <= routes

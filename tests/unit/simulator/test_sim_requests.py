@@ -108,8 +108,13 @@ def test_a_fault_has_the_words_that_kie_was_recorded_to_send(
 
 @pytest.mark.parametrize("n_variants", [1, 2, 4, 3, "many"])
 def test_a_number_of_images_can_be_a_field_that_kie_does_not_know(n_variants: object) -> None:
-    raw = orjson.dumps({**FULL, "nVariants": n_variants})
-    assert parse_create_request(raw, one_image=True).n_variants == 1
+    raw = orjson.dumps({**FULL, "nVariants": n_variants, "isEnhance": "perhaps"})
+    request = parse_create_request(raw, one_image=True)
+    assert (request.n_variants, request.credits) == (1, 6)
+    assert request.input_urls == ("https://example.com/a.png",)
+    assert request.unknown_fields == (
+        *("enableFallback", "fallbackModel", "isEnhance", "maskUrl", "nVariants", "uploadCn"),
+    )
 
 
 def test_unknown_fields_are_let_through_and_listed() -> None:
