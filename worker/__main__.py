@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 try:
@@ -25,6 +26,8 @@ def main() -> int:
         from shared.settings import load_settings  # noqa: PLC0415
         from worker.service import run_service  # noqa: PLC0415
 
+        # What is loaded stays to the end: the garbage collector need not go through it.
+        gc.freeze()
         run_service(load_settings())
     except DarkroomError as error:
         sys.stderr.write(f"darkroom worker: {error}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 
@@ -14,6 +15,9 @@ def main() -> int:
     try:
         from producer.cli.command_tree import build_app  # noqa: PLC0415
 
+        # What is loaded stays to the end: the garbage collector need not go through it, above all
+        # not at the end, where that takes longer than most commands.
+        gc.freeze()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 # Replace characters that the terminal cannot show by question marks.
