@@ -151,10 +151,15 @@ def preview_to_json(preview: RoutePreview) -> dict[str, Any]:
     }
 
 
+def model_not_found(model: str) -> NotFound:
+    """Return the error for a name that is no model's."""
+    known = ", ".join(sorted(list_families()))
+    return NotFound(f"no model is named {model!r:.80}; there is: {known}")
+
+
 def _require_route(model: str, via: str) -> None:
     if model not in list_families():
-        known = ", ".join(sorted(list_families()))
-        raise NotFound(f"no model is named {model!r:.80}; there is: {known}")
+        raise model_not_found(model)
     allowed = (*list_routes(model), model)
     if via not in allowed:
         sentence = f"{via!r:.80} cannot send {model}; allowed: {', '.join(allowed)}"

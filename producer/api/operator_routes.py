@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 from producer.api.endpoint import OPERATOR_ROLES, WRITE_ROLES, Endpoint
 from producer.api.handlers import bulk_handlers, operator_handlers
+from producer.keys.key_store import Role
 from producer.list_pages import PAGE_BYTES
+from producer.model_routes import model_not_found
 from producer.webhook_messages import no_such_message
+from shared.catalog import list_families
 from shared.errors import DarkroomError, JobNotFound
 
 JOB_ID = {"id": {"type": "string", "format": "uuid"}}
@@ -20,6 +23,10 @@ def job_not_found(parts: Mapping[str, str]) -> DarkroomError:
 
 def _message_not_found(parts: Mapping[str, str]) -> DarkroomError:
     return no_such_message(parts["id"])
+
+
+def _model_not_found(parts: Mapping[str, str]) -> DarkroomError:
+    return model_not_found(parts["model"])
 
 
 OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
@@ -103,6 +110,30 @@ OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
         path_schemas={"id": {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"}},
         not_found=_message_not_found,
         responses={200: "WebhookDelivery"},
+        problems=(404, 422),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/models",
+        handler=operator_handlers.list_models,
+        name="listModels",
+        summary="List the models, and by which family the jobs of each are sent to Kie",
+        tag="models",
+        roles=OPERATOR_ROLES | {Role.VIEWER},
+        responses={200: "ModelList"},
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/models/{model}/route",
+        handler=operator_handlers.route_model,
+        name="routeModel",
+        summary="Send the jobs of a model by another family, or say what that would mean",
+        tag="models",
+        roles=OPERATOR_ROLES,
+        path_schemas={"model": {"type": "string", "enum": sorted(list_families())}},
+        not_found=_model_not_found,
+        body="RouteChoice",
+        responses={200: "RouteResult"},
         problems=(404, 422),
     ),
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.commands import accounts, jobs, keys, prices, queue, webhooks
+from producer.cli.commands import accounts, jobs, keys, models, prices, queue, webhooks
 from producer.cli.commands.audit import audit
 from producer.cli.commands.doctor import doctor
 from producer.cli.commands.enqueue import enqueue
@@ -56,6 +56,7 @@ def build_app() -> typer.Typer:
     app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATIONS)
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_OPERATIONS)
     app.add_typer(queue.app, name="queue", rich_help_panel=_OPERATIONS)
+    app.add_typer(models.app, name="models", rich_help_panel=_OPERATIONS)
     for command in (audit, doctor, migrate, env, health):
         app.command(rich_help_panel=_OPERATIONS)(command)
     app.command("version", rich_help_panel=_OPERATIONS)(show_version)

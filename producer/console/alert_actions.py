@@ -83,6 +83,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "redis_is_replica": _EXAMINE,
     "redis_was_wiped": _RUNNING,
     "results_unreadable": _page("Resolve these jobs", "/jobs?reason=result_unreadable"),
+    "route_unfit": _page("See these jobs", "/jobs?reason=route_unfit"),
     "rows_locked": _end_session,
     "submits_paused": _end_brake,
     "tasks_run_long": _RUNNING,

@@ -111,6 +111,13 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                    extract(epoch FROM paused_at)::double precision,
                    extract(epoch FROM until)::double precision) ORDER BY id), '[]')
           FROM paused) AS pauses,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(route.model, via, unfit.jobs, unfit.credits::text,
+                   extract(epoch FROM unfit.since)::double precision) ORDER BY route.model), '[]')
+          FROM active_routes AS route, LATERAL (
+            SELECT count(*) AS jobs, coalesce(sum(credits_quoted), 0) AS credits, min(updated_at) AS since
+              FROM (SELECT credits_quoted, updated_at FROM jobs
+                     WHERE reason = 'route_unfit' AND state = 'queued' AND jobs.model = route.model
+                     ORDER BY id DESC LIMIT $10) AS waiting) AS unfit) AS routes,
        running.tasks, running.long, running.long_since, running.held, running.held_since,
        greatest(running.last_submitted_at, (SELECT max(submitted_at) FROM ended)) AS last_submitted_at,
        unsure.jobs AS unknown, unsure.since AS unknown_since,

@@ -112,6 +112,7 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "replayWebhook": ("POST", "/v1/webhooks/{message}/replay", {}),
     "startPause": ("POST", "/v1/pauses", {"scope": "everything", "reason": "why"}),
     "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
+    "routeModel": ("POST", "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
 }
 """How each route that changes something is asked to, by staff."""

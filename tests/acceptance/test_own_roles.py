@@ -84,6 +84,10 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
                 "/v1/brakes/end", {"kie_account": "default", "reason": "for the test"}
             ),
             ("GET", "/v1/pauses"): lambda: api.get("/v1/pauses", active="true"),
+            ("GET", "/v1/models"): lambda: api.get("/v1/models"),
+            ("POST", "/v1/models/{model}/route"): lambda: api.post(
+                "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}
+            ),
             ("GET", "/v1/audit"): lambda: api.get("/v1/audit", limit=10),
             ("GET", "/v1/accounts/{id}/events"): lambda: _opened(
                 api, key, "/v1/accounts/acme/events"

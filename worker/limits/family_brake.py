@@ -56,8 +56,8 @@ class FamilyBrakeRules:
 DEFAULT_RULES = FamilyBrakeRules()
 _ADVICE = {
     Reason.WRONG_ENDPOINT: "no job can be submitted, and none fails: compare KIE_BASE_URL, proxy"
-    " and DNS with Kie's documentation of this model; if Kie has moved the endpoint, install a"
-    " version that knows the new one",
+    " and DNS with Kie's documentation of this model; if Kie has moved the endpoint,"
+    " `darkroom models list` shows whether another family can send its jobs",
     "task": "Kie takes jobs and does not finish them: see https://kie.ai/logs; submits go on by"
     " themselves once a task has ended well",
     "submit": "each of these submits may have been paid for: see https://kie.ai/logs; submits go on"

@@ -1,4 +1,4 @@
-"""Handlers for operators: details of a job, retry, resolve, and the replay of a webhook."""
+"""Handlers for operators: details of a job, retry, resolve, replay of a webhook, and routes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from producer.api.requests.operator_bodies import (
     ImagesLost,
     Resolution,
     Retry,
+    RouteChoice,
     TaskFound,
     TaskLost,
     parse_resolution,
 )
 from producer.api.responses.json_response import json_response
+from producer.model_routes import model_to_json, preview_to_json
 from producer.row_json import row_to_json
 from shared.domain.job import Job
 from shared.job_json import job_to_json
@@ -87,3 +89,30 @@ async def replay_webhook(call: Call) -> web.StreamResponse:
         call.request.match_info["id"], actor=caller_actor(call)
     )
     return json_response(row_to_json(row))
+
+
+async def list_models(call: Call) -> web.StreamResponse:
+    """Return the models, each with its route."""
+    models = await call.context.producer.models.list()
+    return json_response({"models": [model_to_json(one) for one in models]})
+
+
+async def route_model(call: Call) -> web.StreamResponse:
+    """Choose the route of a model, and return what it means for the queued jobs.
+
+    With `dry_run`, nothing is changed.
+    """
+    model = call.request.match_info["model"]
+    body = parse_admin_body(RouteChoice, await read_json_object(call.request, JOB_BODY_BYTES))
+    models = call.context.producer.models
+    preview = await models.preview(model, body.via)
+    if not body.dry_run:
+        await models.route(model, body.via, reason=body.reason, actor=caller_actor(call))
+    (now,) = [one for one in await models.list() if one.name == model]
+    return json_response(
+        {
+            "dry_run": body.dry_run,
+            "model": model_to_json(now),
+            "queued": preview_to_json(preview),
+        }
+    )

@@ -20,7 +20,7 @@ from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange, Refund, ScheduledPriceOrder
 from producer.api.requests.bulk_bodies import ManyJobs, ManyRetries
-from producer.api.requests.operator_bodies import RESOLUTIONS, Retry
+from producer.api.requests.operator_bodies import RESOLUTIONS, Retry, RouteChoice
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import BrakeEnd, PauseStart
 from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, OrderFields
@@ -48,7 +48,7 @@ _NOTES: dict[str, dict[str, Any]] = {
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(PriceChange, ScheduledPriceOrder, Grant, Refund),
-    *(PauseStart, BrakeEnd, Retry, ManyJobs, ManyRetries),
+    *(PauseStart, BrakeEnd, Retry, RouteChoice, ManyJobs, ManyRetries),
     *RESOLUTIONS.values(),
 )
 

@@ -42,6 +42,7 @@ _TAGS = {
     "accounts": "Credits, and where they went.",
     "monitoring": "The queue now, and its history.",
     "pauses": "Submits that are paused, by whom and why.",
+    "models": "By which family of the catalog the jobs of each model are sent to Kie.",
     "webhooks": "What is sent when a job has ended.",
     "audit": "Who did what.",
     "service": "How this process is.",

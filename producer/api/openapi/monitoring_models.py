@@ -87,6 +87,45 @@ class EndedBrakes(BaseModel):
     ended: list[EndedBrake]
 
 
+class RoutedModel(BaseModel):
+    """A model, and how its jobs are sent to Kie."""
+
+    model: str = Field(examples=["gpt-4o-image"])
+    tasks: list[str] = Field(examples=[["image-to-image", "text-to-image"]])
+    via: str = Field(description="the family that sends it now", examples=["4o-image-api"])
+    routes: list[str] = Field(description="other families that can", examples=[["4o-image-api"]])
+    since: AwareDatetime | None = Field(
+        description="of the newest choice; null: there never was one", examples=[_AT]
+    )
+    routed_by: str | None = Field(examples=["maria"])
+    reason: str | None = Field(examples=["the old endpoint is gone"])
+
+
+class ModelList(BaseModel):
+    """The models by name."""
+
+    models: list[RoutedModel]
+
+
+class RoutePreview(BaseModel):
+    """What a route means for the queued jobs of a model."""
+
+    carried: int = Field(description="jobs that go by it", examples=[198])
+    waiting: int = Field(description="jobs that it cannot carry: they wait", examples=[2])
+    waiting_by_field: dict[str, int] = Field(
+        description="how many each field prevents", examples=[{"quantity": 2}]
+    )
+    waiting_credits: float = Field(description="what they hold", examples=[14])
+
+
+class RouteResult(BaseModel):
+    """The model as it is sent now, and the meaning of the choice for its queued jobs."""
+
+    dry_run: bool
+    model: RoutedModel
+    queued: RoutePreview
+
+
 class KieAccountState(BaseModel):
     """One of our accounts at Kie."""
 
@@ -219,5 +258,8 @@ class History(BaseModel):
     samples: list[Sample]
 
 
-MONITORING_MODELS: tuple[type[BaseModel], ...] = (Overview, History, Pause, PausePage, EndedBrakes)
+MONITORING_MODELS: tuple[type[BaseModel], ...] = (
+    *(Overview, History, Pause, PausePage, EndedBrakes),
+    *(ModelList, RouteResult),
+)
 """The models of the document. Pydantic adds the models of their fields."""

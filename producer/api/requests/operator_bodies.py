@@ -1,4 +1,4 @@
-"""The bodies by which jobs are retried, and jobs in doubt are resolved."""
+"""The bodies by which jobs are retried, jobs in doubt are resolved, and models are routed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 
 from producer.actor import MAX_REASON_LENGTH
-from producer.api.requests.admin_bodies import parse_admin_body
+from producer.api.requests.admin_bodies import Reason, parse_admin_body
 from producer.jobs.held_resolution import MAX_RESULT_URLS
 from producer.jobs.unknown_resolution import TASK_ID_LENGTH, is_printable_text
+from shared.catalog import list_families
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_value
 from shared.text_and_url_checks import has_lone_surrogate
@@ -41,6 +42,24 @@ class Retry(BaseModel):
     again: StrictBool = Field(
         default=False,
         description="confirms the retry of a job that succeeded; it is charged as well",
+    )
+
+
+class RouteChoice(BaseModel):
+    """By which family the jobs of a model are sent."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"via": "4o-image-api", "reason": "the old one is gone"}]},
+    )
+
+    via: StrictStr = Field(
+        description="the family; the model itself takes a route back",
+        json_schema_extra={"enum": [*sorted(list_families())]},
+    )
+    reason: Annotated[Reason | None, Field(description="why; it is recorded")] = None
+    dry_run: StrictBool = Field(
+        default=False, description="whether nothing is done, and the answer says what would be"
     )
 
 

@@ -13,7 +13,7 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.adapters.redis.redis_errors import translated_redis_errors
-from shared.catalog import list_families
+from shared.catalog import list_families, list_routes
 from shared.domain.alerts.alert_rules import (
     ENDED_JOBS_MAX,
     LOCKED_SECONDS,
@@ -25,6 +25,7 @@ from shared.domain.alerts.alert_rules import (
 )
 from shared.domain.alerts.system_state import (
     QUEUED_COUNT_MAX,
+    ActiveRoute,
     BalanceDrift,
     EndedJob,
     FailingReceiver,
@@ -50,6 +51,7 @@ _LISTS = (
         "lockers",
         "pauses",
         "renamed_keys",
+        "routes",
         "skewed",
     ),
     *("unpriced", "without_redis", "workers_lost"),
@@ -94,15 +96,14 @@ async def read_system_state(queries: Queries) -> SystemState:
             for url, messages, since, error in row["failing"]
         ),
         pauses=_operator_pauses(row["pauses"]),
+        routes=_active_routes(row["routes"]),
+        other_routes={model: list_routes(model) for model in list_families()},
         lockers=tuple(
             LockHolder(pid, who, _timestamp(since)) for pid, who, since in row["lockers"]
         ),
         drifting=_balance_drifts(row["drifting"]),
         skewed=tuple(SkewedProcess(name, seconds) for name, seconds in row["skewed"]),
-        without_redis=tuple(
-            ProcessWithoutRedis(name, error, _timestamp(since))
-            for name, error, since in row["without_redis"]
-        ),
+        without_redis=_processes_without_redis(row["without_redis"]),
         differing_keys=_key_differences(row["differing_keys"]),
         renamed_keys=_key_differences(row["renamed_keys"]),
         workers_lost=tuple(LostWorker(name, _timestamp(at)) for name, at in row["workers_lost"]),
@@ -120,11 +121,27 @@ def _operator_pauses(rows: Sequence[Sequence[Any]]) -> tuple[OperatorPause, ...]
     )
 
 
+def _active_routes(rows: Sequence[Sequence[Any]]) -> tuple[ActiveRoute, ...]:
+    return tuple(
+        ActiveRoute(
+            *(model, via, unfit, Decimal(credits)),
+            unfit_since=None if since is None else _timestamp(since),
+        )
+        for model, via, unfit, credits, since in rows
+    )
+
+
 def _balance_drifts(rows: Sequence[tuple[str, str, float]]) -> tuple[BalanceDrift, ...]:
     return tuple(
         BalanceDrift(account, Decimal(credits), _timestamp(since))
         for account, credits, since in rows
     )
+
+
+def _processes_without_redis(
+    rows: Sequence[tuple[str, str | None, float]],
+) -> tuple[ProcessWithoutRedis, ...]:
+    return tuple(ProcessWithoutRedis(name, error, _timestamp(since)) for name, error, since in rows)
 
 
 def _key_differences(rows: Sequence[tuple[str, str, float]]) -> tuple[KeyDifference, ...]:

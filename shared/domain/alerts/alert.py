@@ -26,6 +26,7 @@ ALERT_NAMES = (
     "redis_is_replica",
     "redis_was_wiped",
     "results_unreadable",
+    "route_unfit",
     "rows_locked",
     "submits_paused",
     "tasks_run_long",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.alerts.alert import Alert
@@ -17,6 +18,7 @@ from shared.domain.alerts.system_state import (
     RedisState,
     SubmitPause,
     SystemState,
+    count_jobs,
 )
 from shared.domain.lifecycle import JobState, Reason
 
@@ -53,9 +55,11 @@ def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Ale
     """Return the alerts, the most severe first. `redis` is None if Redis did not reply."""
     alerts: list[Alert] = [*_server_alerts(system_state), *find_process_alerts(system_state)]
     if redis is not None:
+        redis = replace(redis, family_pauses=_open_family_pauses(redis, system_state))
         alerts += _redis_alerts(redis)
         alerts += _pause_alerts(redis, system_state)
     alerts += _operator_pause_alerts(system_state)
+    alerts += _route_alerts(system_state)
     alerts += _backlog_alerts(system_state, redis)
     alerts += _task_alerts(system_state)
     alerts += _failure_alerts(system_state)
@@ -153,13 +157,60 @@ _PAUSE_FIXES: dict[str, str] = {
 
 def _pause_alerts(redis: RedisState, state: SystemState) -> Iterator[Alert]:
     for account, pause in redis.pauses:
-        yield _pause_alert(f"submits by the Kie account {account}", account, pause, state)
-    for account, model, pause in redis.family_pauses:
-        whose = f"submits of {model} by the Kie account {account}"
-        yield _pause_alert(whose, f"{account} {model}", pause, state)
+        fix = _PAUSE_FIXES.get(pause.reason, _NO_ACTION_FIX)
+        yield _pause_alert(f"submits by the Kie account {account}", account, pause, fix, state)
+    for account, family, pause in redis.family_pauses:
+        whose = f"submits of {family} by the Kie account {account}"
+        fix = _PAUSE_FIXES.get(pause.reason, _NO_ACTION_FIX)
+        if pause.reason == Reason.WRONG_ENDPOINT:
+            fix = _find_other_route(family, state) or fix
+        yield _pause_alert(whose, f"{account} {family}", pause, fix, state)
 
 
-def _pause_alert(whose: str, subject: str, pause: SubmitPause, state: SystemState) -> Alert:
+def _find_other_route(family: str, state: SystemState) -> str | None:
+    """Return the command that sends the jobs of this family by another one."""
+    for route in state.routes:
+        if route.via == family:
+            return f"take the route back: `darkroom models route {route.model} --direct`"
+    others = state.other_routes.get(family)
+    if not others:
+        return None
+    return (
+        f"if Kie has moved the endpoint, move the jobs:"
+        f" `darkroom models route {family} --via {others[0]}`; else compare KIE_BASE_URL, proxy and"
+        " DNS with Kie's documentation"
+    )
+
+
+def _open_family_pauses(
+    redis: RedisState, state: SystemState
+) -> tuple[tuple[str, str, SubmitPause], ...]:
+    """Return the pauses of families by which jobs are sent. A model whose jobs go by another
+    family waits for no pause of its own.
+    """
+    left = {one.model for one in state.routes} - {one.via for one in state.routes}
+    return tuple(pause for pause in redis.family_pauses if pause[1] not in left)
+
+
+def _route_alerts(state: SystemState) -> Iterator[Alert]:
+    for route in state.routes:
+        model = route.model
+        if route.unfit:
+            yield Alert(
+                "route_unfit",
+                f"{count_jobs(route.unfit)} of {model} wait: the model is sent by {route.via},"
+                f" which cannot carry them; they hold {route.unfit_credits.normalize():f} credits",
+                f"cancel them: `darkroom jobs cancel --where model={model} --where"
+                " reason=route_unfit`; or take the route back:"
+                f" `darkroom models route {model} --direct`",
+                since=route.unfit_since,
+                subject=model,
+            )
+
+
+def _pause_alert(
+    whose: str, subject: str, pause: SubmitPause, fix: str, state: SystemState
+) -> Alert:
     if pause.is_on(state.at):
         how = f"paused for {(pause.until - state.at).total_seconds():.0f} s more"
     else:
@@ -167,7 +218,7 @@ def _pause_alert(whose: str, subject: str, pause: SubmitPause, state: SystemStat
     return Alert(
         "submits_paused",
         f"{whose} are {how} ({pause.reason}: {pause.message}); {state.queued_text} wait",
-        _PAUSE_FIXES.get(pause.reason, _NO_ACTION_FIX),
+        fix,
         since=pause.since,
         subject=subject,
     )

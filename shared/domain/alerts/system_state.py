@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -112,6 +113,19 @@ class OperatorPause:
 
 
 @dataclass(frozen=True, slots=True)
+class ActiveRoute:
+    """A model that is sent by another family than its own."""
+
+    model: str
+    via: str
+    unfit: int
+    """Queued jobs that this route cannot carry."""
+    unfit_credits: Decimal
+    """What they hold."""
+    unfit_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class SystemState:
     """What Postgres knows, at the time `at` of its own clock. Field names are SQL column names."""
 
@@ -126,6 +140,9 @@ class SystemState:
     paused: int
     """Queued jobs to which a pause applies."""
     pauses: tuple[OperatorPause, ...]
+    routes: tuple[ActiveRoute, ...]
+    other_routes: Mapping[str, tuple[str, ...]]
+    """By model: the families beside its own that can send it."""
     waiting_since: datetime | None
     """Since when the longest waiting due job has waited."""
     last_submitted_at: datetime | None
@@ -168,20 +185,21 @@ class SystemState:
     @property
     def queued_text(self) -> str:
         """The number of queued jobs as text."""
-        return _count_text(self.queued)
+        return count_jobs(self.queued)
 
     @property
     def due_text(self) -> str:
         """The number of due jobs as text."""
-        return _count_text(self.due)
+        return count_jobs(self.due)
 
     @property
     def paused_text(self) -> str:
         """The number of paused jobs as text."""
-        return _count_text(self.paused)
+        return count_jobs(self.paused)
 
 
-def _count_text(jobs: int) -> str:
+def count_jobs(jobs: int) -> str:
+    """Return a number of queued jobs as text."""
     return f"{jobs} jobs" if jobs < QUEUED_COUNT_MAX else f"{QUEUED_COUNT_MAX} jobs or more"
 
 

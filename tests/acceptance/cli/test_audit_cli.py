@@ -18,7 +18,7 @@ READING = {
     *("jobs list", "jobs show", "jobs wait", "accounts show", "accounts ledger"),
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
     *("webhooks secret", "queue pauses", "jobs counts", "accounts list", "accounts statement"),
-    *("prices preview", "prices scheduled"),
+    *("prices preview", "prices scheduled", "models list"),
     *("keys sessions", "queue history"),
 }
 """Commands that change nothing; `webhooks secret` only with --create."""
@@ -37,6 +37,7 @@ PAUSES = {
     "queue resume": "queue_resumed",
     "queue end-brake": "queue_resumed",
 }
+MODELS = {"models route": "model_routed"}
 MONEY = {
     "prices schedule": "price_scheduled",
     "prices unschedule": "price_unscheduled",
@@ -95,7 +96,7 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         for group in build_app().registered_groups
         for command in (group.typer_instance.registered_commands if group.typer_instance else ())
     }
-    noted_here = {*WEBHOOKS_AND_KEYS, *PAUSES, *MONEY}
+    noted_here = {*WEBHOOKS_AND_KEYS, *PAUSES, *MODELS, *MONEY}
     assert commands == READING | NOTED_ABOVE | {"jobs resolve"} | noted_here
     setup = DatabaseSetup(deployment.database)
     charged = await setup.job_in(JobState.SUCCEEDED)
@@ -114,11 +115,12 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         ("keys", "revoke", key.prefix),
         ("queue", "pause", "--everything", "--reason", "for the test"),
         ("queue", "resume", str(pause.id)),
+        ("models", "route", "gpt-4o-image", "--via", "4o-image-api", "--yes"),
         ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
         ("accounts", "refund", str(charged.id), "--reason", "blurred"),
         ("prices", "schedule", *price, "9", "--at", "2027-12-31T00:00Z", "--reason", "new year"),
     )
-    assert [one.code for one in done] == [0] * 10, [one.err for one in done]
+    assert [one.code for one in done] == [0] * 11, [one.err for one in done]
     assert (await darkroom.run("prices", "unschedule", "1")).code == 0
     noted = await deployment.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
@@ -126,6 +128,7 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         for act in (
             *WEBHOOKS_AND_KEYS.values(),
             *PAUSES.values(),
+            *MODELS.values(),
             *MONEY.values(),
             "webhook_endpoint_created",
             "job_resolved",

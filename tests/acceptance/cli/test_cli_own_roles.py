@@ -101,6 +101,8 @@ async def played_by(
             "queue history": (),
             "queue end-brake": ("--reason", "for the test"),
             "queue resume": ("--everything",),
+            "models list": (),
+            "models route": ("gpt-4o-image", "--via", "4o-image-api", "--yes"),
             "doctor": (),
             "audit": (),
             "margin": ("--by", "account"),

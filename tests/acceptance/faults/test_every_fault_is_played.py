@@ -32,6 +32,7 @@ RUNBOOK = {
     "The lane is paused": "submits_paused",
     "Pause and resume": "paused_by_operator",
     "Kie fails, or is not there": "submits_paused",
+    "The endpoint of a model is gone": "route_unfit",
     "Several Kie accounts": (
         "tests/acceptance/test_kie_accounts.py"
         "::test_a_removed_key_is_logged_as_an_error_and_put_back_in_time"

@@ -126,7 +126,33 @@ async def _paused_queue(setup: FaultSetup) -> AsyncIterator[None]:
     await eventually(have_ended, "the paused jobs have ended")
 
 
+@asynccontextmanager
+async def _unfit_jobs(setup: FaultSetup) -> AsyncIterator[None]:
+    """Send a model by a family that cannot carry two of its jobs."""
+    at = await _in_two_seconds(setup)
+    for request in (text_to_image(quantity=2), text_to_image(quantity=4)):
+        await setup.deployment.enqueue(request, run_at=at)
+    words = ("models", "route", "gpt-4o-image", "--yes", "--reason", "the endpoint is gone")
+    moved = await setup.darkroom.run(*words, "--via", "4o-image-api")
+    assert moved.code == 0, moved.err
+    yield
+    back = await setup.darkroom.run(*words, "--direct")
+    assert back.code == 0, back.err
+
+    async def have_ended() -> bool:
+        return not await setup.sql("SELECT FROM jobs WHERE finished_at IS NULL")
+
+    await eventually(have_ended, "the jobs have ended")
+
+
 FAULTS = [
+    Fault(
+        "jobs that the route of their model cannot carry",
+        "route_unfit",
+        _unfit_jobs,
+        "2 jobs of gpt-4o-image wait: the model is sent by 4o-image-api, which cannot carry them",
+        "darkroom jobs cancel --where model=gpt-4o-image --where reason=route_unfit",
+    ),
     Fault(
         "a pause that a person has set",
         "paused_by_operator",

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from producer import InvalidRequest, Job
-from producer.cli.commands.resolve import late_resolve_advice
+from producer.cli.resolve import late_resolve_advice
 from producer.live.event_queries import read_job
 from shared.adapters.monitoring.alert_queries import read_system_state
 from shared.domain.alerts.alert_rules import find_alerts

@@ -14,6 +14,7 @@ from shared.domain.alerts.alert import ALERT_NAMES, REDIS_ALERT_NAMES, Alert
 from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import (
     QUEUED_COUNT_MAX,
+    ActiveRoute,
     BalanceDrift,
     EndedJob,
     FailingReceiver,
@@ -40,6 +41,8 @@ WELL = SystemState(
     due=0,
     paused=0,
     pauses=(),
+    routes=(),
+    other_routes={"4o": ("market-4o",), "market-4o": ()},
     waiting_since=None,
     last_submitted_at=None,
     tasks=0,
@@ -100,6 +103,9 @@ PAUSE = SubmitPause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no 
 
 OPERATOR_PAUSE = OperatorPause(17, "account", "acme", "they asked", "maria", ago(90), None)
 
+GONE = replace(PAUSE, reason="wrong_endpoint")
+ROUTE = ActiveRoute("4o", "market-4o", 0, Decimal(0), ago(70))
+
 CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "submits_paused",
@@ -125,6 +131,36 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "submits of m by the Kie account default are paused for 40 s more (wrong_endpoint: 402",
         ago(90),
         "KIE_BASE_URL",
+    ),
+    (
+        "submits_paused",
+        {"redis": RedisState(family_pauses=(("default", "4o", GONE),))},
+        "submits of 4o by the Kie account default are paused for 40 s more (wrong_endpoint: 402",
+        ago(90),
+        "`darkroom models route 4o --via market-4o`",
+    ),
+    (
+        "submits_paused",
+        {
+            "redis": RedisState(family_pauses=(("default", "market-4o", GONE),)),
+            "routes": (ROUTE,),
+        },
+        "submits of market-4o by the Kie account default are paused",
+        ago(90),
+        "`darkroom models route 4o --direct`",
+    ),
+    (
+        "route_unfit",
+        {"routes": (replace(ROUTE, unfit=12, unfit_credits=Decimal("84.00")),)},
+        (
+            "12 jobs of 4o wait: the model is sent by market-4o, which cannot carry them; they hold"
+            " 84 credits"
+        ),
+        ago(70),
+        (
+            "`darkroom jobs cancel --where model=4o --where reason=route_unfit`; or take the route"
+            " back: `darkroom models route 4o --direct`"
+        ),
     ),
     (
         "paused_by_operator",
@@ -393,3 +429,14 @@ def test_the_fix_of_a_wiped_redis_names_its_key() -> None:
     found = find_alerts(WELL, RedisState(wiped_at=NOW))
     (alert,) = (one for one in found if one.name == "redis_was_wiped")
     assert f"`DEL {WIPED_KEY}`" in alert.fix
+
+
+def test_a_family_by_which_nothing_is_sent_any_more_raises_no_alert() -> None:
+    redis = RedisState(family_pauses=(("default", "4o", GONE),))
+    assert alerts_of(redis, routes=(ROUTE,)) == []
+    assert [one.name for one in alerts_of(redis)] == ["submits_paused"]
+    waits = {"due": 9, "waiting_since": ago(60), "last_submitted_at": ago(40)}
+    assert alerts_of(redis, **waits)[0].name == "submits_paused"
+    assert [one.name for one in alerts_of(redis, routes=(ROUTE,), **waits)] == [
+        "nothing_is_submitted"
+    ]
