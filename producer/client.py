@@ -32,6 +32,7 @@ from producer.model_routes import ModelRoutes
 from producer.money.price_changes import PricePreview
 from producer.money.price_key import PriceKey
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
+from producer.monitoring.kie_models import KieReports
 from producer.monitoring.overview import Overview, OverviewReader
 from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import OrderEnqueuer
@@ -83,12 +84,8 @@ class Producer(OperatorMethods, FileMethods):
         )
         self._end_waiter = end_waiter
         redis = delivery_queue.redis
-        self._overview = OverviewReader(
-            database,
-            redis,
-            kie_account_names,
-            alerts or partial(read_alerts, database, redis, kie_account_names),
-        )
+        alerts = alerts or partial(read_alerts, database, redis, kie_account_names)
+        self._overview = OverviewReader(database, redis, kie_account_names, alerts)
         self._jobs = JobRepository(database)
         self._bulk = BulkActions(database, self.enqueuer)
         self.files = ImageUploads(database, no_upload_access)
@@ -106,6 +103,8 @@ class Producer(OperatorMethods, FileMethods):
         """The models of the catalog, and by which family each is sent."""
         self.brakes = KieBrakes(database, delivery_queue)
         """The brakes that workers have applied to Kie accounts, and their end."""
+        self.kie = KieReports(database)
+        """What Kie says of its models and prices, and what of its responses is not known."""
         self.webhooks = WebhookAdmin(database, delivery_queue)
         """Webhook messages, their replay, and the secrets of endpoints."""
 

@@ -20,7 +20,7 @@ BEGIN
     EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
                                   console_sessions, darkroom_definitions, darkroom_migrations,
                                   files, history_samples, hourly_totals, daily_account_totals, totals_progress,
-                                  installation, job_attempts,
+                                  installation, job_attempts, kie_models, kie_surprises,
                                   job_events, jobs, jobs_masked, late_tasks, ledger_entries,
                                   active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, processes, provider_balance_checks,
                                   scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
@@ -40,6 +40,7 @@ BEGIN
         pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
         webhook_endpoints, webhook_messages TO darkroom_api;
     GRANT SELECT ON history_samples, hourly_totals, daily_account_totals, totals_progress TO darkroom_api;
+    GRANT SELECT ON kie_models, kie_surprises TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_api;
     GRANT SELECT ON files TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since TO darkroom_api;
@@ -94,13 +95,15 @@ BEGIN
         darkroom_end_route_waits, darkroom_sum_settlements TO darkroom_worker;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_worker;
     GRANT SELECT ON history_samples TO darkroom_worker;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON kie_models, kie_surprises TO darkroom_worker;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_worker;
     GRANT SELECT, UPDATE (url, former_urls, expires_at), DELETE ON files TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since,
         darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
-    -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read;
+    -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read; what
+    -- Kie's catalogue says, and what no reader knows;
     -- the row of the process itself; what became of the sending of a webhook.
     GRANT INSERT (token, provider_task_id), UPDATE (times, verdict, handled_at)
        ON callback_inbox TO darkroom_worker;
@@ -175,6 +178,7 @@ BEGIN
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_readonly;
     GRANT SELECT ON history_samples TO darkroom_readonly;
+    GRANT SELECT ON kie_models, kie_surprises TO darkroom_readonly;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_readonly;
     -- Not the URL: everybody who knows it can read the image.

@@ -37,6 +37,7 @@ from worker.dependencies import Dependencies
 from worker.history_sampler import HistorySampler
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.kie.kie_client import KieClient
+from worker.kie.surprise_log import SurpriseLog
 from worker.limits.account_brake import AccountBrake
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.limits.submit_gates import slots_per_account
@@ -107,7 +108,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             store=JobStore(database, busy_rows_with_metrics(registry)),
             delivery_queue=delivery_queue,
             poll_delivery=PollDeliveryBatch(delivery_queue),
-            accounts=await _open_accounts(stack, settings, provider, scripts, metrics),
+            accounts=await _open_accounts(stack, settings, provider, scripts, metrics, database),
             submit_throttle=submits,
             poll_throttle=polls,
             poll_state=poll_state,
@@ -183,7 +184,10 @@ async def _open_accounts(
     provider: KieConnection,
     scripts: RedisScripts,
     metrics: Metrics,
+    database: Database,
 ) -> KieAccountPool:
+    surprises = SurpriseLog(database, count=metrics.count_surprise)
+    await stack.enter_async_context(surprises)
     accounts = []
     for one in provider.keys:
         client = KieClient(
@@ -191,6 +195,7 @@ async def _open_accounts(
             api_key=one.key,
             timeout_seconds=settings.kie_request_timeout_seconds,
             on_response=partial(metrics.count_kie_response, one.name),
+            on_content=surprises.check,
         )
         kie = await stack.enter_async_context(client)
         brake = AccountBrake(scripts, one.name)

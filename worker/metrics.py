@@ -14,6 +14,7 @@ from shared.adapters.monitoring.incident_log import DEPENDENCY_DOWN, REDIS, inci
 from shared.adapters.monitoring.push_channels import PushChannel, export_push_channels
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
+from worker.kie.surprises import KINDS as SURPRISE_KINDS
 from worker.store.busy_rows import ROW_KINDS, BusyRows
 from worker.store.settled_job import SettledJob
 
@@ -63,6 +64,7 @@ class Metrics:
         )
         self.held_for_review = _held_for_review(registry)
         self.late_deliveries, self.late_provider_credits = _late_deliveries(registry)
+        self.surprises = _surprises(registry)
         self.redelivered = counter(
             "darkroom_redelivered_total", "Deliveries made again by the reconciler"
         )
@@ -83,6 +85,10 @@ class Metrics:
         if histogram is None:
             histogram = self._histogram_by_labels[key] = self.requests.labels(*key)
         histogram.observe(seconds)
+
+    def count_surprise(self, kind: str) -> None:
+        """Count one part of a response of Kie that no reader knows."""
+        self.surprises.labels(kind).inc()
 
     def count_late_delivery(self, provider_credits: Decimal) -> None:
         """Count images that came after the end of their job, and what they cost us."""
@@ -131,6 +137,18 @@ def _held_for_review(registry: CollectorRegistry) -> Counter:
         ["reason"],
         registry=registry,
     )
+
+
+def _surprises(registry: CollectorRegistry) -> Counter:
+    counter = Counter(
+        "darkroom_kie_surprises_total",
+        "Parts of Kie's responses that no reader knows, by what they are",
+        ["kind"],
+        registry=registry,
+    )
+    for kind in SURPRISE_KINDS:
+        counter.labels(kind)
+    return counter
 
 
 def _push_paths(

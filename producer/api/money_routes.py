@@ -13,7 +13,7 @@ from producer.api.endpoint import (
     Endpoint,
     Parameter,
 )
-from producer.api.handlers import billing_handlers, price_handlers
+from producer.api.handlers import billing_handlers, kie_handlers, price_handlers
 from producer.api.operator_routes import JOB_ID, job_not_found
 from producer.api.responses.http_errors import PriceNotFound
 from producer.list_pages import MAX_ROW_ID, PAGE_BYTES
@@ -109,6 +109,17 @@ MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
         roles=READER_ROLES,
         parameters=(LIMIT,),
         responses={200: "PriceVersions"},
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/prices/comparison",
+        handler=kie_handlers.compare_prices,
+        name="comparePrices",
+        summary="List the prices in force beside what Kie's price texts name",
+        tag="prices",
+        roles=READER_ROLES,
+        responses={200: "ComparedPrices"},
         problems=(422,),
     ),
     Endpoint(

@@ -1,12 +1,13 @@
-"""The routes of the overview and of the history. `routes.py` has all routes."""
+"""The routes of the overview, of the history and of what Kie says. `routes.py` has all routes."""
 
 from __future__ import annotations
 
-from producer.api.endpoint import OPERATOR_ROLES, Endpoint, Parameter
-from producer.api.handlers import monitoring_handlers
+from producer.api.endpoint import LIMIT, OPERATOR_ROLES, Endpoint, Parameter
+from producer.api.handlers import kie_handlers, monitoring_handlers
 from producer.keys.key_store import Role
 from producer.list_pages import PAGE_BYTES
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, HISTORY_HOURS_MAX
+from producer.monitoring.kie_models import SURPRISE_DAYS, SURPRISE_DAYS_DEFAULT
 
 _ROLES = OPERATOR_ROLES | {Role.VIEWER}
 """The roles that see every account."""
@@ -44,6 +45,42 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
             ),
         ),
         responses={200: "History"},
+        max_response_bytes=PAGE_BYTES,
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/kie/models",
+        handler=kie_handlers.list_kie_models,
+        name="listKieModels",
+        summary="List Kie's models that are used here, and what Kie's catalogue last said of each",
+        tag="monitoring",
+        roles=_ROLES,
+        responses={200: "KieModels"},
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/kie/surprises",
+        handler=kie_handlers.list_kie_surprises,
+        name="listKieSurprises",
+        summary="List what Kie's responses contained and Darkroom does not know, newest first",
+        tag="monitoring",
+        roles=_ROLES,
+        parameters=(
+            Parameter(
+                "days",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": SURPRISE_DAYS,
+                    "default": SURPRISE_DAYS_DEFAULT,
+                },
+                "how many days to look back, in UTC",
+            ),
+            LIMIT,
+        ),
+        responses={200: "KieSurprises"},
         max_response_bytes=PAGE_BYTES,
         problems=(422,),
     ),

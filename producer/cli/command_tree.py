@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.commands import accounts, jobs, keys, models, prices, queue, webhooks
+from producer.cli.commands import jobs, keys, kie, models, queue, webhooks
 from producer.cli.commands.audit import audit
 from producer.cli.commands.doctor import doctor
 from producer.cli.commands.enqueue import enqueue
 from producer.cli.commands.health import health
-from producer.cli.commands.margin import margin
 from producer.cli.commands.migrate_env import env, migrate
+from producer.cli.commands.money import accounts, prices
+from producer.cli.commands.money.margin import margin
 from producer.cli.demo import demo
 from producer.cli.display.console import print_data, print_json
 from producer.cli.options import AsJson
@@ -55,6 +56,7 @@ def build_app() -> typer.Typer:
         app.add_typer(group.app, name=name, rich_help_panel=_JOBS)
     app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATIONS)
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_OPERATIONS)
+    app.add_typer(kie.app, name="kie", rich_help_panel=_OPERATIONS)
     app.add_typer(queue.app, name="queue", rich_help_panel=_OPERATIONS)
     app.add_typer(models.app, name="models", rich_help_panel=_OPERATIONS)
     for command in (audit, doctor, migrate, env, health):

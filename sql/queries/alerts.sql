@@ -140,6 +140,22 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                   FROM provider_balance_checks
                  WHERE verdict = 'drift' AND at > now() - interval '1 hour'
                  GROUP BY provider_account) AS drift) AS drifting,
+       (SELECT coalesce(jsonb_agg(jsonb_build_array(kie_model, family,
+                   extract(epoch FROM checked_at)::double precision, is_listed, to_jsonb(missing_parts),
+                   recent_percent::text, usual_success_percent::text, to_jsonb(moved),
+                   to_jsonb(price_credits::text[])) ORDER BY kie_model), '[]')
+          FROM (SELECT kie_models.*,
+                       CASE WHEN rated_at > now() - interval '3 hours' THEN success_percent END
+                           AS recent_percent,
+                       ARRAY(SELECT concat_ws(' ', trim_scale(provider_credits), 'for', model, task, nullif(variant, ''))
+                               FROM pricing
+                              WHERE model = ANY(sold_as) AND task = ANY(tasks) AND quantity = 1
+                                AND cardinality(price_credits) > 0
+                                AND provider_credits <> ALL(price_credits)
+                              ORDER BY task, variant) AS moved
+                  FROM kie_models WHERE checked_at > now() - interval '3 days') AS kie
+         WHERE NOT is_listed OR missing_parts <> '{}' OR moved <> '{}' OR recent_percent < 80
+       ) AS kie_models,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(name, clock_skew_seconds) ORDER BY name), '[]')
           FROM alive WHERE abs(clock_skew_seconds) > $9::double precision) AS skewed,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(name, redis_error,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
-from shared.catalog import ImageRequest, ModelFamily
+from shared.catalog import ImageRequest, KieRequest, KieResponse, ModelFamily
 from shared.domain.kie_outcomes import PollOutcome, SubmitOutcome, TaskLookup
 
 _Answer = TypeVar("_Answer")
@@ -44,10 +44,14 @@ class FakeKie:
         submits: Iterable[SubmitOutcome] = (),
         polls: Iterable[PollOutcome] = (),
         credits: Iterable[Decimal | None] = (),
+        catalogue: Mapping[str, object] | None = None,
     ) -> None:
         self.submits = deque(submits)
         self.polls = deque(polls)
         self.credits = deque(credits)
+        self.catalogue = dict(catalogue or {})
+        """The `data` of each path of the catalogue API. Other paths have no answer."""
+        self.catalogue_calls: list[str] = []
         self.submit_calls: list[SubmitCall] = []
         self.poll_calls: list[PollCall] = []
         self.callback_urls: dict[str, str] = {}
@@ -75,6 +79,14 @@ class FakeKie:
     async def credit(self) -> Decimal | None:
         """Return the next scripted number."""
         return _next(self.credits, "credit")
+
+    async def query_catalogue(self, request: KieRequest) -> KieResponse | None:
+        """Return the scripted data of the path in Kie's envelope."""
+        self.catalogue_calls.append(request.path)
+        if request.path not in self.catalogue:
+            return None
+        body = {"code": 200, "msg": "success", "data": self.catalogue[request.path]}
+        return KieResponse(200, body, "")
 
 
 def _next(script: deque[_Answer], call: object) -> _Answer:

@@ -29,7 +29,7 @@ from producer.jobs.job_repository import JobRepository
 from producer.live.change_subscription import ChangeSubscription
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue
-from shared.catalog import ImageRequest, ModelFamily
+from shared.catalog import ImageRequest, KieRequest, KieResponse, ModelFamily
 from shared.domain.kie_outcomes import Pending, PollOutcome, SubmitOutcome, TaskLookup
 from shared.errors import StaleJob, TooEarly
 from shared.kie_accounts import DEFAULT_ACCOUNT
@@ -115,6 +115,11 @@ class SlowKie:
 
     async def credit(self) -> Decimal | None:
         """Say nothing."""
+        return None
+
+    async def query_catalogue(self, request: KieRequest) -> KieResponse | None:
+        """Say nothing."""
+        del request
         return None
 
 

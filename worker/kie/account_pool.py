@@ -13,7 +13,13 @@ from functools import partial
 
 import structlog
 
-from shared.catalog import ImageRequest, ModelFamily, list_families
+from shared.catalog import (
+    ImageRequest,
+    KieRequest,
+    KieResponse,
+    ModelFamily,
+    list_families,
+)
 from shared.domain.kie_outcomes import NoVerdict, PollOutcome, SubmitOutcome, TaskLookup, TryLater
 from shared.domain.lifecycle import Reason
 from shared.kie_accounts import DEFAULT_ACCOUNT
@@ -155,4 +161,9 @@ class ClientWithoutKey:
 
     async def credit(self) -> Decimal | None:
         """Return that nothing is known."""
+        return None
+
+    async def query_catalogue(self, request: KieRequest) -> KieResponse | None:
+        """Return that nothing is known."""
+        del request
         return None

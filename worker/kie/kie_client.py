@@ -38,10 +38,18 @@ ANSWER_LENGTH_MAX = 4_000
 _CREDIT = KieRequest("GET", "/api/v1/chat/credit")
 
 ResponseHook = Callable[[str, str, float], None]
-"""Called once per exchange with 'submit', 'poll' or 'credit', the outcome, and the seconds it took.
+"""Called once per exchange with 'submit', 'poll', 'credit' or 'catalogue', the outcome, and the
+seconds it took.
 
 The outcome is Kie's code as text ('200', '429', 'other' outside of 100 to 599), or 'unreadable',
 'timeout', 'unreachable' or 'reply_lost'."""
+
+ContentHook = Callable[[str, str, KieResponse], None]
+"""Called with the family's name, 'submit' or 'poll', and each response to it."""
+
+
+def _ignore_content(_family: str, _endpoint: str, _response: KieResponse) -> None:
+    pass
 
 
 class KieApi(Protocol):
@@ -65,6 +73,10 @@ class KieApi(Protocol):
         """Return the credits left on the Kie account; None where they are not known."""
         ...
 
+    async def query_catalogue(self, request: KieRequest) -> KieResponse | None:
+        """Query Kie's catalogue API once. Returns None without a response."""
+        ...
+
 
 class KieClient:
     """`KieApi` over HTTP. Use it as an async context manager; it owns one connection pool.
@@ -82,6 +94,7 @@ class KieClient:
         timeout_seconds: float,
         connections: int = 1_200,
         on_response: ResponseHook | None = None,
+        on_content: ContentHook = _ignore_content,
     ) -> None:
         self._http = KieHttp(
             base_url=base_url,
@@ -91,6 +104,7 @@ class KieClient:
         )
         self._api_key = api_key
         self._on_answer = on_response
+        self._on_content = on_content
 
     def __repr__(self) -> str:
         return f"KieClient({self._http.base_url})"
@@ -120,6 +134,7 @@ class KieClient:
             case ReplyLost(message):
                 return Ambiguous(Reason.REPLY_LOST, self._sanitize(message))
             case KieResponse() as answer:
+                self._on_content(family.name, "submit", answer)
                 outcome = family.read_submit(answer)
         if isinstance(outcome, Accepted):
             return outcome
@@ -141,6 +156,7 @@ class KieClient:
         """Query a task once. Returns the outcome, and the response if there was one."""
         answer = await self._exchange("poll", family.build_poll(task_id))
         if isinstance(answer, KieResponse):
+            self._on_content(family.name, "poll", answer)
             return self._sanitize_outcome(family.read_poll(answer)), answer
         return self._sanitize_outcome(_undecided(answer)), None
 
@@ -153,6 +169,11 @@ class KieClient:
         if not envelope.is_http_success or envelope.code != SUCCESS_CODE:
             return None
         return _credits(envelope.data)
+
+    async def query_catalogue(self, request: KieRequest) -> KieResponse | None:
+        """Query Kie's catalogue API once. Returns None without a response."""
+        answer = await self._exchange("catalogue", request)
+        return answer if isinstance(answer, KieResponse) else None
 
     async def _exchange(
         self, endpoint: str, request: KieRequest

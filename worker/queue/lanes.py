@@ -9,6 +9,7 @@ from shared.adapters.redis.deliveries import Lane
 from shared.errors import DependencyDown
 from worker.dependencies import Dependencies
 from worker.kie.balance_check import BALANCE_CHECK_SECONDS, BalanceCheck
+from worker.kie.model_checks import CHECK_SECONDS, ModelChecks
 from worker.limits.submit_gates import SubmitGates
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.periodic_work import PeriodicRunner, PeriodicWork
@@ -37,7 +38,13 @@ TOTALS_SECONDS = 300.0
 
 
 def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicRunner]:
-    """Return the periodic work: reconcile, check balances and late tasks, apply prices, sum."""
+    """Return the periodic work: reconcile, check balances, tasks and models, apply prices, sum."""
+    models = ModelChecks(
+        deps.queries,
+        next(iter(deps.accounts)).kie,
+        monotonic=deps.clock.monotonic,
+        sleep=deps.sleep,
+    )
     balances = [BalanceCheck(deps, account) for account in deps.accounts]
 
     async def reconcile() -> None:
@@ -65,6 +72,7 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
         PeriodicWork("reconcile", RECONCILE_SECONDS, reconcile),
         PeriodicWork("check_balance", BALANCE_CHECK_SECONDS, check_balances),
         PeriodicWork("check_late_tasks", LATE_TASK_CHECK_SECONDS, LateTaskChecks(deps).check_due),
+        PeriodicWork("check_kie_models", CHECK_SECONDS, models.check),
         PeriodicWork("apply_scheduled_prices", SCHEDULED_PRICES_SECONDS, apply_scheduled_prices),
         PeriodicWork("sum_settlements", TOTALS_SECONDS, sum_settlements),
     )

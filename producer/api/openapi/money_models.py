@@ -184,8 +184,30 @@ class Margin(BaseModel):
     )
 
 
+class ComparedPrice(_OfPrice):
+    """A price in force beside what Kie says."""
+
+    variant: str = Field(examples=[""])
+    credits: float = Field(examples=[7])
+    provider_credits: float = Field(description="what we keep as Kie's charge", examples=[6])
+    kie_credits: list[float] = Field(
+        description="the credits that Kie's price text names", examples=[[6]]
+    )
+    kie_price_text: str | None = Field(examples=["6 credits per image (~$0.03)"])
+    verdict: Literal["agrees", "moved", "unconfirmed", "not_asked"] = Field(
+        description="unconfirmed: Kie's text says nothing about it", examples=["agrees"]
+    )
+    checked_at: AwareDatetime | None = Field(description="when Kie was asked", examples=[_AT])
+
+
+class ComparedPrices(BaseModel):
+    """The prices in force beside what Kie says."""
+
+    prices: list[ComparedPrice]
+
+
 MONEY_MODELS: tuple[type[BaseModel], ...] = (
     *(PricePreview, PriceVersions, ScheduledPrice, ScheduledPrices, AccountPage),
-    *(Statement, StatementCsv, Margin),
+    *(Statement, StatementCsv, Margin, ComparedPrices),
 )
 """Pydantic adds the models of their fields."""

@@ -5,6 +5,7 @@ The handlers build their JSON without these models. A test compares both.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Field
@@ -258,8 +259,55 @@ class History(BaseModel):
     samples: list[Sample]
 
 
+class KieModel(BaseModel):
+    """What Kie's catalogue last said of one of its models."""
+
+    kie_model: str = Field(examples=["4o-image-api"])
+    family: str = Field(description="the model here that uses it", examples=["4o-image-api"])
+    tasks: list[str] = Field(examples=[["text-to-image"]])
+    checked_at: AwareDatetime = Field(examples=[_AT])
+    is_listed: bool = Field(description="false: Kie's catalogue no longer has it")
+    missing_parts: list[str] = Field(
+        description="what requests use and Kie's schema lacks, or newly requires", examples=[[]]
+    )
+    price_text: str | None = Field(examples=["6 credits per image (~$0.03)"])
+    price_credits: list[float] = Field(
+        description="the credits that the text names", examples=[[6]]
+    )
+    rated_at: AwareDatetime | None = Field(description="of the success rate", examples=[_AT])
+    success_percent: float | None = Field(description="of the last hour", examples=[98.5])
+    usual_success_percent: float | None = Field(description="of about a day", examples=[99.1])
+
+
+class KieModels(BaseModel):
+    """Kie's models that are used here."""
+
+    models: list[KieModel]
+
+
+class KieSurprise(BaseModel):
+    """What Kie's responses contained on one day and Darkroom does not know."""
+
+    day: date = Field(description="in UTC", examples=["2026-01-31"])
+    family: str = Field(examples=["4o-image-api"])
+    kind: str = Field(description="stable", examples=["field"])
+    value: str = Field(
+        description="the name of the field, or the word or code", examples=["etaSeconds"]
+    )
+    seen: int = Field(examples=[310])
+    first_seen_at: AwareDatetime = Field(examples=[_AT])
+    last_seen_at: AwareDatetime = Field(examples=[_AT])
+    example: str = Field(description="a response with it, without private values")
+
+
+class KieSurprises(BaseModel):
+    """The newest first."""
+
+    surprises: list[KieSurprise]
+
+
 MONITORING_MODELS: tuple[type[BaseModel], ...] = (
-    *(Overview, History, Pause, PausePage, EndedBrakes),
+    *(Overview, History, Pause, PausePage, EndedBrakes, KieModels, KieSurprises),
     *(ModelList, RouteResult),
 )
 """The models of the document. Pydantic adds the models of their fields."""

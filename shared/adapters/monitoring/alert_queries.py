@@ -30,6 +30,7 @@ from shared.domain.alerts.system_state import (
     EndedJob,
     FailingReceiver,
     KeyDifference,
+    KieModelState,
     LockHolder,
     LostWorker,
     OperatorPause,
@@ -48,6 +49,7 @@ _LISTS = (
         "drifting",
         "ended",
         "failing",
+        "kie_models",
         "lockers",
         "pauses",
         "renamed_keys",
@@ -84,7 +86,11 @@ async def read_system_state(queries: Queries) -> SystemState:
         raise DatabaseRefused(
             f"a time in some row cannot be read: {error}", sqlstate=_MOMENT_OUT_OF_RANGE
         ) from error
-    values: dict[str, Any] = {name: value for name, value in row.items() if name not in _LISTS}
+    return _system_state(dict(row))
+
+
+def _system_state(row: Mapping[str, Any]) -> SystemState:
+    values = {name: value for name, value in row.items() if name not in _LISTS}
     return SystemState(
         **values,
         ended=tuple(
@@ -102,6 +108,7 @@ async def read_system_state(queries: Queries) -> SystemState:
             LockHolder(pid, who, _timestamp(since)) for pid, who, since in row["lockers"]
         ),
         drifting=_balance_drifts(row["drifting"]),
+        kie_models=_kie_models(row["kie_models"]),
         skewed=tuple(SkewedProcess(name, seconds) for name, seconds in row["skewed"]),
         without_redis=_processes_without_redis(row["without_redis"]),
         differing_keys=_key_differences(row["differing_keys"]),
@@ -142,6 +149,19 @@ def _processes_without_redis(
     rows: Sequence[tuple[str, str | None, float]],
 ) -> tuple[ProcessWithoutRedis, ...]:
     return tuple(ProcessWithoutRedis(name, error, _timestamp(since)) for name, error, since in rows)
+
+
+def _kie_models(rows: Sequence[Sequence[Any]]) -> tuple[KieModelState, ...]:
+    return tuple(
+        KieModelState(
+            *(kie_model, family, _timestamp(at), is_listed, tuple(missing)),
+            success_percent=None if percent is None else Decimal(percent),
+            usual_success_percent=None if usual is None else Decimal(usual),
+            moved_prices=tuple(moved),
+            price_credits=tuple(told),
+        )
+        for kie_model, family, at, is_listed, missing, percent, usual, moved, told in rows
+    )
 
 
 def _key_differences(rows: Sequence[tuple[str, str, float]]) -> tuple[KeyDifference, ...]:

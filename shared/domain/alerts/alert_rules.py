@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.kie_model_alert_rules import find_kie_model_alerts
 from shared.domain.alerts.process_alert_rules import find_process_alerts
 from shared.domain.alerts.system_state import (
     EndedJob,
@@ -65,6 +66,7 @@ def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Ale
     alerts += _failure_alerts(system_state)
     alerts += _drift_alerts(system_state)
     alerts += _webhook_alerts(system_state)
+    alerts += find_kie_model_alerts(system_state.kie_models)
     return alerts
 
 

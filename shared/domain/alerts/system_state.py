@@ -72,6 +72,24 @@ class BalanceDrift:
 
 
 @dataclass(frozen=True, slots=True)
+class KieModelState:
+    """What Kie's catalogue last said of a model that a family uses."""
+
+    kie_model: str
+    family: str
+    checked_at: datetime
+    is_listed: bool | None
+    """None if Kie was not asked."""
+    missing_parts: tuple[str, ...]
+    success_percent: Decimal | None
+    usual_success_percent: Decimal | None
+    moved_prices: tuple[str, ...]
+    """Rows of pricing whose `provider_credits` Kie's price text does not name, as text."""
+    price_credits: tuple[str, ...]
+    """The credits that Kie's price text names."""
+
+
+@dataclass(frozen=True, slots=True)
 class LockHolder:
     """A database session that has locked rows of jobs or accounts for a long time."""
 
@@ -169,6 +187,8 @@ class SystemState:
     """The job of the oldest of them."""
     drifting: tuple[BalanceDrift, ...]
     """Kie accounts whose balance drifted within the last hour."""
+    kie_models: tuple[KieModelState, ...]
+    """Kie's models about which something is to be said."""
     skewed: tuple[SkewedProcess, ...]
     without_redis: tuple[ProcessWithoutRedis, ...]
     differing_keys: tuple[KeyDifference, ...]

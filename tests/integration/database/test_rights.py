@@ -18,6 +18,10 @@ _OWN_PROCESS = {
     "DELETE": ALL,
 }
 
+_TOLD_BY_KIE = {
+    "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
+    **{verb: {"worker": ALL} for verb in ("INSERT", "UPDATE", "DELETE")},
+}
 RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     # Money: no role writes these tables except through a function.
     "accounts": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
@@ -97,6 +101,8 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "UPDATE": dict.fromkeys(("api", "worker"), "url former_urls expires_at"),
         "DELETE": {"worker": ALL},
     },
+    "kie_models": _TOLD_BY_KIE,
+    "kie_surprises": _TOLD_BY_KIE,
     "history_samples": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     # Sums of other tables.
     "hourly_totals": {"SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL)},

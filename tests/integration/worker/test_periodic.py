@@ -142,9 +142,6 @@ async def test_all_periodic_work_of_a_worker_asks_whether_it_may_claim(
             if await one.run_if_due()
         ]
     assert ran == [
-        "reconcile",
-        "check_balance",
-        "check_late_tasks",
-        "apply_scheduled_prices",
-        "sum_settlements",
+        *("reconcile", "check_balance", "check_late_tasks", "check_kie_models"),
+        *("apply_scheduled_prices", "sum_settlements"),
     ]

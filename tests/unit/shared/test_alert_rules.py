@@ -19,6 +19,7 @@ from shared.domain.alerts.system_state import (
     EndedJob,
     FailingReceiver,
     KeyDifference,
+    KieModelState,
     LockHolder,
     LostWorker,
     OperatorPause,
@@ -58,6 +59,7 @@ WELL = SystemState(
     in_doubt_since=None,
     in_doubt_job=None,
     drifting=(),
+    kie_models=(),
     skewed=(),
     without_redis=(),
     differing_keys=(),
@@ -102,6 +104,14 @@ def ended(*words: str) -> tuple[EndedJob, ...]:
 PAUSE = SubmitPause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
 
 OPERATOR_PAUSE = OperatorPause(17, "account", "acme", "they asked", "maria", ago(90), None)
+KIE_MODEL = KieModelState(
+    *("4o-image-api", "gpt-4o-image", ago(60), True, ()),
+    success_percent=Decimal(99),
+    usual_success_percent=Decimal(99),
+    moved_prices=(),
+    price_credits=("8", "16"),
+)
+
 
 GONE = replace(PAUSE, reason="wrong_endpoint")
 ROUTE = ActiveRoute("4o", "market-4o", 0, Decimal(0), ago(70))
@@ -294,6 +304,34 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "80 credits less from its account b",
         ago(9),
         "Kie's log page",
+    ),
+    (
+        "kie_model_changed",
+        {"kie_models": (replace(KIE_MODEL, is_listed=False),)},
+        "Kie's catalogue no longer lists 4o-image-api, which gpt-4o-image uses",
+        ago(60),
+        "Kie's documentation",
+    ),
+    (
+        "kie_model_changed",
+        {"kie_models": (replace(KIE_MODEL, missing_parts=("mask", "size=3:2")),)},
+        "differs from what gpt-4o-image sends: mask, size=3:2",
+        ago(60),
+        "a version that knows",
+    ),
+    (
+        "kie_price_moved",
+        {"kie_models": (replace(KIE_MODEL, moved_prices=("6 for a", "7 for b")),)},
+        "names 8, 16 credits, but pricing has 6 for a; 7 for b",
+        ago(60),
+        "darkroom prices compare",
+    ),
+    (
+        "kie_model_unreliable",
+        {"kie_models": (replace(KIE_MODEL, success_percent=Decimal("42.5")),)},
+        "42.5 % of its tasks of 4o-image-api succeeded in the last hour, and 99 % in the last day",
+        ago(60),
+        "darkroom queue pause model",
     ),
     (
         "clock_skew",

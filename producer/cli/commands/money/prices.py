@@ -18,6 +18,7 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
+from producer.cli.display.kie_tables import build_price_comparison
 from producer.cli.display.price_tables import (
     margin_text,
     price_key_text,
@@ -36,6 +37,7 @@ from producer.cli.options import AsJson, Credits, Limit, Reason, parse_credits, 
 from producer.list_pages import MAX_ROW_ID
 from producer.money.price_changes import PricePreview, preview_to_json
 from producer.money.price_key import PriceKey
+from producer.monitoring.kie_models import KieReports, compared_price_to_json
 from producer.row_json import row_to_json
 from shared.errors import ConfirmationNeeded
 from shared.job_json import credits_to_json
@@ -254,6 +256,23 @@ def scheduled(limit: Limit = 20, as_json: AsJson = False) -> None:
             print_message("no price change is scheduled")
             return
         print_scheduled(rows)
+
+    run_with_database(step)
+
+
+@app.command("compare")
+def compare_prices(as_json: AsJson = False) -> None:
+    """Show each price beside what Kie's price texts name."""
+
+    async def step(context: DatabaseContext) -> None:
+        compared = await KieReports(context.database).compare_prices()
+        if as_json:
+            print_json(*(compared_price_to_json(one) for one in compared))
+            return
+        stdout_console().print(build_price_comparison(compared))
+        texts = dict.fromkeys(one.kie_price_text for one in compared if one.kie_price_text)
+        for text in texts:
+            print_message(f"Kie: {printable(text)}")
 
     run_with_database(step)
 

@@ -1,0 +1,1 @@
+"""The commands of accounts, prices and the margin."""

@@ -1,0 +1,90 @@
+"""Tables of what Kie says of its models and prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from rich.table import Table
+
+from producer.cli.display.console import build_table
+from producer.cli.display.text_format import NO_VALUE, credits_text, printable, time_text
+from producer.monitoring.kie_models import (
+    ComparedPrice,
+    KieModelHealth,
+    KieSurprise,
+    PriceVerdict,
+)
+
+_VERDICTS = {
+    PriceVerdict.AGREES: "agrees",
+    PriceVerdict.MOVED: "[bold red]moved[/]",
+    PriceVerdict.UNCONFIRMED: "Kie says nothing",
+    PriceVerdict.NOT_ASKED: "not asked yet",
+}
+
+
+def build_model_table(models: Sequence[KieModelHealth]) -> Table:
+    """Return one line for each model."""
+    table = build_table(
+        *("at Kie", "used by", "state", "credits", "success", "usual", "asked"),
+        right=("credits", "success", "usual"),
+    )
+    for one in models:
+        table.add_row(
+            printable(one.kie_model),
+            printable(one.family),
+            _state_text(one),
+            _credits_list(one.price_credits),
+            _percent_text(one.success_percent),
+            _percent_text(one.usual_success_percent),
+            time_text(one.checked_at),
+        )
+    return table
+
+
+def build_price_comparison(prices: Sequence[ComparedPrice]) -> Table:
+    """Return one line for each price."""
+    table = build_table(
+        *("model", "task", "quantity", "variant", "credits", "Kie's, kept here", "Kie says", ""),
+        right=("quantity", "credits", "Kie's, kept here", "Kie says"),
+    )
+    for one in prices:
+        table.add_row(
+            printable(one.model),
+            printable(one.task),
+            str(one.quantity),
+            printable(one.variant or NO_VALUE),
+            credits_text(one.credits),
+            credits_text(one.provider_credits),
+            _credits_list(one.kie_credits),
+            _VERDICTS[one.verdict],
+        )
+    return table
+
+
+def build_surprise_table(surprises: Sequence[KieSurprise]) -> Table:
+    """Return one line for each surprise."""
+    table = build_table("day", "used by", "kind", "value", "seen", "last", right=("seen",))
+    for one in surprises:
+        table.add_row(
+            *(one.day.isoformat(), printable(one.family), one.kind, printable(one.value)),
+            *(f"{one.seen:,}", time_text(one.last_seen_at)),
+        )
+    return table
+
+
+def _state_text(model: KieModelHealth) -> str:
+    if not model.is_listed:
+        return "[bold red]not listed any more[/]"
+    if model.missing_parts:
+        return f"[bold red]differs: {printable(', '.join(model.missing_parts))}[/]"
+    return "as known"
+
+
+def _credits_list(credits: Sequence[Decimal]) -> str:
+    return ", ".join(map(credits_text, credits)) or NO_VALUE
+
+
+def _percent_text(percent: Decimal | None) -> str:
+    return NO_VALUE if percent is None else f"{percent:f} %"
