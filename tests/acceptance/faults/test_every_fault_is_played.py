@@ -83,6 +83,7 @@ RUNBOOK = {
         "tests/acceptance/test_long_pages.py"
         "::test_a_client_that_reads_nothing_costs_little_and_is_refused_further_streams"
     ),
+    "Kie changes a model": "kie_model_changed",
     "The balance at Kie drifts": "kie_balance_drifts",
     "A job hangs": (
         "tests/integration/producer/test_doctor.py::test_a_job_that_nobody_moves_is_named"

@@ -72,7 +72,60 @@ async def _balance_drifts(setup: FaultSetup) -> AsyncIterator[None]:
     )
 
 
+def _kie_says(**columns: str) -> Cause:
+    """Return a cause: a check of Kie's catalogue has stored this."""
+
+    @asynccontextmanager
+    async def cause(setup: FaultSetup) -> AsyncIterator[None]:
+        said = _AS_KNOWN | columns
+        await setup.sql("DELETE FROM kie_models")
+        await setup.sql(
+            f"INSERT INTO kie_models ({', '.join(said)}) VALUES ({', '.join(said.values())})"
+        )
+        yield
+        await setup.sql("DELETE FROM kie_models")
+
+    return cause
+
+
+_AS_KNOWN = {
+    "kie_model": "'4o-image-api'",
+    "family": "'4o-image-api'",
+    "sold_as": "'{gpt-4o-image}'",
+    "tasks": "'{text-to-image}'",
+    "checked_at": "now()",
+    "is_listed": "true",
+    "missing_parts": "'{}'",
+    "price_text": "'6 credits'",
+    "price_credits": "'{6}'",
+    "rated_at": "now()",
+    "success_percent": "99",
+    "usual_success_percent": "99",
+    "catalog_fingerprint": "'another'",
+}
+
 FAULTS = [
+    Fault(
+        "Kie's catalogue has a model no more",
+        "kie_model_changed",
+        _kie_says(is_listed="false"),
+        "Kie's catalogue no longer lists 4o-image-api",
+        "Kie's documentation",
+    ),
+    Fault(
+        "Kie's price text names other credits",
+        "kie_price_moved",
+        _kie_says(price_credits="'{8}'"),
+        "names 8 credits, but pricing has 6 for gpt-4o-image text-to-image",
+        "darkroom prices compare",
+    ),
+    Fault(
+        "tasks of a model fail at Kie",
+        "kie_model_unreliable",
+        _kie_says(success_percent="41.5"),
+        "41.5 % of its tasks of 4o-image-api succeeded in the last hour",
+        "darkroom queue pause model",
+    ),
     Fault(
         "credits vanish from the balance",
         "kie_balance_drifts",
