@@ -124,6 +124,10 @@ class FamilyBrake:
         """Report that a task ended with images."""
         await self._record("delivered", job_id)
 
+    async def allow_probe(self) -> None:
+        """Allow the next probe now. Use it when a person expects the family to work again."""
+        await self._scripts.run("family_brake_allow_probe", [self.key], [])
+
     async def end_probe(self, job_id: UUID) -> None:
         """End the probe of this job without a result, so that the next one may start."""
         await self._record("neither", job_id)

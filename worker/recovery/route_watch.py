@@ -101,6 +101,9 @@ class RouteWatch:
             key = f"{_CHECK_KEY_PREFIX}{change.id}"
             if not await redis.set(key, self._deps.worker_name, nx=True, px=_CHECK_LOCK_MS):
                 return
+        # Whoever chooses a route expects it to work. Another pause would only delay the probe.
+        for account in self._deps.accounts:
+            await account.brake.family_brake(change.via).allow_probe()
         await self._deps.queries.fetch("end_route_waits", change.model)
         due, at, after = 0, datetime.min.replace(tzinfo=UTC), UUID(int=0)
         while rows := await self._deps.queries.fetch(

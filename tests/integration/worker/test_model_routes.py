@@ -81,6 +81,20 @@ async def test_the_brake_of_a_route_that_is_gone_does_not_stop_the_new_one(
     ]
 
 
+async def test_a_route_that_is_taken_back_is_probed_at_once(setup: WorkerSetup) -> None:
+    jobs = [await setup.enqueue() for _ in range(3)]
+    watch = RouteWatch(setup.deps)
+    setup.kie.submits.extend([GONE, Accepted("task-1"), Accepted("task-2")])
+    await setup.submit(jobs[0])
+    await route(setup, ROUTE)
+    await watch.read()
+    await route(setup, MODEL)
+    assert (await setup.submit(jobs[1]) or 0) > 10, "the pause of its family lasts"
+    await watch.read()
+    assert await setup.submit(jobs[1]) is None, "it is the probe"
+    assert await setup.submit(jobs[2]) is None, "the probe went well"
+
+
 @dataclass(slots=True)
 class _RouteChange:
     """Changes the route after the job was read and before it is claimed."""
@@ -257,15 +271,15 @@ async def test_a_change_is_acted_on_by_its_notification(
             " AND query ILIKE 'LISTEN%darkroom_dispatch%'"
         ))  # fmt: skip
 
-    async def is_due() -> bool:
-        return await due_in(setup, job) <= 0
+    async def is_logged() -> bool:
+        return any(line["event"] == "jobs_rerouted" and line["via"] == ROUTE for line in logs)
 
     try:
         await eventually(listens, "the worker listens")
         with structlog.testing.capture_logs() as logs:
             await route(setup, ROUTE)
-            await eventually(is_due, "the job is due", 5)
-        assert any(line["event"] == "jobs_rerouted" and line["via"] == ROUTE for line in logs)
+            await eventually(is_logged, "the job is due", 5)
+        assert await due_in(setup, job) <= 0
     finally:
         for task in tasks:
             task.cancel()
