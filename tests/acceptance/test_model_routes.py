@@ -49,57 +49,68 @@ def roads(deployment: Deployment) -> Counter[str]:
     return Counter(one.request.road for one in deployment.simulator.record.tasks.values())
 
 
+async def lose_the_endpoint_in_the_middle(deployment: Deployment) -> tuple[list[Job], list[Job]]:
+    """Enqueue all jobs, and end the dedicated endpoint while half of the first ones are at Kie.
+
+    Returns the jobs that the new route can carry, and the others.
+    """
+    producer = deployment.producer
+    half = JOBS // 2
+    first = await producer.enqueue_many(orders("before", half, 0))
+
+    async def are_at_kie() -> bool:
+        return (await states(deployment))["generating", None] >= half // 2
+
+    await eventually(are_at_kie, "half of them are at Kie")
+    deployment.simulator.set_faults(retired_routes="generate")
+    second = await producer.enqueue_many(orders("after", half - DOUBLE, DOUBLE))
+    return [*first, *second[DOUBLE:]], second[:DOUBLE]
+
+
+async def check_the_alert_names_the_command(deployment: Deployment) -> None:
+    async def is_told() -> bool:
+        return "submits_paused" in await alerts(deployment)
+
+    await eventually(is_told, "the alert is raised")
+    told = await alerts(deployment)
+    assert list(told) == ["submits_paused"]
+    assert f"`darkroom models route {MODEL} --via {ROUTE}`" in told["submits_paused"]
+
+
 async def test_two_hundred_jobs_survive_the_end_of_their_endpoint_in_the_middle(
     deployment: Deployment,
 ) -> None:
     producer = deployment.producer
-    half = JOBS // 2
+
+    async def only_the_doubles_are_told_of() -> bool:
+        return set(await alerts(deployment)) == {"route_unfit"}
+
     async with deployment.worker():
-        first = await producer.enqueue_many(orders("before", half, 0))
-
-        async def are_at_kie() -> bool:
-            return (await states(deployment))["generating", None] >= half // 2
-
-        await eventually(are_at_kie, "half of them are at Kie")
-        deployment.simulator.set_faults(retired_routes="generate")
-        second = await producer.enqueue_many(orders("after", half - DOUBLE, DOUBLE))
-
-        async def is_told() -> bool:
-            return "submits_paused" in await alerts(deployment)
-
-        await eventually(is_told, "the alert is raised")
-        told = await alerts(deployment)
-        assert list(told) == ["submits_paused"]
-        assert f"`darkroom models route {MODEL} --via {ROUTE}`" in told["submits_paused"]
+        singles, doubles = await lose_the_endpoint_in_the_middle(deployment)
+        await check_the_alert_names_the_command(deployment)
         at_kie = len(deployment.simulator.record.tasks)
         preview = await producer.models.preview(MODEL, ROUTE)
         assert (preview.waiting, preview.waiting_by_field) == (DOUBLE, {"quantity": DOUBLE})
 
         await producer.models.route(MODEL, ROUTE, reason="it answers 404")
-        waiting = {job.id for job in second[:DOUBLE]}
-        jobs = [job for job in (*first, *second) if job.id not in waiting]
-        ended = await asyncio.gather(*(deployment.ended(job) for job in jobs))
+        ended = await asyncio.gather(*(deployment.ended(job) for job in singles))
         assert {job.state for job in ended} == {JobState.SUCCEEDED}
-        assert roads(deployment) == {"dedicated": at_kie, "market": JOBS - DOUBLE - at_kie}
-
-        async def only_the_doubles_are_told_of() -> bool:
-            return set(await alerts(deployment)) == {"route_unfit"}
-
+        assert roads(deployment) == {"dedicated": at_kie, "market": len(singles) - at_kie}
         await eventually(only_the_doubles_are_told_of, "nothing else is wrong")
         assert (await states(deployment))["queued", "route_unfit"] == DOUBLE
-        await deployment.check_account(balance=10_000 - 6 * len(jobs), held=7 * DOUBLE)
+        await deployment.check_account(balance=10_000 - 6 * len(singles), held=7 * DOUBLE)
 
         deployment.simulator.set_faults(retired_routes="none")
         await producer.models.route(MODEL, MODEL, reason="it is back")
-        last = await asyncio.gather(*(deployment.ended(job) for job in second[:DOUBLE]))
+        last = await asyncio.gather(*(deployment.ended(job) for job in doubles))
         assert {job.state for job in last} == {JobState.SUCCEEDED}
     assert len(deployment.simulator.record.tasks) == JOBS
     attempts = await routes_of_attempts(deployment)
     assert attempts[None, "accepted"] == at_kie + DOUBLE
-    assert attempts[ROUTE, "accepted"] == JOBS - DOUBLE - at_kie
+    assert attempts[ROUTE, "accepted"] == len(singles) - at_kie
     assert set(attempts) == {(None, "accepted"), (ROUTE, "accepted"), (None, "deferred")}
     deployment.check_paid_once()
-    await deployment.check_account(balance=10_000 - 6 * len(jobs) - 7 * DOUBLE)
+    await deployment.check_account(balance=10_000 - 6 * len(singles) - 7 * DOUBLE)
     await deployment.check_invariants_hold()
 
 
