@@ -13,14 +13,14 @@ WORKDIR /src
 # Dependencies first: this layer changes only with the lock, not with the source.
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/var/cache/uv \
-    uv sync --frozen --no-dev --no-install-project
+    uv sync --frozen --no-dev --extra results --no-install-project
 COPY README.md LICENSE ./
 COPY sql ./sql
 COPY shared ./shared
 COPY producer ./producer
 COPY worker ./worker
 RUN --mount=type=cache,target=/var/cache/uv \
-    uv sync --frozen --no-dev --no-editable
+    uv sync --frozen --no-dev --extra results --no-editable
 
 # The same base as the builder's, so that the environment's interpreter path holds.
 FROM ${PYTHON_IMAGE} AS runtime

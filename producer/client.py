@@ -25,7 +25,7 @@ from producer.jobs.job_repository import EnqueueResult, JobRepository
 from producer.jobs.job_retries import build_retry_order
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.kie_brakes import KieBrakes
-from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, find_limit_faults
+from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, require_limit
 from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
 from producer.model_routes import ModelRoutes
@@ -46,7 +46,6 @@ from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
-from shared.errors import InvalidRequest
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings, load_settings
 
@@ -125,6 +124,7 @@ class Producer(OperatorMethods, FileMethods):
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
                 kie_account_names=settings.kie_account_names,
                 upload_access=partial(choose_upload_access, settings, servers),
+                copies_within_seconds=settings.copies_within_seconds,
             ) as producer,
         ):
             yield producer
@@ -138,10 +138,14 @@ class Producer(OperatorMethods, FileMethods):
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
         kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
+        copies_within_seconds: float | None = None,
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
         upload_access: Callable[[], Awaitable[UploadAccess]] = no_upload_access,
     ) -> AsyncIterator[Producer]:
         """Connect to servers that are already open.
+
+        With `copies_within_seconds`, images that an operator names are copied, and the end of their
+        job waits for that as long.
 
         `alerts` returns the alerts for the overview. By default each overview evaluates them.
         `upload_access` returns where files are uploaded. By default nowhere.
@@ -172,6 +176,7 @@ class Producer(OperatorMethods, FileMethods):
             )
             producer.files = ImageUploads(database, upload_access)
             stack.push_async_callback(producer.files.close)
+            producer.copies_within_seconds = copies_within_seconds
             stack.push_async_callback(producer.events.close)
             yield producer
 
@@ -255,7 +260,7 @@ class Producer(OperatorMethods, FileMethods):
         `where` selects them. `account_id` and `state` replace these two of its filters. `below` is
         the last id of the previous page. Raises `InvalidRequest`.
         """
-        _require_limit(limit)
+        require_limit(limit)
         where = where or JobFilter()
         if account_id is not None:
             where = replace(where, account_id=account_id)
@@ -276,7 +281,7 @@ class Producer(OperatorMethods, FileMethods):
         `without` may contain `request` and `metadata`. These fields are then empty and do not count
         towards the 2 MiB.
         """
-        _require_limit(limit)
+        require_limit(limit)
         return await self._jobs.page(
             where or JobFilter(), below=below, limit=limit, without=without
         )
@@ -389,9 +394,3 @@ class Producer(OperatorMethods, FileMethods):
     async def balance(self, account_id: str) -> Account:
         """Return the account's credits, or raise `AccountNotFound`."""
         return await self.billing.account(account_id)
-
-
-def _require_limit(limit: int) -> None:
-    faults = find_limit_faults(limit)
-    if faults:
-        raise InvalidRequest(faults)

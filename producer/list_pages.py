@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.domain.job import Job
-from shared.errors import Fault
+from shared.errors import Fault, InvalidRequest
 
 DEFAULT_LIST_LIMIT = 50
 MAX_LIST_LIMIT = 1_000
@@ -25,6 +25,13 @@ def find_limit_faults(limit: int) -> list[Fault]:
     if 1 <= limit <= MAX_LIST_LIMIT:
         return []
     return [Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}")]
+
+
+def require_limit(limit: int) -> None:
+    """Raise `InvalidRequest` for a limit that is not allowed."""
+    faults = find_limit_faults(limit)
+    if faults:
+        raise InvalidRequest(faults)
 
 
 @dataclass(frozen=True, slots=True)

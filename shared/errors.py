@@ -22,6 +22,7 @@ DarkroomError
 ├── DependencyDown            try again later
 │   ├── PostgresDown          no reply, or a reply that it cannot run the statement now
 │   ├── RedisDown             no reply, or a reply that it cannot run the command now
+│   ├── ResultsStoreDown      the store of RESULTS_URL does not answer, or refuses
 │   ├── RowBusy               another session holds a lock that the call needs
 │   └── UploadFailed          Kie's file upload host did not take the file
 └── ConfigurationError        the operator must change something
@@ -336,6 +337,12 @@ class RedisDown(DependencyDown):
     """
 
     code = "redis_down"
+
+
+class ResultsStoreDown(DependencyDown):
+    """The store of RESULTS_URL does not answer, or refuses, such as a full disk."""
+
+    code = "results_store_down"
 
 
 class RowBusy(DependencyDown):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.job import Job, PublicJobFields
+from shared.domain.job import Job, JobImage, PublicJobFields
 
 _INTEGER_MAX = 2**63 - 1
 """Larger numbers are written as floats."""
@@ -44,12 +44,19 @@ def _list_or_none(urls: tuple[str, ...] | None) -> list[str] | None:
     return None if urls is None else list(urls)
 
 
+def _list_images(images: tuple[JobImage, ...]) -> list[dict[str, Any]]:
+    return [
+        {**asdict(image), "expires_at": timestamp_to_json(image.expires_at)} for image in images
+    ]
+
+
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "UUID": str,
     "JobState": str,
     "Mapping[str, Any]": dict,
     "tuple[str, ...]": list,
     "tuple[str, ...] | None": _list_or_none,
+    "tuple[JobImage, ...]": _list_images,
     "Decimal": credits_to_json,
     "Decimal | None": credits_to_json,
     "datetime": timestamp_to_json,

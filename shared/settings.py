@@ -95,6 +95,23 @@ _IMAGE_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?")
 
 KIE_BASE_URL = "https://api.kie.ai"
 KIE_UPLOAD_URL = "https://kieai.redpandaai.co"
+
+
+def _results_url(value: str) -> str:
+    scheme = value.partition("://")[0]
+    if value != NO_RESULTS and scheme not in RESULTS_SCHEMES:
+        allowed = ", ".join(f"{scheme}://" for scheme in RESULTS_SCHEMES)
+        raise ValueError(f"must begin with one of {allowed}, or be `{NO_RESULTS}`")
+    if scheme == "file" and not value.startswith("file:///"):
+        raise ValueError("must have an absolute path: file:///srv/images")
+    return value.rstrip("/")
+
+
+RESULTS_SCHEMES = ("file", "s3", "gs", "az")
+"""Where copies of images may be stored."""
+NO_RESULTS = "none"
+"""The value of RESULTS_URL by which `darkroom up` and `darkroom demo` make no copies."""
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -159,6 +176,14 @@ class Settings(BaseSettings):
     callback_http_port: Port | None = None
     """A separate port for callbacks. Default: none; callbacks use `WORKER_HTTP_PORT`."""
 
+    api_public_url: HttpUrl | None = None
+    """The URL by which callers reach the API. Default: `API_HOST` and `API_PORT`."""
+
+    results_url: Annotated[str, AfterValidator(_results_url)] | None = None
+    """Where images are copied to. Default: no copies; `darkroom up` uses a local folder."""
+    results_deadline_seconds: float = Field(default=60, ge=0, le=3600)
+    """How long the end of a job waits for copies of its images."""
+
     metrics_key: SecretStr | None = None
     """The key that `/metrics` of the API and of workers requires. Default: no key."""
 
@@ -212,6 +237,24 @@ class Settings(BaseSettings):
         if self.kie_upload_url is not None:
             return self.kie_upload_url
         return KIE_UPLOAD_URL if self.kie_base_url == KIE_BASE_URL else self.kie_base_url
+
+    @property
+    def results_store_url(self) -> str | None:
+        """Where images are copied to; None where no copies are made."""
+        return None if self.results_url == NO_RESULTS else self.results_url
+
+    @property
+    def copies_within_seconds(self) -> float | None:
+        """How long the end of a job waits for copies; None where no copies are made."""
+        return None if self.results_store_url is None else self.results_deadline_seconds
+
+    @property
+    def public_url(self) -> str:
+        """The URL by which callers reach the API."""
+        if self.api_public_url is not None:
+            return self.api_public_url
+        host = "127.0.0.1" if self.api_host in {"0.0.0.0", "::", ""} else self.api_host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
 
     @property
     def kie_account_names(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ BEGIN
                                   console_sessions, darkroom_definitions, darkroom_migrations,
                                   files, history_samples, hourly_totals, daily_account_totals, totals_progress,
                                   installation, job_attempts, kie_models, kie_surprises,
-                                  job_events, jobs, jobs_masked, late_tasks, ledger_entries,
+                                  job_events, job_images, jobs, jobs_masked, late_tasks, ledger_entries,
                                   active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, processes, provider_balance_checks,
                                   scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
@@ -42,6 +42,7 @@ BEGIN
     GRANT SELECT ON history_samples, hourly_totals, daily_account_totals, totals_progress TO darkroom_api;
     GRANT SELECT ON kie_models, kie_surprises TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_api;
+    GRANT SELECT ON job_images TO darkroom_api;
     GRANT SELECT ON files TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since TO darkroom_api;
     -- Not the token: it is what a callback is known by.
@@ -99,6 +100,9 @@ BEGIN
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_worker;
     GRANT SELECT, UPDATE (url, former_urls, expires_at), DELETE ON files TO darkroom_worker;
+    GRANT SELECT ON job_images TO darkroom_worker;
+    GRANT EXECUTE ON FUNCTION darkroom_claim_images, darkroom_record_image_stored,
+        darkroom_record_image_failed, darkroom_announce_overdue_images TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since,
         darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
@@ -201,4 +205,7 @@ BEGIN
                   checks_without_record, outcome, ended_at, provider_credits, in_doubt_since,
                   answer)
        ON late_tasks TO darkroom_readonly;
+    GRANT SELECT (job_id, position, attempt, provider_task_id, state, created_at, announce_at,
+                  next_try_at, retry_until, tries, expires_at, content_type, bytes, width, height,
+                  stored_at, pruned_at) ON job_images TO darkroom_readonly;
 END $$;

@@ -26,6 +26,7 @@ from shared.adapters.postgres.server_clock import ServerClock, measure_clock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
+from shared.adapters.results_store import open_results_store
 from shared.adapters.servers import Servers, open_servers
 from shared.server_urls import database_address, redis_address
 from shared.settings import Settings
@@ -48,6 +49,8 @@ from worker.poll_timing.overload import OverloadControl
 from worker.queue.lanes import POLLS_AT_ONCE
 from worker.queue.leased_worker import LEASE_MS
 from worker.recovery.task_id_backup import TaskIdBackup
+from worker.results.image_copies import ImageCopies
+from worker.results.image_download import ImageDownloader, is_loopback_url
 from worker.steps.poll_state import PollState
 from worker.store.job_store import JobStore
 from worker.webhooks.http_sender import WebhookSender
@@ -63,6 +66,8 @@ _SETTINGS_THAT_MUST_MATCH = (
     "kie_polls_per_second_per_task",
     "charge_basis",
     "job_deadline_seconds",
+    "results_url",
+    "results_deadline_seconds",
     "unknown_limit_seconds",
 )
 """Settings that decide a limit, a price or an end. All workers must have the same values."""
@@ -125,6 +130,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             may_claim=processes.shared_redis.may_claim,
         )
         await _start_background_work(stack, deps, redis)
+        await _start_image_copies(stack, deps, provider)
         watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
         checks = make_readiness_checks(database, delivery_queue, processes)
@@ -138,6 +144,21 @@ async def _start_background_work(stack: AsyncExitStack, deps: Dependencies, redi
     await stack.enter_async_context(CompletionTimes(deps.queries, planner))
     await stack.enter_async_context(OverloadControl(planner, deps.metrics.lag_factor))
     await stack.enter_async_context(HistorySampler(deps, redis))
+
+
+async def _start_image_copies(
+    stack: AsyncExitStack, deps: Dependencies, provider: KieConnection
+) -> None:
+    """Start copying images, where RESULTS_URL says where to."""
+    url = deps.settings.results_store_url
+    if url is None:
+        return
+    # The images of the simulator are on this machine.
+    allow_loopback = is_loopback_url(provider.base_url)
+    downloader = ImageDownloader(allow_loopback=allow_loopback)
+    await stack.enter_async_context(downloader)
+    copies = ImageCopies(deps, open_results_store(url), downloader)
+    await stack.enter_async_context(copies.running())
 
 
 def _new_poll_state(accounts: int) -> PollState:

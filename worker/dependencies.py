@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,6 +82,9 @@ class Dependencies:
     """Requests to look for changes of routes."""
     poll_state: PollState = field(default_factory=PollState)
     """What this worker knows of the tasks that it polls."""
+
+    images_to_copy: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when images of this worker wait to be copied."""
 
     @property
     def scripts(self) -> RedisScripts:

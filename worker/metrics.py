@@ -65,9 +65,7 @@ class Metrics:
         self.held_for_review = _held_for_review(registry)
         self.late_deliveries, self.late_provider_credits = _late_deliveries(registry)
         self.surprises = _surprises(registry)
-        self.redelivered = counter(
-            "darkroom_redelivered_total", "Deliveries made again by the reconciler"
-        )
+        self.image_copies, self.redelivered = ImageCopyMetrics(registry), _redelivered(registry)
         self.webhooks = counter(
             "darkroom_webhooks_total", "Tries to send a webhook, by what became of each", "outcome"
         )
@@ -128,6 +126,12 @@ class Metrics:
             self.credits_charged.inc(float(job.credits_charged))
             if lag_seconds is not None:
                 self.settle_lag.observe(max(lag_seconds, 0))
+
+
+def _redelivered(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "darkroom_redelivered_total", "Deliveries made again by the reconciler", registry=registry
+    )
 
 
 def _held_for_review(registry: CollectorRegistry) -> Counter:
@@ -191,6 +195,35 @@ def _poll_lateness(registry: CollectorRegistry) -> Histogram:
         registry=registry,
         buckets=_LATENESS_BUCKETS,
     )
+
+
+class ImageCopyMetrics:
+    """Counters of the copies of images. Those that wait are read from Postgres at each scrape."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._stored = Counter(
+            "darkroom_images_stored_total", "Images copied into the store", registry=registry
+        )
+        self._bytes = Counter(
+            "darkroom_image_bytes_stored_total", "Bytes of these images", registry=registry
+        )
+        self._failures = Counter(
+            "darkroom_image_copy_failures_total",
+            "Copies that failed, because of the download or of the store",
+            ["cause"],
+            registry=registry,
+        )
+        for cause in ("download", "store"):
+            self._failures.labels(cause)
+
+    def count_stored(self, image_bytes: int) -> None:
+        """Count an image that is stored."""
+        self._stored.inc()
+        self._bytes.inc(image_bytes)
+
+    def count_failure(self, cause: str) -> None:
+        """Count a copy that failed: `download` or `store`."""
+        self._failures.labels(cause).inc()
 
 
 BALANCE_FRESH_SECONDS = 150.0

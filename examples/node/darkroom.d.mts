@@ -284,10 +284,12 @@ export interface Job {
   progress: number;
   /** The task at Kie. */
   provider_task_id: string | null;
-  /** The images. Kie keeps them for 14 days. */
+  /** The images. Kie keeps them for 14 days. A copy, if there is one, lasts. */
   result_urls: Array<string>;
   /** Images that Kie delivered after the end of the job: stored, never charged. */
   late_result_urls: Array<string> | null;
+  /** The images of `result_urls` and `late_result_urls` with what is known of them. Empty where no store is configured. */
+  images: Array<{ url: string; width: number | null; height: number | null; bytes: number | null; content_type: string | null; sha256: string | null; kie_url: string; expires_at: string | null; }>;
   /** The credits held while the job is open. */
   credits_quoted: number;
   /** The credits deducted. Null until the job succeeds. */

@@ -56,6 +56,11 @@ def _members(schema: Mapping[str, Any], schemas: _Schemas) -> Iterator[str]:
         yield f"  {name}{mark}: {_type(rule, schemas)};"
 
 
+def _members_in_line(schema: Mapping[str, Any], schemas: _Schemas) -> Iterator[str]:
+    for name, rule in schema["properties"].items():
+        yield f"{name}: {_type(rule, schemas)};"
+
+
 def _type(rule: Mapping[str, Any], schemas: _Schemas) -> str:
     if "$ref" in rule:
         return _type(schemas[rule["$ref"].rpartition("/")[2]], schemas)
@@ -63,6 +68,10 @@ def _type(rule: Mapping[str, Any], schemas: _Schemas) -> str:
         return json.dumps(rule["const"])
     if "enum" in rule:
         return " | ".join(json.dumps(value) for value in rule["enum"])
+    if "properties" in rule:
+        return f"{{ {' '.join(_members_in_line(rule, schemas))} }}"
+    if "anyOf" in rule:
+        return " | ".join(_type(one, schemas) for one in rule["anyOf"])
     names = rule["type"] if isinstance(rule["type"], list) else [rule["type"]]
     return " | ".join(
         f"Array<{_type(rule['items'], schemas)}>" if name == "array" else _TYPES[name]

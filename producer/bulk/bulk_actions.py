@@ -69,7 +69,7 @@ class BulkActions:
         states = await self._jobs.states(left) if left else {}
         refused = []
         for job_id in left:
-            state = states.get(job_id)
+            state = states[job_id].state if job_id in states else None
             if state is JobState.CANCELLED:
                 done[job_id] = BulkOutcome(job_id, await self._jobs.get(job_id), is_new=False)
                 continue

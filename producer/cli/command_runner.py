@@ -71,6 +71,7 @@ async def open_command_context(settings: Settings) -> AsyncIterator[CommandConte
             webhooks_allow_loopback=settings.webhooks_allow_loopback,
             kie_account_names=settings.kie_account_names,
             upload_access=partial(choose_upload_access, settings, servers),
+            copies_within_seconds=settings.copies_within_seconds,
         ) as producer,
     ):
         yield CommandContext(settings, servers, database, producer)

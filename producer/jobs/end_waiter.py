@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
-from producer.jobs.job_repository import JobRepository
+from producer.jobs.job_repository import JobRepository, ReadState
 from producer.live.change_subscription import ChangeSubscription
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.domain.job import Job
-from shared.domain.lifecycle import TERMINAL, JobState
+from shared.domain.lifecycle import TERMINAL
 from shared.errors import DarkroomError, JobNotFound, WaitTimedOut
 
 RECHECK_SECONDS = 2.0
@@ -39,25 +39,29 @@ class JobEndWaiter:
         subscription.add(self._receive_changes)
 
     async def wait(self, job_id: UUID, timeout_seconds: float) -> Job:
-        """Wait until the job is terminal, and return it. Raises `WaitTimedOut`, `JobNotFound`."""
+        """Wait until the job is terminal and announced, and return it.
+
+        After the timeout, a job that is terminal is returned though its end still waits for copies
+        of its images. Raises `WaitTimedOut` and `JobNotFound`.
+        """
         self._start()
         waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
         # Registered before the first read, so that an end between the two is not missed.
         self._waiters[job_id].append(waiter)
         try:
-            if await self._state(job_id) in TERMINAL:
+            if (await self._state(job_id)).has_ended:
                 return await self._jobs.get(job_id)
             async with asyncio.timeout(timeout_seconds):
                 return await waiter
         except TimeoutError:
-            state = await self._state(job_id)
-            if state in TERMINAL:
+            found = await self._state(job_id)
+            if found.state in TERMINAL:
                 return await self._jobs.get(job_id)
-            raise WaitTimedOut(str(job_id), state.value, timeout_seconds) from None
+            raise WaitTimedOut(str(job_id), found.state.value, timeout_seconds) from None
         finally:
             self._remove(job_id, waiter)
 
-    async def _state(self, job_id: UUID) -> JobState:
+    async def _state(self, job_id: UUID) -> ReadState:
         states = await self._jobs.states([job_id])
         if job_id not in states:
             raise JobNotFound(str(job_id))
@@ -109,17 +113,18 @@ class JobEndWaiter:
             return
         try:
             states = await self._jobs.states(sorted(wanted - pushed)) if wanted - pushed else {}
-            ended = pushed | {job_id for job_id, state in states.items() if state in TERMINAL}
+            read = {job_id for job_id, found in states.items() if found.has_ended}
+            ended = pushed | read
             jobs = await self._jobs.get_many(sorted(ended)) if ended else []
         except DarkroomError as error:
             incidents.record_outage(error, doing="watch_ends")
             return
         incidents.record_recovery(POSTGRES)
-        found = sum(job.is_terminal and job.id not in pushed for job in jobs)
+        found = sum(job.is_terminal and job.id in read for job in jobs)
         if found:
             self.subscription.path.record_found_without_push(found)
         for job in jobs:
-            if job.is_terminal:
+            if job.is_announced or (job.is_terminal and job.id in read):
                 for waiter in self._waiters.get(job.id, ()):
                     if not waiter.done():
                         waiter.set_result(job)

@@ -63,6 +63,7 @@ async def resolve_held(
     *,
     basis: ChargeBasis,
     task_id: str | None = None,
+    copies_within_seconds: float | None = None,
 ) -> Job:
     """End a held job by the resolution, and store the actor and the reason, in one transaction.
 
@@ -81,6 +82,7 @@ async def resolve_held(
             basis,
             resolution.reason,
             actor_to_json(resolution.actor),
+            copies_within_seconds,
         )
     moved = await JobRepository(database).get(job.id)
     if row is None:

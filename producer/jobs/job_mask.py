@@ -25,6 +25,7 @@ def mask_job(job: Job) -> Job:
         metadata={},
         result_urls=(),
         late_result_urls=None if job.late_result_urls is None else (),
+        images=(),
         webhook_url=None,
     )
 

@@ -29,7 +29,7 @@ from shared.adapters.postgres.database import Queries, as_dicts
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING, INSUFFICIENT_CREDITS
 from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
+from shared.domain.lifecycle import TERMINAL, JobState
 from shared.errors import (
     AccountNotFound,
     DarkroomError,
@@ -50,6 +50,20 @@ class EnqueueResult:
 
     job: Job
     is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadState:
+    """The state of a job as it was read."""
+
+    state: JobState
+    is_announced: bool
+    """Whether the end, if there is one, waits for no copy of an image."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether who waits for the job is answered."""
+        return self.state in TERMINAL and self.is_announced
 
 
 class JobRepository:
@@ -166,10 +180,13 @@ class JobRepository:
         details["webhooks"] = [show_message_id(row) for row in details["webhooks"]]
         return details
 
-    async def states(self, job_ids: Sequence[UUID]) -> dict[UUID, JobState]:
+    async def states(self, job_ids: Sequence[UUID]) -> dict[UUID, ReadState]:
         """Return only the states of the jobs that exist, by id."""
         rows = await self._queries.fetch("job_states", list(job_ids))
-        return {UUID(int=row["id"].int): JobState(row["state"]) for row in rows}
+        return {
+            UUID(int=row["id"].int): ReadState(JobState(row["state"]), row["is_announced"])
+            for row in rows
+        }
 
     async def get_many(self, job_ids: Sequence[UUID]) -> list[Job]:
         """Return the jobs that exist, in any order."""

@@ -22,7 +22,12 @@ _LATE_TASK_CONSTRAINT = "late_tasks_deliver_once"
 
 
 async def resolve_late(
-    database: Database, job: Job, resolution: HeldResolution, task_id: str | None
+    database: Database,
+    job: Job,
+    resolution: HeldResolution,
+    task_id: str | None,
+    *,
+    is_copied: bool = False,
 ) -> Job:
     """Resolve a late task of an ended job, and store the actor and the reason, in one transaction.
 
@@ -41,6 +46,7 @@ async def resolve_late(
                 list(resolution.result_urls),
                 resolution.reason,
                 actor_to_json(resolution.actor),
+                is_copied,
             )
     except DatabaseRefused as error:
         if error.constraint != _LATE_TASK_CONSTRAINT:

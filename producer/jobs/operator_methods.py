@@ -39,6 +39,8 @@ class OperatorMethods:
         """Enqueues orders and returns for each whether its job is new, for the HTTP API."""
         self._job_deadline_seconds = job_deadline_seconds
         self._charge_basis = charge_basis
+        self.copies_within_seconds: float | None = None
+        """How long the end of a job waits for copies of its images. None: no copies are made."""
 
     async def resolve_submitted(
         self,
@@ -132,9 +134,17 @@ class OperatorMethods:
     ) -> Job:
         job = await JobRepository(self._database).get(parse_job_id(job_id))
         if job.is_terminal:
-            job = await resolve_late(self._database, job, resolution, task_id)
+            is_copied = self.copies_within_seconds is not None
+            job = await resolve_late(self._database, job, resolution, task_id, is_copied=is_copied)
         else:
-            job = await resolve_held(self._database, job, resolution, basis=basis, task_id=task_id)
+            job = await resolve_held(
+                self._database,
+                job,
+                resolution,
+                basis=basis,
+                task_id=task_id,
+                copies_within_seconds=self.copies_within_seconds,
+            )
         await self._announce_end(job)
         return job
 
@@ -145,7 +155,7 @@ class OperatorMethods:
         if not jobs:
             return
         try:
-            changes = [Change(job.id, has_ended=True) for job in jobs]
+            changes = [Change(job.id, has_ended=job.is_announced) for job in jobs]
             await self._delivery_queue.publish_changes(changes)
         except RedisDown as error:
             incidents.record_outage(error, doing="announce_end")

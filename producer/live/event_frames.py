@@ -13,6 +13,7 @@ import orjson
 
 from producer.jobs.unknown_resolution import RESOLVED_EVENT
 from producer.live.positions import Position
+from shared.domain.late_results import IMAGES_DUE_AT, IMAGES_OVERDUE, IMAGES_STORED
 from shared.domain.lifecycle import TERMINAL, TRANSITIONS, JobState, event_name
 from shared.stored_json import read_stored_object
 
@@ -32,8 +33,11 @@ _STATE_AFTER_RESOLUTION = {
 }
 _PRIVATE_DETAILS = frozenset({"worker", "by", "provider_credits"})
 """Details about machines, operators and costs. Only `jobs show` prints them."""
-END_EVENTS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL)
-"""The names of the events that end a job."""
+END_EVENTS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL) | {
+    IMAGES_STORED,
+    IMAGES_OVERDUE,
+}
+"""The names of the events after which a stream of a job ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,11 @@ class StoredEvent:
 
     @property
     def is_end(self) -> bool:
-        """Whether the job ended by this event."""
-        return self.event in END_EVENTS
+        """Whether a stream of the job ends with this event.
+
+        A success whose images are being copied is followed by the event that announces it.
+        """
+        return self.event in END_EVENTS and IMAGES_DUE_AT not in self.detail
 
     @property
     def state(self) -> str:

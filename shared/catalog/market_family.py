@@ -113,6 +113,10 @@ class MarketFamily:
     def build_poll(self, task_id: str) -> KieRequest:
         return KieRequest("GET", "/api/v1/jobs/recordInfo", {"taskId": task_id})
 
+    def build_download_link(self, task_id: str, url: str) -> KieRequest:
+        del task_id
+        return KieRequest("POST", "/api/v1/common/download-url", body={"url": url})
+
     def read_submit(self, response: KieResponse) -> SubmitOutcome:
         return read_submit(response)
 

@@ -152,6 +152,10 @@ class ModelFamily(Protocol):
         """Return the request that queries a task."""
         ...
 
+    def build_download_link(self, task_id: str, url: str) -> KieRequest:
+        """Return the request for another link to an image of a task."""
+        ...
+
     def read_submit(self, response: KieResponse) -> SubmitOutcome:
         """Return the outcome of a response to a submit. Unclear responses are `Ambiguous`."""
         ...

@@ -17,6 +17,7 @@ Priority = Literal["high", "normal", "low"]
 FROM_ORDER = object()
 """The first value of a field that depends on the order."""
 _TIME = "2026-01-31T18:04:05.123456Z"
+_ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
 _URL = "https://example.com/{}.png"
 
 
@@ -31,6 +32,31 @@ def _public(
 
 
 @dataclass(frozen=True, slots=True)
+class JobImage:
+    """One image of a job, where images are copied into a store."""
+
+    url: str
+    """Where to get it: the copy, or Kie's link while there is no copy."""
+    width: int | None
+    """In pixels. This and the fields to `sha256` are None until the image is stored."""
+    height: int | None
+    bytes: int | None
+    content_type: str | None
+    """`image/png`, `image/jpeg` or `image/webp`."""
+    sha256: str | None
+    """The SHA-256 of its bytes, as 64 hexadecimal digits."""
+    kie_url: str
+    """Kie's own link."""
+    expires_at: datetime | None
+    """When `url` stops to answer. None for a copy, which is kept until it is pruned."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether `url` is that of a copy."""
+        return self.sha256 is not None
+
+
+@dataclass(frozen=True, slots=True)
 class PublicJobFields:
     """The fields of the job object of the public API, in its order.
 
@@ -40,7 +66,7 @@ class PublicJobFields:
     `producer.orders.insert_parameters`.
     """
 
-    id: UUID = field(metadata=_public("", example="019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"))
+    id: UUID = field(metadata=_public("", example=_ID))
     account_id: str = field(metadata=_public("The account that pays.", example="acme"))
     model: str = field(metadata=_public("", example="gpt-4o-image"))
     task: str = field(metadata=_public("", example="text-to-image"))
@@ -85,7 +111,7 @@ class PublicJobFields:
     )
     result_urls: tuple[str, ...] = field(
         metadata=_public(
-            "The images. Kie keeps them for 14 days.",
+            "The images. Kie keeps them for 14 days. A copy, if there is one, lasts.",
             example=[_URL.format(1), _URL.format(2)],
             first=(),
         )
@@ -95,6 +121,25 @@ class PublicJobFields:
             "Images that Kie delivered after the end of the job: stored, never charged.",
             example=None,
             first=None,
+        )
+    )
+    images: tuple[JobImage, ...] = field(
+        metadata=_public(
+            "The images of `result_urls` and `late_result_urls` with what is known of them. Empty"
+            " where no store is configured.",
+            example=[
+                {
+                    "url": f"https://darkroom.example.com/v1/jobs/{_ID}/images/1",
+                    "width": 1536,
+                    "height": 1024,
+                    "bytes": 2_481_733,
+                    "content_type": "image/png",
+                    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "kie_url": _URL.format(1),
+                    "expires_at": None,
+                }
+            ],
+            first=(),
         )
     )
     credits_quoted: Decimal = field(
@@ -144,6 +189,9 @@ class Job(PublicJobFields):
     price_id: int
     webhook_url: str | None
     retry_of: UUID | None
+    images_due_at: datetime | None = None
+    """Set while the end of the job waits for copies of its images to be announced, at most until
+    this time."""
     provider_account: str | None = field(default=None, compare=False)
     """The Kie account of the newest attempt. Only the worker reads it. Comparisons of jobs ignore
     it."""
@@ -157,6 +205,11 @@ class Job(PublicJobFields):
     def is_terminal(self) -> bool:
         """Whether the job has ended. A terminal job never changes."""
         return self.state in TERMINAL
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether the job has ended, and its end waits for no copy of an image."""
+        return self.is_terminal and self.images_due_at is None
 
 
 _FIELD_NAMES = tuple(one.name for one in fields(Job))

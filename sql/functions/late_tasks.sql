@@ -60,9 +60,10 @@ COMMENT ON FUNCTION darkroom_claim_late_tasks IS
 -- name: record_delivered_late
 -- Keeps the images of a task that its job did not wait for, with what they cost us. $1 job id,
 -- $2 attempt, $3 task id, $4 image URLs, $5 event, $6 whether an operator says so: then of a task in
--- doubt alone, checked still or not. No row back: its outcome stands, the job is open, or the images
--- belong to a job that has the task.
-CREATE OR REPLACE FUNCTION darkroom_record_delivered_late(uuid, integer, text, text[], text, boolean)
+-- doubt alone, checked still or not; $7 whether the images are copied. No row back: its outcome stands,
+-- the job is open, or the images belong to a job that has the task.
+CREATE OR REPLACE FUNCTION darkroom_record_delivered_late(
+    uuid, integer, text, text[], text, boolean, boolean DEFAULT false)
 RETURNS TABLE (job_id uuid, provider_credits numeric)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
@@ -100,8 +101,17 @@ BEGIN
         RETURNING late.job_id, late.attempt, late.provider_credits
     ), shown AS (
         UPDATE jobs SET late_result_urls = coalesce(late_result_urls, '{}') || $4::text[],
+                        images = CASE WHEN $7 THEN images || darkroom_show_new_images($4)
+                                      ELSE images END,
                         updated_at = now()
           FROM kept WHERE jobs.id = kept.job_id
+        RETURNING jobs.id, jobs.attempt,
+                  cardinality(result_urls) + cardinality(late_result_urls) AS images_in_all
+    ), copied AS (
+        INSERT INTO job_images (job_id, position, attempt, provider_task_id, kie_url)
+        SELECT shown.id, shown.images_in_all - cardinality($4::text[]) + image.position, $2, $3, image.url
+          FROM shown, unnest($4::text[]) WITH ORDINALITY AS image (url, position)
+         WHERE $7
     ), event AS (
         INSERT INTO job_events (job_id, event, detail)
         SELECT job_id, $5, jsonb_build_object('provider_task_id', $3::text, 'attempt', attempt,
@@ -111,6 +121,8 @@ BEGIN
     )
     SELECT job_id, provider_credits FROM kept;
 END $$;
+-- Before it took $7.
+DROP FUNCTION IF EXISTS darkroom_record_delivered_late(uuid, integer, text, text[], text, boolean);
 COMMENT ON FUNCTION darkroom_record_delivered_late IS
     'Keeps images that came after their job had ended, free of charge.';
 

@@ -33,7 +33,8 @@ COMMENT ON FUNCTION darkroom_resolve_unknown IS
     'For operators: Kie made this task of an unknown submission, or (null) none. No row: the job is not unknown on this attempt.';
 
 CREATE OR REPLACE FUNCTION darkroom_settle_held(
-    of_job uuid, of_attempt integer, urls text[], basis text, why text, by jsonb DEFAULT NULL
+    of_job uuid, of_attempt integer, urls text[], basis text, why text, by jsonb DEFAULT NULL,
+    copies_within_seconds double precision DEFAULT NULL
 ) RETURNS TABLE (credits_charged numeric, price_row_missing boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
@@ -59,7 +60,8 @@ BEGIN
                    ARRAY[least(images, held.quantity)],
                    ARRAY[CASE WHEN images < held.quantity
                               THEN format('%s of %s images were delivered', images, held.quantity) END],
-                   '{generating}', 'succeeded', basis, 'completed') AS settled;
+                   '{generating}', 'succeeded', basis, 'completed', NULL,
+                   copies_within_seconds) AS settled;
     ELSE
         RETURN QUERY
         SELECT released.credits_charged, false
@@ -74,11 +76,14 @@ BEGIN
             held.provider_task_id, why, by);
     END IF;
 END $$;
+-- Before it took copies_within_seconds.
+DROP FUNCTION IF EXISTS darkroom_settle_held(uuid, integer, text[], text, text, jsonb);
 COMMENT ON FUNCTION darkroom_settle_held IS
     'For operators: these are the images of a job that is held as result_unreadable, or there are none. Charged as any success is. No row: the job is not held on this attempt.';
 
 CREATE OR REPLACE FUNCTION darkroom_settle_late(
-    of_job uuid, of_attempt integer, task_id text, urls text[], why text, by jsonb DEFAULT NULL
+    of_job uuid, of_attempt integer, task_id text, urls text[], why text, by jsonb DEFAULT NULL,
+    is_copied boolean DEFAULT false
 ) RETURNS SETOF jobs
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -89,7 +94,7 @@ BEGIN
     END IF;
     IF images > 0 THEN
         PERFORM 1 FROM darkroom_record_delivered_late(
-            of_job, of_attempt, task_id, urls, 'delivered_late', true);
+            of_job, of_attempt, task_id, urls, 'delivered_late', true, is_copied);
     ELSE
         PERFORM 1 FROM darkroom_dismiss_late_task(of_job, of_attempt, task_id);
     END IF;
@@ -101,5 +106,7 @@ BEGIN
         task_id, why, by);
     RETURN QUERY SELECT * FROM jobs WHERE jobs.id = of_job;
 END $$;
+-- Before it took is_copied.
+DROP FUNCTION IF EXISTS darkroom_settle_late(uuid, integer, text, text[], text, jsonb);
 COMMENT ON FUNCTION darkroom_settle_late IS
     'For operators: these are the images of a late task in doubt, free of charge, or there are none. No row: the task is not in doubt, or its images are another job''s.';

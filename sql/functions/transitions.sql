@@ -244,7 +244,9 @@ COMMENT ON FUNCTION darkroom_hold_for_review IS
 -- name: settle_jobs
 -- Success: state, images, charge, account and ledger in one statement.
 -- $1 lock timeout, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,
--- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event, $11 when Kie was done with each.
+-- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event, $11 when Kie was done with each,
+-- $12 for how long the ends are not announced while the images are copied (seconds; null: they are not
+-- copied).
 -- Fewer images than asked are charged by the row of what was delivered, of the same variant, where there
 -- is one. Where
 -- pricing has lost its row, the price of the hold stands, and `price_row_missing` says so.
@@ -252,7 +254,7 @@ COMMENT ON FUNCTION darkroom_hold_for_review IS
 -- somebody who waits for him. Each entry shows the account as it stood right after it.
 CREATE OR REPLACE FUNCTION darkroom_settle_jobs(
     text, uuid[], integer[], text[], integer[], text[], text[], text, text, text,
-    timestamptz[] DEFAULT NULL)
+    timestamptz[] DEFAULT NULL, double precision DEFAULT NULL)
 RETURNS TABLE (id uuid, submitted_at timestamptz, finished_at timestamptz, credits_charged numeric,
                price_id bigint, price_row_missing boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -298,12 +300,21 @@ BEGIN
            SET state = $8, progress = 1, credits_charged = price.credits, price_id = price.price_id,
                result_urls = ARRAY(SELECT jsonb_array_elements_text(job.result_urls::jsonb)),
                charge_basis = $9, reason = NULL, message = job.message, finished_at = now(),
-               provider_finished_at = job.provider_finished_at, updated_at = now()
+               provider_finished_at = job.provider_finished_at,
+               images_due_at = now() + make_interval(secs => $12),
+               images = CASE WHEN $12 IS NULL THEN jobs.images ELSE darkroom_show_new_images(
+                            ARRAY(SELECT jsonb_array_elements_text(job.result_urls::jsonb))) END,
+               updated_at = now()
           FROM price JOIN job USING (id)
          WHERE jobs.id = price.id AND jobs.attempt = job.attempt AND jobs.state = ANY($7::text[])
         RETURNING jobs.id, jobs.account_id, jobs.credits_quoted, jobs.credits_charged, jobs.price_id,
-                  jobs.submitted_at, jobs.finished_at,
-                  cardinality(jobs.result_urls) AS images
+                  jobs.submitted_at, jobs.finished_at, jobs.attempt, jobs.provider_task_id,
+                  jobs.result_urls, jobs.images_due_at, cardinality(jobs.result_urls) AS images
+    ), kept AS (
+        INSERT INTO job_images (job_id, position, attempt, provider_task_id, kie_url, announce_at)
+        SELECT moved.id, image.position, attempt, provider_task_id, image.url, images_due_at
+          FROM moved, unnest(result_urls) WITH ORDINALITY AS image (url, position)
+         WHERE $12 IS NOT NULL
     ), total AS (
         SELECT account_id, sum(credits_charged) AS charged, sum(credits_quoted) AS quoted
           FROM moved GROUP BY account_id
@@ -330,6 +341,8 @@ BEGIN
         INSERT INTO job_events (job_id, event, detail)
         SELECT id, $10, jsonb_build_object('images', images, 'credits_charged', credits_charged,
                                            'price_id', price_id)
+                        || CASE WHEN $12 IS NULL THEN '{}'
+                                ELSE jsonb_build_object('images_due_at', images_due_at) END
           FROM moved
     )
     SELECT id, submitted_at, finished_at, credits_charged, price_id,
@@ -337,9 +350,11 @@ BEGIN
                AS price_row_missing
       FROM moved;
 END $$;
--- Before it took $11; a call without it finds the function above.
+-- Before it took $11 and $12; a call without them finds the function above.
 DROP FUNCTION IF EXISTS darkroom_settle_jobs(
     text, uuid[], integer[], text[], integer[], text[], text[], text, text, text);
+DROP FUNCTION IF EXISTS darkroom_settle_jobs(
+    text, uuid[], integer[], text[], integer[], text[], text[], text, text, text, timestamptz[]);
 COMMENT ON FUNCTION darkroom_settle_jobs IS
     'For workers: ends jobs with their images and charges them, once.';
 

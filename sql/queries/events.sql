@@ -28,12 +28,12 @@ SELECT look.snapshot::text AS snapshot, fresh.*
 
 -- name: job_events_after
 -- A page of one job's events, oldest first. $1 job id, $2 only ids above this, $3 limit, $4 the
--- names of events that end a job. In every row: the newest id there is, and the id of the end, if
+-- names of events that end a job's stream, but for a success that waits for its images. In every row: the newest id there is, and the id of the end, if
 -- any. With nothing above $2 there is one row, of which the event is null; no row: no such job.
 SELECT whole.newest_id, whole.end_id, page.*, jobs.account_id, jobs.state
   FROM jobs
   LEFT JOIN LATERAL (
-        SELECT max(id) AS newest_id, min(id) FILTER (WHERE event = ANY($4::text[])) AS end_id
+        SELECT max(id) AS newest_id, min(id) FILTER (WHERE event = ANY($4::text[]) AND NOT detail ? 'images_due_at') AS end_id
           FROM job_events WHERE job_id = jobs.id
        ) AS whole ON true
   LEFT JOIN LATERAL (

@@ -9,8 +9,10 @@ SELECT * FROM jobs WHERE id = $1;
 SELECT * FROM jobs WHERE id = ANY($1::uuid[]);
 
 -- name: job_states
--- $1 ids. Who waits asks for no more, as a request and its notes may be long.
-SELECT id, state FROM jobs WHERE id = ANY($1::uuid[]);
+-- $1 ids. Who waits asks for no more, as a request and its notes may be long. `is_announced`: the end
+-- does not wait for copies of images any more.
+SELECT id, state, (images_due_at > now()) IS NOT TRUE AS is_announced
+  FROM jobs WHERE id = ANY($1::uuid[]);
 
 -- name: jobs_to_run
 -- $1 ids: jobs, each with the Kie account of its newest attempt, whether it is queued and a pause
@@ -37,7 +39,8 @@ WITH found AS MATERIALIZED (
     SELECT id, account_id, model, task, quantity, variant, state, reason, message, progress,
            provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
            price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
-           deadline_at, finished_at, idempotency_key, webhook_url, retry_of, route,
+           deadline_at, finished_at, idempotency_key, webhook_url, retry_of, route, images,
+           images_due_at,
            CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
            CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
       FROM found JOIN jobs USING (id)
@@ -45,7 +48,8 @@ WITH found AS MATERIALIZED (
     SELECT *, row_number() OVER newest AS place, count(*) OVER () AS found,
            sum(800 + octet_length(request::text) + octet_length(metadata::text)
                + coalesce(octet_length(message), 0)
-               + octet_length(array_to_string(result_urls || late_result_urls, ''))) OVER newest
+               + octet_length(array_to_string(result_urls || late_result_urls, ''))
+               + octet_length(images::text)) OVER newest
                AS bytes_so_far
       FROM wanted WINDOW newest AS (ORDER BY id DESC)
 )

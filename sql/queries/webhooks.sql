@@ -58,6 +58,8 @@ SELECT id, endpoint_id, next_try_at,
   FROM webhook_messages
  WHERE state = 'pending' AND (next_try_at, id) > ($1::timestamptz, $2::uuid)
    AND next_try_at <= now() + make_interval(secs => $3)
+   -- A message that waits for images becomes due sooner, which an existing delivery would not.
+   AND (tries > 0 OR next_try_at <= now())
    AND created_at <= now() - make_interval(secs => $4)
  ORDER BY next_try_at, id LIMIT $5;
 

@@ -54,6 +54,8 @@ class FakeKie:
         self.catalogue_calls: list[str] = []
         self.submit_calls: list[SubmitCall] = []
         self.poll_calls: list[PollCall] = []
+        self.links: dict[str, str] = {}
+        """Other links to images, by their first links."""
         self.callback_urls: dict[str, str] = {}
         """What `examine` says a task was made with, by task id."""
 
@@ -75,6 +77,11 @@ class FakeKie:
         """Return the next scripted outcome, and the callback URL set for the task."""
         outcome = await self.poll(family, task_id)
         return TaskLookup(outcome, self.callback_urls.get(task_id))
+
+    async def download_link(self, family: ModelFamily, task_id: str, url: str) -> str | None:
+        """Return the other link to an image, if `links` has one."""
+        del family, task_id
+        return self.links.get(url)
 
     async def credit(self) -> Decimal | None:
         """Return the next scripted number."""

@@ -113,6 +113,11 @@ class SlowKie:
         maker = self.makers.get(task_id, "somebody-else")
         return TaskLookup(outcome, f"{CALLBACK_URL}/callbacks/kie/{maker}")
 
+    async def download_link(self, family: ModelFamily, task_id: str, url: str) -> str | None:
+        """Give no link."""
+        del family, task_id, url
+        return None
+
     async def credit(self) -> Decimal | None:
         """Say nothing."""
         return None

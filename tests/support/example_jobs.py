@@ -24,6 +24,7 @@ _VALUES: dict[str, Callable[[], Any]] = {
     "Decimal": lambda: Decimal(6),
     "datetime": lambda: NOW,
     "tuple[str, ...]": tuple,
+    "tuple[JobImage, ...]": tuple,
     "Mapping[str, Any]": dict,
 }
 """A value for each type of a field."""

@@ -159,6 +159,11 @@ class ClientWithoutKey:
         """Return that nothing is known."""
         return TaskLookup(await self.poll(family, task_id), None)
 
+    async def download_link(self, family: ModelFamily, task_id: str, url: str) -> str | None:
+        """Return that there is no link."""
+        del family, task_id, url
+        return None
+
     async def credit(self) -> Decimal | None:
         """Return that nothing is known."""
         return None

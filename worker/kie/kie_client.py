@@ -38,8 +38,8 @@ ANSWER_LENGTH_MAX = 4_000
 _CREDIT = KieRequest("GET", "/api/v1/chat/credit")
 
 ResponseHook = Callable[[str, str, float], None]
-"""Called once per exchange with 'submit', 'poll', 'credit' or 'catalogue', the outcome, and the
-seconds it took.
+"""Called once per exchange with 'submit', 'poll', 'link', 'credit' or 'catalogue', the outcome, and
+the seconds it took.
 
 The outcome is Kie's code as text ('200', '429', 'other' outside of 100 to 599), or 'unreadable',
 'timeout', 'unreachable' or 'reply_lost'."""
@@ -67,6 +67,10 @@ class KieApi(Protocol):
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         """Query a task once, and return its callback URL as well."""
+        ...
+
+    async def download_link(self, family: ModelFamily, task_id: str, url: str) -> str | None:
+        """Return another link to an image of a task; None where Kie gives none."""
         ...
 
     async def credit(self) -> Decimal | None:
@@ -159,6 +163,18 @@ class KieClient:
             self._on_content(family.name, "poll", answer)
             return self._sanitize_outcome(family.read_poll(answer)), answer
         return self._sanitize_outcome(_undecided(answer)), None
+
+    async def download_link(self, family: ModelFamily, task_id: str, url: str) -> str | None:
+        """Return another link to an image of a task; None where Kie gives none.
+
+        Kie's documentation says that it answers for 20 minutes.
+        """
+        answer = await self._exchange("link", family.build_download_link(task_id, url))
+        if not isinstance(answer, KieResponse):
+            return None
+        envelope = parse_envelope(answer)
+        is_success = envelope.is_http_success and envelope.code == SUCCESS_CODE
+        return envelope.data if is_success and isinstance(envelope.data, str) else None
 
     async def credit(self) -> Decimal | None:
         """Return the credits left on the Kie account; None when they cannot be known."""

@@ -187,6 +187,7 @@ class LateTaskChecks:
                 list(delivered.result_urls),
                 DELIVERED_LATE,
                 False,
+                self._deps.settings.results_store_url is not None,
             )
         except DatabaseRefused as error:
             if error.constraint != _ONE_JOB_PER_TASK:
@@ -196,6 +197,7 @@ class LateTaskChecks:
             row = None
         if row is None:
             return await self._end(late, "refuted")
+        self._deps.images_to_copy.set()
         self._deps.metrics.count_late_delivery(row["provider_credits"])
         self._deps.publish_change(Change(late.job_id))
         log.error(

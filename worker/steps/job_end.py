@@ -23,12 +23,19 @@ log = structlog.get_logger(__name__)
 
 
 def report_job_end(
-    deps: Dependencies, job: Job | SettledJob, lag_seconds: float | None = None
+    deps: Dependencies,
+    job: Job | SettledJob,
+    lag_seconds: float | None = None,
+    *,
+    is_announced: bool = True,
 ) -> None:
-    """Count the end and publish it. A listener that misses the message polls Postgres."""
+    """Count the end and publish it. A listener that misses the message polls Postgres.
+
+    An end that is not announced yet is published as a change.
+    """
     deps.poll_state.end_job(job.id)
     deps.metrics.count_job_end(job, lag_seconds)
-    deps.publish_change(Change(job.id, has_ended=True))
+    deps.publish_change(Change(job.id, has_ended=is_announced))
     log.info(
         "job_ended",
         job_id=str(job.id),

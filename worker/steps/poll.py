@@ -109,12 +109,15 @@ async def _settle(deps: Dependencies, job: GeneratingJob, outcome: Delivered) ->
     count, asked = len(outcome.result_urls), job.quantity
     note = f"{count} of {asked} images were delivered" if count < asked else None
     event = job_events.Completed(outcome.result_urls, note, outcome.finished_at)
-    settled = await deps.store.settle(job, event, deps.settings.charge_basis)
+    within_seconds = deps.settings.copies_within_seconds
+    settled = await deps.store.settle(job, event, deps.settings.charge_basis, within_seconds)
     deps.check_crash_point("after_settle")
     lag_seconds = None
     if outcome.finished_at is not None:
         lag_seconds = (settled.finished_at - outcome.finished_at).total_seconds()
-    report_job_end(deps, settled, lag_seconds)
+    report_job_end(deps, settled, lag_seconds, is_announced=within_seconds is None)
+    if within_seconds is not None:
+        deps.images_to_copy.set()
     return settled
 
 

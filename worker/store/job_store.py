@@ -233,16 +233,24 @@ class JobStore:
         self.cache.store(replace(job, reason=event.reason))
 
     async def settle(
-        self, job: GeneratingJob, event: job_events.Completed, basis: ChargeBasis
+        self,
+        job: GeneratingJob,
+        event: job_events.Completed,
+        basis: ChargeBasis,
+        copies_within_seconds: float | None = None,
     ) -> SettledJob:
-        """Store the images, charge for them and end the job, in one statement."""
+        """Store the images, charge for them and end the job, in one statement.
+
+        With `copies_within_seconds`, the images are to be copied, and the end of the job is
+        announced once they are, or after that long.
+        """
         sources, target, name = _TRANSITION_PARAMETERS[job_events.Completed]
         urls = orjson.dumps(event.result_urls).decode()
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
             _money_of(job),
             (job.attempt, urls, delivered, event.message, event.provider_finished_at),
-            (sources, target, basis, name),
+            (sources, target, basis, name, copies_within_seconds),
         )
         if row is None:
             raise self._stale(job.id, name)

@@ -123,7 +123,7 @@ async def show_job(call: Call) -> web.StreamResponse:
     fields = query.names("fields", JOB_FIELDS)
     query.raise_faults()
     job = await find_job(call)
-    if seconds and not job.is_terminal:
+    if seconds and not job.is_announced:
         async with call.until_key_revoked():
             job = await wait_for_end(call.context, job, seconds)
     return json_response(_select_fields(_visible(call, job), fields))

@@ -38,7 +38,26 @@ _JOB_TYPES: dict[str, dict[str, Any]] = {
     "datetime": {"type": "string", "format": "date-time"},
     "tuple[str, ...]": {"type": "array", "items": {"type": "string"}},
     "Mapping[str, Any]": {"type": "object"},
+    "tuple[JobImage, ...]": {"type": "array", "items": {"$ref": "#/components/schemas/JobImage"}},
 }
+
+
+class JobImage(BaseModel):
+    """One image of a job, where images are copied into a store."""
+
+    url: str = Field(description="the copy, or Kie's link while there is none")
+    width: int | None = Field(description="in pixels; null until the image is stored")
+    height: int | None = Field(description="in pixels; null until the image is stored")
+    bytes: int | None = Field(description="its size; null until the image is stored")
+    content_type: str | None = Field(
+        description="told from its bytes; null until the image is stored",
+        examples=["image/png", "image/jpeg", "image/webp"],
+    )
+    sha256: str | None = Field(description="of its bytes; null until the image is stored")
+    kie_url: str = Field(description="Kie's own link")
+    expires_at: AwareDatetime | None = Field(
+        description="when `url` stops to answer; null for a copy, which stays until it is pruned"
+    )
 
 
 class Job(BaseModel):
@@ -264,7 +283,19 @@ class WebhookMessage(BaseModel):
 
 
 RESPONSE_MODELS: tuple[type[BaseModel], ...] = (
-    *(Job, Jobs, JobPage, JobCounts, Price, Prices, Account, LedgerPage, AuditPage, Event),
+    *(
+        Job,
+        JobImage,
+        Jobs,
+        JobPage,
+        JobCounts,
+        Price,
+        Prices,
+        Account,
+        LedgerPage,
+        AuditPage,
+        Event,
+    ),
     *(Problem, WebhookMessage),
 )
 """The models of the document. Pydantic adds the models of their fields."""

@@ -35,7 +35,7 @@ _EMPTY: tuple[object, ...] = (None, False, "", [])
 _FIELDS_WITH_ROWS = frozenset(
     {
         *("id", "account_id", "model", "task", "variant", "request", "state", "reason", "message"),
-        *("progress", "provider_task_id", "result_urls", "late_result_urls"),
+        *("progress", "provider_task_id", "result_urls", "late_result_urls", "images"),
         # In the tables of attempts, events and credits.
         *("attempt", "created_at", "submitted_at", "finished_at"),
         *("credits_quoted", "credits_charged"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 import structlog
 
-from shared.domain.job import Job
+from shared.domain.job import Job, JobImage
 from shared.domain.lifecycle import JobState
 from shared.stored_json import UNREADABLE_KEY, read_stored_object
 
@@ -28,6 +30,11 @@ def job_from_row(row: asyncpg.Record) -> Job:
     values.append(row.get("provider_account"))
     for index, convert in _CONVERTED_COLUMNS:
         values[index] = convert(values[index], job_id)
+    if values[_IMAGES]:
+        urls = {image.kie_url: image.url for image in values[_IMAGES]}
+        for index in _URL_COLUMNS:
+            if values[index]:
+                values[index] = tuple(urls.get(url, url) for url in values[index])
     return Job(*values)
 
 
@@ -76,15 +83,37 @@ def _urls(value: Sequence[str] | None, _: UUID) -> tuple[str, ...] | None:
     return None if value is None else tuple(value)
 
 
+def _images(value: Any, job_id: UUID) -> tuple[JobImage, ...]:
+    """Read `jobs.images`, which is text on a caller's connection."""
+    if value in ([], "[]"):
+        return ()
+    found = orjson.loads(value) if isinstance(value, str | bytes) else value
+    return tuple(_image(one) for one in found)
+
+
+def _image(value: Mapping[str, Any]) -> JobImage:
+    expires_at = value["expires_at"]
+    return JobImage(
+        **{
+            **value,
+            "expires_at": None if expires_at is None else datetime.fromisoformat(expires_at),
+        }
+    )
+
+
 _CONVERTERS: dict[str, Callable[[Any, UUID], Any]] = {
     "UUID": _uuid,
     "JobState": _state,
     "Mapping[str, Any]": read_json_object,
     "tuple[str, ...]": _urls,
     "tuple[str, ...] | None": _urls,
+    "tuple[JobImage, ...]": _images,
 }
 """By type of a field. Values of other types are used as the driver returns them."""
 _COLUMNS = tuple(one.name for one in fields(Job) if one.name != "provider_account")
+_IMAGES = _COLUMNS.index("images")
+_URL_COLUMNS = (_COLUMNS.index("result_urls"), _COLUMNS.index("late_result_urls"))
+"""Callers see where the copies are. The rows keep Kie's links."""
 _CONVERTED_COLUMNS = tuple(
     (index, _CONVERTERS[str(one.type)])
     for index, one in enumerate(fields(Job))

@@ -231,6 +231,10 @@ class _Gpt4oImage:
     def build_poll(self, task_id: str) -> KieRequest:
         return KieRequest("GET", "/api/v1/gpt4o-image/record-info", {"taskId": task_id})
 
+    def build_download_link(self, task_id: str, url: str) -> KieRequest:
+        body = {"taskId": task_id, "url": url}
+        return KieRequest("POST", "/api/v1/gpt4o-image/download-url", body=body)
+
     def read_submit(self, response: KieResponse) -> SubmitOutcome:
         return read_submit(response)
 

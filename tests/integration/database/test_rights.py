@@ -49,6 +49,9 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "ledger_entries": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
     "pricing_history": {"SELECT": dict.fromkeys(PARTS, ALL)},
     "late_tasks": {"SELECT": {"api": ALL, "worker": ALL, "readonly": "-result_urls"}},
+    "job_images": {
+        "SELECT": {"api": ALL, "worker": ALL, "readonly": "-kie_url url key sha256 last_error"}
+    },
     # Prices: the triggers on this table guard each change and write the history.
     "pricing": {
         "SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL),
@@ -164,6 +167,10 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_note_late_task": ("worker",),
     "darkroom_claim_late_tasks": ("worker",),
     "darkroom_record_delivered_late": ("worker",),
+    "darkroom_claim_images": ("worker",),
+    "darkroom_record_image_stored": ("worker",),
+    "darkroom_record_image_failed": ("worker",),
+    "darkroom_announce_overdue_images": ("worker",),
     "darkroom_record_failed_late": ("worker",),
     "darkroom_end_late_task": ("worker",),
     "darkroom_record_late_check": ("worker",),

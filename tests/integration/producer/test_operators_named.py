@@ -138,10 +138,10 @@ async def test_a_resolution_moves_no_job_that_is_not_in_doubt(setup: DatabaseSet
         for call in (
             ("resolve_unknown", job.id, job.attempt, "task-9", 60.0, "why", None),
             ("resolve_unknown", job.id, job.attempt, None, 60.0, "why", None),
-            ("settle_held", job.id, job.attempt, urls, "current", "why", None),
-            ("settle_held", job.id, job.attempt, [], "current", "why", None),
-            ("settle_late", job.id, job.attempt, "task-9", urls, "why", None),
-            ("settle_late", job.id, job.attempt, "task-9", [], "why", None),
+            ("settle_held", job.id, job.attempt, urls, "current", "why", None, None),
+            ("settle_held", job.id, job.attempt, [], "current", "why", None, None),
+            ("settle_late", job.id, job.attempt, "task-9", urls, "why", None, False),
+            ("settle_late", job.id, job.attempt, "task-9", [], "why", None, False),
         ):
             assert await setup.database.fetch(*call) == [], (state, call)
         assert await setup.snapshot() == before

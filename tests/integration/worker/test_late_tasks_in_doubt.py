@@ -241,5 +241,7 @@ async def test_an_operator_who_comes_second_changes_nothing(setup: WorkerSetup) 
     # The statements of an operator who had read it as being in doubt.
     key = (job.id, 1, TASK)
     for urls in ([], list(URLS)):
-        assert await setup.database.fetch_row("settle_late", *key, urls, "seen", None) is None
+        assert (
+            await setup.database.fetch_row("settle_late", *key, urls, "seen", None, False) is None
+        )
     assert await outcome_of(setup, doubt) == ("failed", False)

@@ -1,0 +1,176 @@
+"""The store of copies of images: a local folder, or a bucket of S3, Google Cloud or Azure.
+
+The library obstore talks to all of them. It is needed only where RESULTS_URL is set, so it is
+imported only there. An object appears at its key whole or not at all: a local one is written beside
+its key and renamed, and one in a bucket is completed at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from shared.errors import ConfigurationError, ResultsStoreDown
+
+_LOCAL_PART_BYTES = 256 * 1024
+_BUCKET_PART_BYTES = 5 * 1024 * 1024
+"""S3 takes no smaller parts, except for the last."""
+_READ_BYTES = 64 * 1024
+_RETRY_SECONDS = 20.0
+_MESSAGE_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object that is being read."""
+
+    size: int
+    """In bytes."""
+    chunks: AsyncIterator[bytes]
+    """The bytes, in chunks of at least 64 KiB. Raises `ResultsStoreDown`."""
+
+
+class ResultsStore:
+    """A store of objects by key. Open it with `open_results_store`.
+
+    Every method raises `ResultsStoreDown` if the store does not answer or refuses, such as a full
+    disk.
+    """
+
+    def __init__(self, store: Any, *, folder: Path | None = None, name: str = "the store") -> None:
+        """`store` is one of obstore. `folder` is that of a local store."""
+        self._store = store
+        self._folder = folder
+        self._part_bytes = _BUCKET_PART_BYTES if folder is None else _LOCAL_PART_BYTES
+        self.name = name
+        """What it is, for people. Without credentials."""
+
+    def __repr__(self) -> str:
+        return f"ResultsStore({self.name})"
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
+        """Write an object, in place of one that has the key.
+
+        It holds one part in memory: 256 KiB for a folder, 5 MiB for a bucket. An error of `chunks`
+        is raised as it is, and nothing is written then.
+        """
+        import obstore  # noqa: PLC0415
+
+        attributes: Any = {"Content-Type": content_type} if self._folder is None else None
+        with self._translated("write"):
+            await obstore.put_async(
+                self._store,
+                key,
+                chunks,
+                attributes=attributes,
+                use_multipart=True,
+                chunk_size=self._part_bytes,
+                max_concurrency=1,
+            )
+            if self._folder is not None:
+                # The row says that it is stored, which a power cut must not make untrue.
+                await asyncio.to_thread(_flush_to_disk, self._folder / key)
+
+    async def open(self, key: str) -> StoredObject | None:
+        """Open an object for reading; None if there is none."""
+        import obstore  # noqa: PLC0415
+
+        try:
+            with self._translated("read"):
+                found = await obstore.get_async(self._store, key)
+                return StoredObject(int(found.meta["size"]), self._read_chunks(found))
+        except FileNotFoundError:
+            return None
+
+    async def _read_chunks(self, found: Any) -> AsyncIterator[bytes]:
+        with self._translated("read"):
+            async for chunk in found.stream(min_chunk_size=_READ_BYTES):
+                yield bytes(chunk)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects. Those that do not exist count as deleted."""
+        import obstore  # noqa: PLC0415
+
+        for key in keys:
+            try:
+                with self._translated("delete"):
+                    await obstore.delete_async(self._store, key)
+            except FileNotFoundError:
+                continue
+
+    async def sign(self, key: str, *, valid_seconds: float) -> str | None:
+        """Return a link by which anybody can read the object for that long.
+
+        None for a folder, and where the credentials of a bucket cannot sign.
+        """
+        import obstore  # noqa: PLC0415
+
+        if self._folder is not None:
+            return None
+        try:
+            with self._translated("sign for"):
+                lifetime = timedelta(seconds=valid_seconds)
+                return await obstore.sign_async(self._store, "GET", key, lifetime)
+        except (ResultsStoreDown, FileNotFoundError, TypeError):
+            return None
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        """Raise errors of the library as ours. A missing object stays `FileNotFoundError`."""
+        from obstore.exceptions import BaseError, NotFoundError  # noqa: PLC0415
+
+        try:
+            yield
+        except NotFoundError as error:
+            raise FileNotFoundError(self.name) from error
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as error:
+            # The lines after the first are the library's own debug output.
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise ResultsStoreDown(
+                f"cannot {doing} {self.name}: {lines[0][:_MESSAGE_LENGTH]}"
+            ) from error
+
+
+def _flush_to_disk(path: Path) -> None:
+    for one in (path, path.parent):
+        descriptor = os.open(one, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def open_results_store(url: str) -> ResultsStore:
+    """Return the store of RESULTS_URL. A local folder is made if needed.
+
+    Credentials of buckets are read from the environment, as by their own tools. Raises
+    `ConfigurationError` if the extra `results` is not installed, or the store cannot be used so.
+    """
+    try:
+        from obstore.exceptions import BaseError  # noqa: PLC0415
+        from obstore.store import LocalStore, from_url  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(
+            "RESULTS_URL is set, but the packages that it needs are not installed: install"
+            " darkroom-queue[results], or unset RESULTS_URL"
+        ) from error
+    parts = urlsplit(url)
+    name = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    try:
+        if parts.scheme == "file":
+            folder = Path(unquote(parts.path))
+            return ResultsStore(LocalStore(folder, mkdir=True), folder=folder, name=name)
+        retries: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
+        return ResultsStore(from_url(url, retry_config=retries), name=name)
+    except (BaseError, OSError, ValueError, TypeError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ConfigurationError(f"RESULTS_URL {name} cannot be used: {lines[0]}") from error

@@ -1,0 +1,13 @@
+-- Copies of images: the calls of sql/functions/job_images.sql, and what is read of them.
+
+-- name: claim_images
+SELECT * FROM darkroom_claim_images($1, $2);
+
+-- name: record_image_stored
+SELECT * FROM darkroom_record_image_stored($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+
+-- name: record_image_failed
+SELECT * FROM darkroom_record_image_failed($1, $2, $3, $4, $5);
+
+-- name: announce_overdue_images
+SELECT * FROM darkroom_announce_overdue_images($1);
