@@ -167,7 +167,7 @@ FAULTS = [
         "submits_paused",
         kie(create_junk="no_route"),
         "(wrong_endpoint: ",
-        "install a version that knows the new one",
+        "darkroom models route gpt-4o-image --via 4o-image-api",
     ),
     Fault(
         "a web page answers",
