@@ -49,6 +49,7 @@ _FAILURES = (
     TaskEnd("try_again", "GENERATE_FAILED", 400, "Internal Error, Please try again later."),
     TaskEnd("upload_failed", "GENERATE_FAILED", 500, "Upload failed: Server internal error."),
     TaskEnd("upstream_timed_out", "GENERATE_FAILED", 500, "upstream API service timed out"),
+    TaskEnd("internal_error", "GENERATE_FAILED", None, "Internal Error", flag=3),
     TaskEnd("nsfw", "GENERATE_FAILED", 400, "nsfw"),
     TaskEnd(
         "failed_at_once",

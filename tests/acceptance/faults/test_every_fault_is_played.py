@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 from shared.domain.alerts.alert import ALERT_NAMES
@@ -12,6 +13,8 @@ from tests.acceptance.faults import (
     test_process_faults,
     test_server_faults,
 )
+from worker.simulator.fault_switch_parser import describe_switches
+from worker.simulator.task_ends import TASK_ENDS
 
 ROOT = Path(__file__).parents[3]
 FAULTS = [
@@ -97,6 +100,25 @@ RUNBOOK = {
 PROCEDURES = frozenset({"A restore", "Stopping a worker", "Who did it"})
 """Headings that say how something is done; nothing is wrong there."""
 
+TESTS = Path(__file__).parents[2]
+WITHOUT_THE_PRODUCT = frozenset({"validation_code"})
+"""Switches of the simulated Kie for clients other than ours, which sends no faulty request."""
+OF_PARTS_THAT_DO_NOT_ASK_YET = frozenset(
+    {
+        *("success_rate", "schema_unpublished"),
+        *("upload_code", "upload_code_rate", "file_lifetime_seconds"),
+        *("image_lifetime_seconds", "image_retention_seconds", "dead_image_status"),
+        *(
+            "fresh_link_lifetime_seconds",
+            "download_url_code",
+            "image_error_rate",
+            "image_pixels",
+            "image_kib",
+        ),
+    }
+)
+"""Switches of routes of Kie that our processes do not call: its catalogue, uploads and images."""
+
 
 def operations() -> str:
     return (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -143,3 +165,19 @@ def test_every_heading_of_the_runbook_is_played() -> None:
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
         tests = {one.name for one in tree.body if isinstance(one, ast.AsyncFunctionDef)}
         assert name in tests, heading
+
+
+def test_every_switch_of_the_simulated_kie_is_played_against_the_product() -> None:
+    """By name, in a test that is not about the simulator itself."""
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for part in ("acceptance", "integration", "campaign", "browser")
+        for path in (TESTS / part).rglob("*.py")
+        if path != Path(__file__) and "simulator" not in path.parent.name
+    )
+    exempt = WITHOUT_THE_PRODUCT | OF_PARTS_THAT_DO_NOT_ASK_YET
+    assert exempt <= describe_switches().keys()
+    names = describe_switches().keys() - exempt
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", text)] == []
+    ends = [name for name in TASK_ENDS if not re.search(rf"\b{name}\b", text)]
+    assert ends == []
