@@ -43,6 +43,8 @@ class Task:
     outcome: str
     reply_lost: bool
     worst_window: int
+    images: Sequence[str]
+    """The paths of its images, which do not have its id in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ async def read_record(deployment: CampaignDeployment) -> Record:
         requests = orjson.loads(await _get(session, f"{url}/requests?limit={_ALL}"))
     polls: defaultdict[str, list[float]] = defaultdict(list)
     for request in reversed(requests):
-        if request["path"].endswith("/record-info") and request["task_id"]:
+        if request["path"].endswith(("/record-info", "/recordInfo")) and request["task_id"]:
             polls[request["task_id"]].append(request["at"])
     named = [
         Task(
@@ -175,6 +177,7 @@ async def read_record(deployment: CampaignDeployment) -> Record:
             row["outcome"],
             row["reply_lost"],
             row["worst_window"],
+            row["image_paths"],
         )
         for row in tasks
     ]

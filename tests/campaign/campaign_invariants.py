@@ -150,14 +150,20 @@ def _is_mixed_up(job: JobRow, tasks: list[Task]) -> bool:
     if job.state != "succeeded":
         return False
     ids = [task.id for task in tasks]
-    ours = len(job.urls) == job.quantity and all(str(job.task_id) in url for url in job.urls)
-    return job.task_id not in ids or not ours
+    made = [task for task in tasks if task.id == job.task_id]
+    return job.task_id not in ids or len(job.urls) != job.quantity or not _are_of(made, job.urls)
 
 
 def _is_late_wrongly(job: JobRow, tasks: list[Task]) -> bool:
-    made = [task.id for task in tasks if task.outcome == _SUCCESS]
-    are_own = all(any(task_id in url for task_id in made) for url in job.late_urls)
+    are_own = _are_of([task for task in tasks if task.outcome == _SUCCESS], job.late_urls)
     return bool(job.late_urls) and (not are_own or job.charged is not None)
+
+
+def _are_of(tasks: list[Task], urls: Sequence[str]) -> bool:
+    """Whether each URL is that of an image of one of the tasks."""
+    return all(
+        url.endswith(tuple(image for task in tasks for image in task.images)) for url in urls
+    )
 
 
 def _is_false_failure(job: JobRow, tasks: list[Task]) -> bool:

@@ -105,6 +105,7 @@ class SimulatedTask:
             "finished_at": self.finish_epoch if finished else None,
             "told_at": self.first_reported_epoch,
             "outcome": self.planned.outcome.name if finished else "generating",
+            "image_paths": self.result_urls("") if finished else [],
             "arrivals": self.arrivals.total,
             "worst_window": self.arrivals.worst,
             "credits": 0.0 if refunded else float(self.credits),

@@ -91,7 +91,7 @@ def evidence_of(
         findings=[Finding("everything", True, "")],
         claimed_while_paused=claimed_while_paused,
     )
-    tasks = [Task(str(job.task_id), job.prompt, "success", False, 1) for job in made]
+    tasks = [made_task(str(job.task_id), job.prompt) for job in made]
     tasks += lost_tasks
     record = Record({"credits": {"net": 6 * len(tasks)}}, tasks, {})
     if webhooks is None:
@@ -112,6 +112,11 @@ def all_zeros() -> set[str]:
 def short_number() -> int:
     """Return the number of an order of the short account."""
     return next(number for number in range(100) if is_short(number))
+
+
+def made_task(task_id: str, prompt: str, *, reply_lost: bool = False) -> Task:
+    """A task with one image that ended well."""
+    return Task(task_id, prompt, "success", reply_lost, 1, (f"/{task_id}.png",))
 
 
 def lost_job(number: int, *, late_urls: Sequence[str] = ()) -> JobRow:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.campaign.campaign_evidence import Attempt, Capture, Task
+from tests.campaign.campaign_evidence import Attempt, Capture
 from tests.campaign.campaign_invariants import GivenUp
 from tests.campaign.campaign_invariants import given_up as sum_given_up
 from tests.campaign.campaign_orders import key_of
@@ -18,6 +18,7 @@ from tests.unit.campaign.sample_evidence import (
     cancelled,
     evidence_of,
     lost_job,
+    made_task,
     short_number,
     succeeded,
     webhook_of,
@@ -111,14 +112,14 @@ def test_late_images_are_distinguished_from_the_end() -> None:
     right, late = webhook_of(job), webhook_of(job, message="msg_2", event="job.delivered_late")
     again = webhook_of(job, message="msg_3", event="job.delivered_late")
     jobs = [job, succeeded(1), succeeded(2)]
-    task = Task("task-0", job.prompt, "success", True, 1)
+    task = made_task("task-0", job.prompt, reply_lost=True)
     for webhooks, told in (([right, late], []), ([right, late, again], [TOLD_TWICE])):
         assert broken(evidence_of(jobs, webhooks=webhooks, lost_tasks=[task])) == told
 
 
 def test_late_images_must_be_the_jobs_own_and_free() -> None:
     wrong = lost_job(0, late_urls=("https://kie/task-7.png",))
-    task = Task("task-0", wrong.prompt, "success", True, 1)
+    task = made_task("task-0", wrong.prompt, reply_lost=True)
     found = evidence_of([wrong, succeeded(1), succeeded(2)], lost_tasks=[task])
     assert broken(found) == ["late images that are another's, or that were charged"]
     kept = lost_job(0, late_urls=("https://kie/task-0.png",))
@@ -136,7 +137,7 @@ def test_a_paid_task_whose_worker_had_the_reply_may_not_be_given_up(
     reply_lost: bool, killed_after_seconds: float | None, is_seen: bool
 ) -> None:
     job = lost_job(0)
-    task = Task("task-0", job.prompt, "success", reply_lost, 1)
+    task = made_task("task-0", job.prompt, reply_lost=reply_lost)
     evidence = evidence_of([job, succeeded(1), succeeded(2)], lost_tasks=[task])
     attempt = Attempt(job.id, "here:7", 100.0, None)
     tables = replace(evidence.tables, attempts=[attempt])

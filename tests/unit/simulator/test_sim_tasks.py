@@ -220,6 +220,7 @@ def test_a_row_of_the_record_has_every_fact_about_a_task() -> None:
         "finished_at": START_EPOCH + 10,
         "told_at": START_EPOCH + 12,
         "outcome": "content_policy",
+        "image_paths": [],
         "arrivals": 1,
         "worst_window": 1,
         "credits": 0.0,
