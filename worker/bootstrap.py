@@ -13,7 +13,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from shared.adapters.kie.kie_connection import KieConnection, choose_kie
+from shared.adapters.kie.file_uploads import FileUploads
+from shared.adapters.kie.kie_connection import (
+    KieConnection,
+    choose_kie,
+    choose_upload_access,
+)
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
 from shared.adapters.monitoring.health_endpoints import (
@@ -107,7 +112,6 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         stack.push_async_callback(publisher.close)
         submits, polls = _open_throttles(settings, scripts)
         export_process_gauges(registry, processes)
-        poll_state = _new_poll_state(len(provider.keys))
         deps = Dependencies(
             settings=settings,
             store=JobStore(database, busy_rows_with_metrics(registry)),
@@ -116,7 +120,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             accounts=await _open_accounts(stack, settings, provider, scripts, metrics, database),
             submit_throttle=submits,
             poll_throttle=polls,
-            poll_state=poll_state,
+            poll_state=_new_poll_state(len(provider.keys)),
             metrics=metrics,
             clock=clock,
             random=Random(),  # noqa: S311
@@ -126,6 +130,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
             task_id_backup=TaskIdBackup(redis, settings.darkroom_home),
             check_crash_point=crash_hook_for(settings.darkroom_crash_at),
             webhook_sender=sender,
+            file_uploads=await _open_file_uploads(stack, settings, servers),
             publish_change=publisher.publish,
             may_claim=processes.shared_redis.may_claim,
         )
@@ -136,6 +141,13 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         checks = make_readiness_checks(database, delivery_queue, processes)
         health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
         yield WorkerResources(deps, database, servers, health, processes)
+
+
+async def _open_file_uploads(
+    stack: AsyncExitStack, settings: Settings, servers: Servers
+) -> FileUploads:
+    access = await choose_upload_access(settings, servers)
+    return await stack.enter_async_context(FileUploads(access))
 
 
 async def _start_background_work(stack: AsyncExitStack, deps: Dependencies, redis: Redis) -> None:

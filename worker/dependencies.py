@@ -9,6 +9,8 @@ from datetime import datetime
 from random import Random
 from typing import Protocol
 
+from shared.adapters.kie.file_uploads import FileUploads
+from shared.adapters.kie.kie_connection import NO_UPLOAD_ACCESS
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.settings import Settings
@@ -76,6 +78,8 @@ class Dependencies:
     """Called after every event that is stored. Never waits and never raises."""
     webhook_sender: WebhookSender = field(default_factory=WebhookSender)
     """The HTTP client for webhooks. `bootstrap` opens it."""
+    file_uploads: FileUploads = field(default_factory=lambda: FileUploads(NO_UPLOAD_ACCESS))
+    """The client of Kie's file upload host. `bootstrap` opens it."""
     send_concurrency: SendConcurrency = field(default_factory=SendConcurrency)
     """The limits of concurrent webhooks."""
     route_changes: RouteChanges = field(default_factory=RouteChanges)

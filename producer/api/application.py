@@ -141,7 +141,9 @@ def _reserved_bytes(endpoint: Endpoint, request: web.Request) -> int:
     if endpoint.body is None:
         return endpoint.max_response_bytes
     given = request.content_length
-    return endpoint.body_limit if given is None else min(given, endpoint.body_limit)
+    if given is None:
+        return endpoint.chunked_body_limit or endpoint.body_limit
+    return min(given, endpoint.body_limit)
 
 
 def _length_of(response: web.StreamResponse) -> int:

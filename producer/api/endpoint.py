@@ -27,6 +27,8 @@ JOB_BODY_BYTES = 256 * 1024
 """Enough for the longest prompt with every character escaped, and for the metadata."""
 UPLOAD_HELD_BYTES = 1024 * 1024
 """The most bytes of an upload that are in memory."""
+DATA_URL_BODY_BYTES = 8 * 1024 * 1024
+"""The most bytes of an order with `data:` URLs. Larger images are uploaded as files."""
 BATCH_BODY_BYTES = 16 * 1024 * 1024
 RESPONSE_TIMEOUT_SECONDS = 30.0
 
@@ -139,6 +141,8 @@ class Endpoint:
     """The name of the body's schema in `producer.api.openapi.component_schemas`, if it has one."""
     body_is_required: bool = True
     body_limit: int = JOB_BODY_BYTES
+    chunked_body_limit: int | None = None
+    """The limit for a body without a Content-Length. Default: `body_limit`."""
     uploads: Mapping[str, Any] | None = None
     """The schemas of a body that is not JSON, by content type. It is read as a stream."""
     responses: Mapping[int, str | None] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from producer.cli.commands import jobs, keys, kie, models, queue, webhooks
+from producer.cli.commands import files, jobs, keys, kie, models, queue, webhooks
 from producer.cli.commands.audit import audit
 from producer.cli.commands.doctor import doctor
 from producer.cli.commands.enqueue import enqueue
@@ -52,7 +52,10 @@ def build_app() -> typer.Typer:
     )
     app.command(rich_help_panel=_JOBS)(enqueue)
     app.command(rich_help_panel=_JOBS)(margin)
-    for name, group in (("jobs", jobs), ("accounts", accounts), ("prices", prices)):
+    for name, group in (
+        *(("jobs", jobs), ("files", files)),
+        *(("accounts", accounts), ("prices", prices)),
+    ):
         app.add_typer(group.app, name=name, rich_help_panel=_JOBS)
     app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATIONS)
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_OPERATIONS)

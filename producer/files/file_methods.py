@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from producer.files.image_uploads import ImageSource, ImageUploads
+from producer.files.local_images import find_local_images
 from producer.files.uploaded_file import UploadedFile
 from producer.job_ids import read_uuid
 from shared.errors import FileNotFound
@@ -29,6 +32,28 @@ class FileMethods:
         take it, and `UploadsNotConfigured` without a key of Kie.
         """
         return await self.files.upload(source, account_id=account_id)
+
+    async def with_uploaded_images(
+        self,
+        fields: Mapping[str, Any],
+        *,
+        account_id: str,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the fields of a request with public URLs in the place of local images.
+
+        A local image is a `data:` URL with base64, or the path of a local file, in `image_urls` or
+        `mask_url`. Each is uploaded like with `upload`. For example
+        `ImageToImage(**await producer.with_uploaded_images(fields, account_id="acme"))`. Pass the
+        idempotency key of the job, so that a repetition after a day still names the same URL.
+
+        Raises the errors of `upload`. Faults name the field, such as `image_urls.0`.
+        """
+        found = find_local_images(fields, allow_paths=True)
+        urls = await self.files.upload_all(
+            found.images, account_id=account_id, idempotency_key=idempotency_key
+        )
+        return found.with_urls(urls)
 
     async def get_file(self, file_id: UUID | str) -> UploadedFile:
         """Return an uploaded file, or raise `FileNotFound`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
@@ -16,6 +16,7 @@ from producer.files.checked_image import (
     parts_of_bytes,
     parts_of_file,
 )
+from producer.files.local_images import LocalImage
 from producer.files.uploaded_file import FileStore, NewFile, UploadedFile, make_file_id
 from shared.adapters.kie.file_uploads import BASE64_BYTES_MAX, FileUploads
 from shared.adapters.kie.kie_connection import UploadAccess
@@ -66,6 +67,28 @@ class ImageUploads:
             path = Path(source)
             return await self._upload_known(lambda: parts_of_file(path, field), account_id, field)
         return await self._upload_parts(CheckedImage(source, field), account_id)
+
+    async def upload_all(
+        self,
+        images: Iterable[LocalImage],
+        *,
+        account_id: str,
+        idempotency_key: str | None = None,
+    ) -> dict[str, str]:
+        """Upload the images of a request, and return their URLs by their fields.
+
+        If the job of this idempotency key names an earlier URL of one of them, that one is
+        returned, so that a repeated request equals the first one.
+        """
+        urls = {}
+        for image in images:
+            file = await self.upload(image.source, account_id=account_id, field=image.field)
+            urls[image.field] = (
+                file.url
+                if idempotency_key is None
+                else await self._store.url_in_job(file, idempotency_key) or file.url
+            )
+        return urls
 
     async def _upload_known(
         self, read: Callable[[], Parts], account_id: str, field: str

@@ -94,6 +94,13 @@ class FileStore:
             raise RuntimeError("the statement returns a row")
         return _file_of(row)
 
+    async def url_in_job(self, file: UploadedFile, idempotency_key: str) -> str | None:
+        """Return the URL by which the job of this key names the file, now or formerly."""
+        row = await self._database.fetch_row(
+            "url_of_file_in_job", file.account_id, idempotency_key, file.id
+        )
+        return None if row is None else str(row["url"])
+
     async def get(self, file_id: UUID) -> UploadedFile:
         """Return the file. Raises `FileNotFound`."""
         row = await self._database.fetch_row("file_by_id", file_id)

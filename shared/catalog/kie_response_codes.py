@@ -45,6 +45,12 @@ REQUEST_REFUSED_CODES = frozenset({400, 404, 422, 451, 505})
 SLOW_DOWN_CODES = frozenset({429, 455})
 TASK_FAILED_CODES = frozenset({408, 501})
 """In a response to a poll: Kie's provider will not deliver."""
+IMAGE_NOT_FETCHED_CODE = 451
+"""Kie could not download an input image."""
+IMAGE_NOT_FETCHED_HINT = (
+    "Kie could not download an image of image_urls or mask_url: check that each URL answers 200"
+    " with the image and without a login, or upload the image with POST /v1/files"
+)
 _NO_RECORD_CODE = 422
 """In a response to a poll: "The record does not exist", "recordInfo is null"."""
 
@@ -140,7 +146,8 @@ def read_submit(response: KieResponse) -> SubmitOutcome:
         return TryLater(RETRY_LATER_CODES[number], str(envelope))
     if number in ACCOUNT_BLOCKED_CODES:
         return AccountBlocked(str(envelope), number)
-    return Refused(str(envelope), number)
+    hint = f"; {IMAGE_NOT_FETCHED_HINT}" if number == IMAGE_NOT_FETCHED_CODE else ""
+    return Refused(f"{envelope}{hint}", number)
 
 
 def _is_request_fault_in_500(envelope: Envelope) -> bool:

@@ -10,12 +10,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from shared.catalog.kie_response_codes import parse_integer
+from shared.catalog.kie_response_codes import (
+    IMAGE_NOT_FETCHED_CODE,
+    IMAGE_NOT_FETCHED_HINT,
+    parse_integer,
+)
 from shared.domain.kie_outcomes import TaskFailed
 from shared.domain.lifecycle import Reason
 
 _ANY_INPUT_FAULT = 400
-_REQUEST_AT_FAULT = frozenset({400, 422, 451})
+_REQUEST_AT_FAULT = frozenset({400, 422, IMAGE_NOT_FETCHED_CODE})
 """The input is invalid, or (451) Kie could not download an input image."""
 # Kie has sent "Internal Error, Please try again later" with code 400 and refunded the task, and
 # "generate playground failed, task id is blank" with 422 for a task that it had accepted.
@@ -47,6 +51,8 @@ def read_task_failure(record: Mapping[str, Any], status: str) -> TaskFailed:
         code in _REQUEST_AT_FAULT and not _UPSTREAM_WORDS.search(message)
     )
     message = message or f"Kie reports {status} and gives no cause"
+    if code == IMAGE_NOT_FETCHED_CODE:
+        message = f"{message}; {IMAGE_NOT_FETCHED_HINT}"
     return TaskFailed(reason, message, is_request_fault)
 
 

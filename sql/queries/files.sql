@@ -32,6 +32,17 @@ RETURNING id, account_id, sha256, bytes, content_type, width, height, url, creat
 SELECT id, account_id, sha256, bytes, content_type, width, height, url, created_at, expires_at
   FROM files WHERE id = $1;
 
+-- name: url_of_file_in_job
+-- $1 account, $2 idempotency key, $3 file: the URL by which the job of the key names the file, if it does.
+SELECT image.url
+  FROM files, jobs, LATERAL (
+       SELECT value #>> '{}' FROM jsonb_path_query(jobs.request, 'lax $.image_urls[*]') AS value
+        UNION ALL SELECT jobs.request ->> 'mask_url') AS image (url)
+ WHERE jobs.account_id = $1 AND jobs.idempotency_key = $2 AND files.id = $3
+   AND files.account_id = jobs.account_id
+   AND (image.url = files.url OR image.url = ANY (files.former_urls))
+ LIMIT 1;
+
 -- name: files_by_url
 -- $1 account, $2 URLs: the files that have or had one of them.
 SELECT id, url, former_urls, expires_at, expires_at <= now() AS is_expired

@@ -126,7 +126,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     limits = {row[0]: row[1] for row in table("Limits")}
     intervals, connection = FeedIntervals(), ConnectionLimits()
     assert limits == {
-        "body of a request": f"{kib(endpoint.JOB_BODY_BYTES)}; of a batch"
+        "body of a request": f"{kib(endpoint.JOB_BODY_BYTES)}, with `data:` URLs"
+        f" {endpoint.DATA_URL_BODY_BYTES // 1024**2} MiB and a Content-Length; of a batch"
         f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB; of an upload {FILE_BYTES_MAX // 2**20} MiB",
         "jobs that one call cancels or retries": f"{MAX_BULK_JOBS:,}",
         "jobs in a batch": f"{order_body.MAX_BATCH_JOBS:,}",

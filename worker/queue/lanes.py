@@ -8,6 +8,7 @@ from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import DependencyDown
 from worker.dependencies import Dependencies
+from worker.files.file_renewal import RENEWAL_SECONDS, FileRenewal
 from worker.kie.balance_check import BALANCE_CHECK_SECONDS, BalanceCheck
 from worker.kie.model_checks import CHECK_SECONDS, ModelChecks
 from worker.limits.submit_gates import SubmitGates
@@ -73,6 +74,7 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
         PeriodicWork("check_balance", BALANCE_CHECK_SECONDS, check_balances),
         PeriodicWork("check_late_tasks", LATE_TASK_CHECK_SECONDS, LateTaskChecks(deps).check_due),
         PeriodicWork("check_kie_models", CHECK_SECONDS, models.check),
+        PeriodicWork("renew_files", RENEWAL_SECONDS, FileRenewal(deps).run),
         PeriodicWork("apply_scheduled_prices", SCHEDULED_PRICES_SECONDS, apply_scheduled_prices),
         PeriodicWork("sum_settlements", TOTALS_SECONDS, sum_settlements),
     )

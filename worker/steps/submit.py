@@ -11,6 +11,7 @@ from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Lane
 from shared.catalog import carry_request, get_family
+from shared.catalog.kie_response_codes import IMAGE_NOT_FETCHED_CODE
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import (
@@ -27,6 +28,7 @@ from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob, 
 from worker.backoff import backoff_seconds
 from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
+from worker.files.served_images import find_served_images
 from worker.kie.account_pool import KieAccount
 from worker.limits.active_pauses import JobPaused, KieAccountPaused
 from worker.limits.model_routes import RouteChanged
@@ -94,7 +96,8 @@ async def _submit(
     family_name = route or job.model
     try:
         family = get_family(family_name)
-        request = get_family(job.model).validate(job.task, job.request)
+        images = await find_served_images(deps, job)
+        request = get_family(job.model).validate(job.task, images.fields)
     except InvalidRequest as error:
         # A newer producer has accepted it. A newer worker can submit it.
         incidents.record_failure(
@@ -122,7 +125,11 @@ async def _submit(
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
             return await _undo_slow_claim(deps, run, claimed)
         url = callback_url(deps.settings.kie_callback_url, claim.token)
-        outcome = await account.kie.submit(family, request, callback_url=url)
+        outcome: SubmitOutcome = (
+            await account.kie.submit(family, request, callback_url=url)
+            if images.fault is None
+            else Refused(images.fault, IMAGE_NOT_FETCHED_CODE)
+        )
     deps.check_crash_point("after_post")
     return await _store_outcome(deps, run, account, claimed, outcome)
 

@@ -16,11 +16,18 @@ from producer.api.authentication import (
     require_job,
     restrict_filter,
 )
-from producer.api.endpoint import BATCH_BODY_BYTES, JOB_BODY_BYTES, ApiContext, Call
-from producer.api.requests.json_body import read_json_object
+from producer.api.endpoint import (
+    BATCH_BODY_BYTES,
+    DATA_URL_BODY_BYTES,
+    JOB_BODY_BYTES,
+    ApiContext,
+    Call,
+)
+from producer.api.requests.json_body import read_json_object, read_json_with_data_urls
 from producer.api.requests.order_body import MAX_BATCH_JOBS, parse_batch, parse_order
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
+from producer.files.local_images import LocalImage, find_local_images
 from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import FILTER_RULES
 from producer.jobs.job_mask import mask_job
@@ -47,15 +54,28 @@ BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
 
 async def create_job(call: Call) -> web.StreamResponse:
     """Create a job and respond 202. A used idempotency key gets the first response again."""
-    body = await read_json_object(call.request, JOB_BODY_BYTES)
-    order = parse_order(body, caller_account(call.caller), read_idempotency_key(call, KEY_LENGTH))
+    body = await read_json_with_data_urls(call.request, JOB_BODY_BYTES, DATA_URL_BODY_BYTES)
+    given = find_local_images(body, allow_paths=False)
+    bound, key = caller_account(call.caller), read_idempotency_key(call, KEY_LENGTH)
+    order = parse_order(given.checkable, bound, key)
     require_account(call.caller, order.account_id)
     try:
+        if given.images:
+            urls = await upload_images(call, given.images, order)
+            order = parse_order(given.with_urls(urls), bound, key)
         enqueued = await call.context.order_batcher.enqueue(order)
     except AccountNotFound as unknown:
         raise _unknown_account(unknown, {"account_id": order}) from unknown
     headers = {"Location": f"/v1/jobs/{enqueued.job.id}", **_replay_headers([enqueued])}
     return json_response(job_to_json(_job_at_enqueue(enqueued)), 202, headers)
+
+
+async def upload_images(call: Call, images: Sequence[LocalImage], order: Order) -> dict[str, str]:
+    """Upload the images of an order that was checked, and return their URLs by their fields."""
+    with call.context.uploads.hold():
+        return await call.context.producer.files.upload_all(
+            images, account_id=order.account_id, idempotency_key=order.idempotency_key
+        )
 
 
 async def create_jobs(call: Call) -> web.StreamResponse:

@@ -74,8 +74,28 @@ async def read_json_object(
         return {}
     if not _is_json(request):
         raise _not_json(request)
+    return _parse_object(await _read_body(request, limit_bytes, timeout_seconds))
+
+
+async def read_json_with_data_urls(
+    request: web.Request, limit_bytes: int, data_url_limit_bytes: int
+) -> dict[str, Any]:
+    """Return the JSON object in the request body, which may be longer if it has `data:` URLs.
+
+    The longer limit needs a Content-Length. Raises the errors of `read_json_object`.
+    """
+    if not _is_json(request):
+        raise _not_json(request)
+    limit = limit_bytes if request.content_length is None else data_url_limit_bytes
+    text = await _read_body(request, limit, BODY_TIMEOUT_SECONDS)
+    if len(text) > limit_bytes and b'"data:' not in text:
+        raise RequestTooLarge(limit_bytes)
+    return _parse_object(text)
+
+
+def _parse_object(text: bytes) -> dict[str, Any]:
     try:
-        body = orjson.loads(await _read_body(request, limit_bytes, timeout_seconds))
+        body = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise MalformedRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):

@@ -26,6 +26,7 @@ from producer.cli.request_options import (
     request_fields,
     values_of_default,
 )
+from producer.files.local_images import find_local_images
 from producer.orders.order import Order
 from producer.orders.order_fields import DEFAULT_MODEL, find_order_faults
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
@@ -52,10 +53,15 @@ _QuantityOption = Annotated[
 ]
 _ImagesOption = Annotated[
     list[str] | None,
-    typer.Option("--image", metavar="URL", help="Makes it image-to-image; repeatable."),
+    typer.Option(
+        "--image",
+        metavar="URL|PATH",
+        help="Makes it image-to-image; repeatable. A local file is uploaded to Kie first.",
+    ),
 ]
 _MaskOption = Annotated[
-    str | None, typer.Option(metavar="URL", help="What to change; with exactly one image.")
+    str | None,
+    typer.Option(metavar="URL|PATH", help="What to change; with exactly one image."),
 ]
 _ModelOption = Annotated[str, typer.Option(metavar="NAME", help=f"One of {list_models()}.")]
 _EnhancePromptOption = Annotated[
@@ -134,12 +140,30 @@ def enqueue(
     }
 
     async def step(context: CommandContext) -> ExitCode:
-        order = build_order(model, options, fields or [], order_fields)
+        order = await _order_with_images(context, model, options, fields or [], order_fields)
         [job] = await context.producer.enqueue_many([order])
         timeout_seconds = timeout if wait else None
         return await report_enqueued(context, job, timeout_seconds=timeout_seconds, as_json=as_json)
 
     run_connected(step)
+
+
+async def _order_with_images(
+    context: CommandContext,
+    model: str,
+    options: dict[str, Any],
+    fields: list[str],
+    order_fields: dict[str, Any],
+) -> Order:
+    """Return the order. Its local images are uploaded once everything else is valid."""
+    found = find_local_images(options, allow_paths=True)
+    order = build_order(model, found.checkable, fields, order_fields)
+    if not found.images:
+        return order
+    urls = await context.producer.files.upload_all(
+        found.images, account_id=order.account_id, idempotency_key=order.idempotency_key
+    )
+    return build_order(model, found.with_urls(urls), fields, order_fields)
 
 
 def build_order(

@@ -61,6 +61,10 @@ class UploadAccess:
     key: SecretStr
 
 
+NO_UPLOAD_ACCESS = UploadAccess("", SecretStr(""))
+"""The access of a client that is not opened."""
+
+
 async def choose_upload_access(settings: Settings, servers: Servers) -> UploadAccess:
     """Return where this process uploads files: with KIE_UPLOAD_KEY, or with its first Kie key.
 

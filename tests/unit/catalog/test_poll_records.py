@@ -10,6 +10,7 @@ import pytest
 
 from shared.catalog import KieResponse
 from shared.catalog.families.gpt4o_image import FAMILY
+from shared.catalog.kie_response_codes import IMAGE_NOT_FETCHED_HINT
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
@@ -167,7 +168,6 @@ def test_a_refusal_for_what_is_shown_is_a_matter_of_policy(words: str, code: Any
         (400, "invalid_image_format"),
         (400, "Image size exceeds 26214400 bytes"),
         (400, "unexpected Content-Type of the image"),
-        (451, "Failed to download the image, content not available"),
         (500, "Failed to get user token"),
         (500, "the policy server is down"),
     ],
@@ -175,6 +175,15 @@ def test_a_refusal_for_what_is_shown_is_a_matter_of_policy(words: str, code: Any
 def test_another_failure_carries_kies_words(code: int, words: str) -> None:
     outcome = read(successFlag=3, errorCode=code, errorMessage=words, response=None)
     assert outcome == TaskFailed("provider_failed", words)
+
+
+@pytest.mark.parametrize("words", ["Failed to download the image", "", "no access"])
+def test_an_image_that_kie_could_not_download_is_said_with_what_to_do(words: str) -> None:
+    outcome = read(successFlag=3, status="GENERATE_FAILED", errorCode=451, errorMessage=words)
+    assert isinstance(outcome, TaskFailed)
+    assert outcome.message.startswith(words or "Kie reports")
+    assert outcome.message.endswith(f"; {IMAGE_NOT_FETCHED_HINT}")
+    assert "POST /v1/files" in IMAGE_NOT_FETCHED_HINT
 
 
 @pytest.mark.parametrize("words", [None, "", "  ", 5, {"a": 1}])
