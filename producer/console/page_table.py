@@ -13,6 +13,7 @@ from producer.console.pages import (
     job_page,
     jobs_page,
     many_jobs,
+    models_page,
     overview_page,
     pauses_page,
     sessions_page,
@@ -66,6 +67,14 @@ PAGES: tuple[Page, ...] = (
         nav="Pauses",
         icon="pause",
         handler=pauses_page.show_pauses,
+    ),
+    Page(
+        name="models",
+        path="/models",
+        title="Models",
+        nav="Models",
+        icon="sending",
+        handler=models_page.show_models,
     ),
     Page(
         name="prices",
@@ -221,6 +230,15 @@ ACTIONS: tuple[Action, ...] = (
         roles=OPERATORS,
         handler=pauses_page.resume_pause,
         section="pauses",
+    ),
+    Action(
+        name="route_model",
+        path="/models/{model}/route",
+        title="Send a model by another family",
+        roles=OPERATORS,
+        handler=models_page.choose_route,
+        form=models_page.ask_route,
+        section="models",
     ),
     Action(
         name="change_price",

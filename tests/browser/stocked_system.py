@@ -36,6 +36,7 @@ class StockedSystem:
             "retry_job": {"id": str(self.jobs["failed"].id)},
             "resolve_job": {"id": str(self.jobs["unknown"].id)},
             "accounts": {"id": "acme"},
+            "models": {"model": MODEL},
             "brakes": {"account": DEFAULT_ACCOUNT},
             "prices": {"model": MODEL, "task": TASK, "quantity": str(QUANTITY)},
         }

@@ -18,6 +18,7 @@ FIELDS = (
     *("count", "shown", "job", "below", "again", "credits", "provider_credits", "until"),
     *("quantity", "takes_effect_at", "verdict", "task_id", "result_urls", "confirm", "scope"),
     *("value", "kie_account", "model", "task", "account_id", "from", "to", "amount", "state"),
+    *("via", "confirmed"),
 )
 FORGED = ("\u00b2", "1e999", "9" * 40, "NaN", "\x00", "0001-01-01T00:00:00+23:59", "[]")
 
