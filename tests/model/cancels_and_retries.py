@@ -56,7 +56,7 @@ class CancelsAndRetries(RuleBasedStateMachine):
             assert not first.has_ended or (first.state == "succeeded" and not again)
         except InsufficientCredits:
             assert first.retry is None
-            assert not self.ref.has_room(first.account, [first.quantity])
+            assert not self.ref.has_room(first.account, [first.kind])
         else:
             assert job.retry_of == first.id
             self._retried(first, job.id)
@@ -65,7 +65,7 @@ class CancelsAndRetries(RuleBasedStateMachine):
         """The first retry makes a job. Every later one returns it."""
         if first.retry is None:
             assert first.has_ended
-            self.ref.enqueued(retry, first.account, first.quantity, None)
+            self.ref.enqueued(retry, first.account, first.kind, None)
             first.retry = retry
         else:
             self.seen["retried before"] += 1
@@ -114,6 +114,6 @@ class CancelsAndRetries(RuleBasedStateMachine):
             if first in new:
                 # Cheaper ones of the same account may have taken what there was.
                 assert isinstance(refusal.error, InsufficientCredits)
-                assert not self.ref.has_room(first.account, [first.quantity])
+                assert not self.ref.has_room(first.account, [first.kind])
         reached = {*(one.id for one in result.done), *(one.id for one in result.refused)}
         assert reached >= {job.id for job in new}

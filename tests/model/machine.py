@@ -31,16 +31,15 @@ from shared.settings import ChargeBasis
 from tests.model.agreement import Agreement
 from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
 from tests.model.cancels_and_retries import PICKS, CancelsAndRetries, pick_one
+from tests.model.kinds import KINDS, Kind
 from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, ModelSetup, Post
 from tests.model.money_rules import MoneyRules
-from tests.model.pause_rules import ACCOUNTS, MODEL, PauseRules
+from tests.model.pause_rules import ACCOUNTS, PauseRules
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
 from tests.model.stale_writes import WRITES
-from tests.support.deployment import text_to_image
 from worker.steps.unreadable_success import UNREADABLE_ANSWERS_BEFORE_REVIEW
 
-TASK = "text-to-image"
-QUANTITIES = st.sampled_from((1, 2, 4))
+KIND = st.sampled_from(KINDS)
 PRICES = st.sampled_from([Decimal(one) for one in ("0", "1", "5.5", "6", "7", "8", "40")])
 BASES: st.SearchStrategy[ChargeBasis] = st.sampled_from(("current", "quoted", "lower_of"))
 _LAST_LOOKS_ARE_OVER_SECONDS = DEADLINE_SECONDS + 301
@@ -98,23 +97,23 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
             self.setup.run(billing.create_account(name))
             self.setup.run(billing.grant(name, Decimal(credits), "for the test"))
             self.ref.accounts[name] = RefAccount(Decimal(credits))
-        for quantity, price in SEEDED_PRICES.items():
-            self._set_price(quantity, price)
+        for kind, price in SEEDED_PRICES.items():
+            self._set_price(kind, price)
         for number, start in enumerate(starts):
-            self.enqueue("acme", [(4, 2, 1)[number % 3]], has_keys=True)
+            self.enqueue("acme", [(Kind(4), Kind(2), Kind(1, "2K"))[number % 3]], has_keys=True)
             if start != "queued":
                 self.submit(0, 1)
             if start in {"generating", "unknown"}:
                 self.kie_answers(-1, "accepted" if start == "generating" else "lost")
 
-    def _set_price(self, quantity: int, credits: Decimal) -> None:
-        self.setup.run(self.setup.type_price((MODEL, TASK, quantity), credits))
-        self.ref.prices[quantity] = credits
+    def _set_price(self, kind: Kind, credits: Decimal) -> None:
+        self.setup.run(self.setup.type_price(kind.price_key, credits))
+        self.ref.prices[kind] = credits
 
-    @rule(quantity=QUANTITIES, credits=PRICES)
-    def change_price(self, quantity: int, credits: Decimal | int) -> None:
+    @rule(kind=KIND, credits=PRICES)
+    def change_price(self, kind: Kind, credits: Decimal | int) -> None:
         """An admin types an UPDATE."""
-        self._set_price(quantity, Decimal(credits))
+        self._set_price(kind, Decimal(credits))
 
     @rule(account=st.sampled_from(ACCOUNTS), credits=st.sampled_from((20, 5, -7)))
     def grant(self, account: str, credits: int) -> None:
@@ -124,40 +123,37 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
 
     @rule(
         account=st.sampled_from(ACCOUNTS),
-        quantities=st.lists(QUANTITIES, min_size=1, max_size=3),
+        kinds=st.lists(KIND, min_size=1, max_size=3),
         has_keys=st.booleans(),
     )
-    def enqueue(self, account: str, quantities: list[int], has_keys: bool) -> None:
+    def enqueue(self, account: str, kinds: list[Kind], has_keys: bool) -> None:
         """One call with one to three orders: all or none."""
         orders = [
             Order(
-                request=text_to_image(quantity=quantity),
+                request=kind.build_request(),
                 account_id=account,
                 idempotency_key=uuid4().hex if has_keys else None,
             )
-            for quantity in quantities
+            for kind in kinds
         ]
-        self._enqueue(orders)
-
-    def _enqueue(self, orders: list[Order]) -> None:
-        account = orders[0].account_id
-        has_room = self.ref.has_room(account, [one.request.price_quantity for one in orders])
+        has_room = self.ref.has_room(account, kinds)
         try:
             jobs = self.setup.run(self.setup.producer.enqueue_many(orders))
         except InsufficientCredits:
             assert not has_room
             return
         assert has_room
-        for job, order in zip(jobs, orders, strict=True):
-            self.ref.enqueued(job.id, account, job.quantity, order.idempotency_key)
+        for job, kind in zip(jobs, kinds, strict=True):
+            assert (job.model, job.quantity, job.variant) == (kind.model, *kind)
+            self.ref.enqueued(job.id, account, kind, job.idempotency_key)
 
     @precondition(lambda self: any(job.key for job in self.ref.jobs.values()))
-    @rule(pick=PICKS, quantity=QUANTITIES)
-    def enqueue_again(self, pick: int, quantity: int) -> None:
+    @rule(pick=PICKS, kind=KIND)
+    def enqueue_again(self, pick: int, kind: Kind) -> None:
         """The same key comes again, with the same request or another."""
         first = pick_one(pick, [job for job in self.ref.jobs.values() if job.key])
         order = Order(
-            request=text_to_image(quantity=quantity),
+            request=kind.build_request(),
             account_id=first.account,
             idempotency_key=first.key,
         )
@@ -166,10 +162,12 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
             (job,) = self.setup.run(self.setup.producer.enqueue_many([order]))
         except IdempotencyConflict as error:
             refusal = (error.job_id, error.differs)
-        if quantity == first.quantity:
+        if kind == first.kind:
             assert (refusal, job.id) == (None, first.id)
         else:
-            assert refusal == (str(first.id), ("quantity",))
+            assert refusal is not None
+            assert refusal[0] == str(first.id)
+            assert {"model", "quantity", "resolution"} & set(refusal[1])
 
     # --- workers ------------------------------------------------------------------------------
 
@@ -273,7 +271,7 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
         """As many images as asked, fewer, or more."""
         job = pick_one(pick, self.ref.jobs_in("generating"))
         self._poll(job, Delivered(_urls(images)), basis=basis)
-        self.seen[f"{basis}, {'fewer' if images < job.quantity else 'enough'}"] += 1
+        self.seen[f"{basis}, {'fewer' if images < job.kind.quantity else 'enough'}"] += 1
         self.ref.succeeded(job, images, basis)
 
     @precondition(_some("generating"))

@@ -27,6 +27,7 @@ from producer.doctor import check_invariants
 from producer.jobs.end_waiter import JobEndWaiter
 from producer.jobs.job_repository import JobRepository
 from producer.live.change_subscription import ChangeSubscription
+from producer.money.price_key import PriceKey
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.catalog import ImageRequest, KieRequest, KieResponse, ModelFamily
@@ -316,13 +317,15 @@ class ModelSetup:
         """Run any statement."""
         return [dict(row) for row in await self.database.pool.fetch(statement, *args)]
 
-    async def type_price(self, key: tuple[str, str, int], credits: Decimal) -> None:
+    async def type_price(self, key: PriceKey, credits: Decimal) -> None:
         """Change a price as an admin does, with a confirmation, after what is due by schedule."""
         async with self.database.transaction() as queries:
             await queries.fetch_row("apply_scheduled_prices")
             await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
             await queries.connection.execute(
-                "UPDATE pricing SET credits = $4 WHERE model = $1 AND task = $2 AND quantity = $3",
+                "INSERT INTO pricing (model, task, quantity, variant, credits, provider_credits)"
+                " VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (model, task, quantity, variant)"
+                " DO UPDATE SET credits = excluded.credits",
                 *key,
                 credits,
             )

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from producer import AlreadyRefunded, RefundTooLarge
+from tests.model.kinds import KINDS, Kind
 from tests.model.model_setup import OPERATOR, ModelSetup
 from tests.model.reference import Reference
 
-KEY = ("gpt-4o-image", "text-to-image")
 PARTS = (None, Decimal("0.5"), Decimal(2))
 """Of a charge that is refunded: None for all of it; more than 1 is refused."""
 _PRICES = tuple(map(Decimal, ("0", "5.5", "7", "40")))
@@ -27,12 +27,12 @@ class MoneyRules(RuleBasedStateMachine):
     ref: Reference
     seen: Counter[str]
 
-    @rule(quantity=st.sampled_from((1, 2, 4)), credits=st.sampled_from(_PRICES))
-    def schedule_price(self, quantity: int, credits: Decimal) -> None:
+    @rule(kind=st.sampled_from(KINDS), credits=st.sampled_from(_PRICES))
+    def schedule_price(self, kind: Kind, credits: Decimal) -> None:
         """An admin schedules a change."""
         scheduled = self.setup.run(
             self.setup.producer.billing.price_changes.schedule(
-                (*KEY, quantity),
+                kind.price_key,
                 credits,
                 at=datetime.now(UTC) + timedelta(days=1),
                 reason="a plan",
@@ -40,18 +40,18 @@ class MoneyRules(RuleBasedStateMachine):
                 actor=OPERATOR,
             )
         )
-        self.ref.scheduled[scheduled["id"]] = (quantity, credits)
+        self.ref.scheduled[scheduled["id"]] = (kind, credits)
 
     @precondition(lambda self: self.ref.scheduled)
     @rule(pick=_PICKS, is_revoked=st.sampled_from((False, False, True)), has_worker=st.booleans())
     def time_of_a_price_comes(self, pick: int, is_revoked: bool, has_worker: bool) -> None:
         """The time of a change comes, or it is revoked before. A worker may be alive or not."""
         number = list(self.ref.scheduled)[pick % len(self.ref.scheduled)]
-        quantity, credits = self.ref.scheduled.pop(number)
+        kind, credits = self.ref.scheduled.pop(number)
         if is_revoked:
             self.setup.run(self.setup.producer.billing.price_changes.unschedule(number))
         else:
-            self.ref.prices[quantity] = credits
+            self.ref.prices[kind] = credits
         self.setup.run(self.setup.let_price_come(number))
         if has_worker:
             self.setup.run(self.setup.database.fetch_row("apply_scheduled_prices"))

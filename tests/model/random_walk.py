@@ -12,6 +12,7 @@ from random import Random
 
 from shared.domain.kie_outcomes import NoVerdict, Pending
 from tests.model.answers import ANSWER_NAMES
+from tests.model.kinds import KINDS
 from tests.model.machine import LATE_SAYS, LATE_SECONDS, JobRules
 from tests.model.money_rules import PARTS
 from tests.model.pause_rules import ACCOUNTS, SCOPES
@@ -22,7 +23,6 @@ _States = tuple[str, ...]
 
 _ANY: _States = ("queued", "submitting", "unknown", "generating", "succeeded", "failed")
 _SETTLED: _States = ("queued", "unknown", "succeeded", "failed")
-_QUANTITIES = (1, 2, 4)
 # The answers of which one that comes too late would cost most if it moved the job.
 _WEIGHTY = ("accepted", "refused", "refused")
 _EVENTS = sorted(WRITES, key=str)
@@ -32,12 +32,12 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
         8,
         (),
         lambda rules, dice: rules.enqueue(
-            dice.choice(ACCOUNTS), dice.choices(_QUANTITIES, k=dice.randint(1, 3)), has_keys=True
+            dice.choice(ACCOUNTS), dice.choices(KINDS, k=dice.randint(1, 3)), has_keys=True
         ),
     ),
     (3, (), lambda rules, dice: rules.grant(dice.choice(ACCOUNTS), dice.choice((20, 20, -7)))),
-    (3, (), lambda rules, dice: rules.change_price(dice.choice(_QUANTITIES), dice.randint(0, 12))),
-    (1, (), lambda rules, dice: rules.schedule_price(dice.choice(_QUANTITIES), Decimal(9))),
+    (3, (), lambda rules, dice: rules.change_price(dice.choice(KINDS), dice.randint(0, 12))),
+    (1, (), lambda rules, dice: rules.schedule_price(dice.choice(KINDS), Decimal(9))),
     (
         2,
         (),
@@ -57,7 +57,7 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     (1, (), lambda rules, dice: rules.pause(dice.choice(SCOPES), "one", dice.random() < 0.5)),
     (3, (), lambda rules, dice: rules.ref.pauses and rules.resume(-1 - dice.randrange(2))),
     (1, (), lambda rules, dice: rules.resume_scope(dice.choice(SCOPES))),
-    (3, _ANY, lambda rules, dice: rules.enqueue_again(_any(dice), dice.choice(_QUANTITIES))),
+    (3, _ANY, lambda rules, dice: rules.enqueue_again(_any(dice), dice.choice(KINDS))),
     (2, _ANY, lambda rules, dice: rules.cancel(_any(dice))),
     (2, _ANY, lambda rules, dice: rules.retry(_any(dice), again=dice.random() < 0.5)),
     (12, ("queued",), lambda rules, dice: rules.submit(_any(dice), dice.choice((1, 2)))),

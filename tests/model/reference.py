@@ -7,7 +7,7 @@ charges after the declared basis. The model test holds the database equal to it 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,8 +18,9 @@ import pytest
 from shared.domain.job import Job
 from shared.errors import WouldLeaveDebt
 from shared.settings import ChargeBasis
+from tests.model.kinds import KINDS, Kind
 
-SEEDED_PRICES = {1: Decimal(6), 2: Decimal(7), 4: Decimal(8)}
+SEEDED_PRICES = dict(zip(KINDS, map(Decimal, (6, 7, 8, 5, 9)), strict=True))
 ENDED = {"succeeded", "failed", "cancelled"}
 LIVE_OUTCOMES = {None, "accepted", "unknown", "lost"}
 
@@ -55,9 +56,9 @@ class RefJob:
 
     id: UUID
     account: str
-    quantity: int
+    kind: Kind
     quoted: Decimal
-    prices_then: dict[int, Decimal]
+    prices_then: dict[Kind, Decimal]
     key: str | None
     state: str = "queued"
     reason: str | None = None
@@ -131,10 +132,9 @@ class RefPause:
     is_active: bool = True
 
     def applies_to(self, job: RefJob) -> bool:
-        """Whether it keeps the job from being submitted. The model has one model of images and
-        one Kie account.
-        """
-        return self.is_active and (self.scope != "account" or self.value == job.account)
+        """Whether it keeps the job from being submitted. There is one Kie account."""
+        subject = {"account": job.account, "model": job.kind.model}.get(self.scope, self.value)
+        return self.is_active and self.value == subject
 
 
 class Reference:
@@ -142,8 +142,8 @@ class Reference:
 
     def __init__(self) -> None:
         self.prices = dict(SEEDED_PRICES)
-        self.scheduled: dict[int, tuple[int, Decimal]] = {}
-        """The quantity and the price of each change that waits, by its id."""
+        self.scheduled: dict[int, tuple[Kind, Decimal]] = {}
+        """The kind and the price of each change that waits, by its id."""
         self.accounts: dict[str, RefAccount] = {}
         self.jobs: dict[UUID, RefJob] = {}
         self.callbacks: list[RefCallback] = []
@@ -188,14 +188,14 @@ class Reference:
             yield
             money.balance += credits
 
-    def has_room(self, account: str, quantities: list[int]) -> bool:
+    def has_room(self, account: str, kinds: Sequence[Kind]) -> bool:
         """Return whether the account can hold all of these at today's prices."""
         money = self.accounts[account]
-        return money.balance - money.held >= sum(self.prices[one] for one in quantities)
+        return money.balance - money.held >= sum(self.prices[one] for one in kinds)
 
-    def enqueued(self, job_id: UUID, account: str, quantity: int, key: str | None) -> None:
-        price = self.prices[quantity]
-        self.jobs[job_id] = RefJob(job_id, account, quantity, price, dict(self.prices), key)
+    def enqueued(self, job_id: UUID, account: str, kind: Kind, key: str | None) -> None:
+        price = self.prices[kind]
+        self.jobs[job_id] = RefJob(job_id, account, kind, price, dict(self.prices), key)
         self.accounts[account].held += price
 
     def find_refund(self, job: RefJob, credits: Decimal | None) -> Decimal | None:
@@ -271,9 +271,9 @@ class Reference:
         job.progress, job.images = 1.0, images
 
     def charge(self, job: RefJob, images: int, basis: ChargeBasis) -> Decimal:
-        """Return the charge of the images: by their price, else by the requested quantity's."""
-        delivered = min(images, job.quantity)
-        current = self.prices.get(delivered, self.prices[job.quantity])
+        """Return the charge of the images: by their price, else by that of the requested kind."""
+        delivered = job.kind._replace(quantity=min(images, job.kind.quantity))
+        current = self.prices.get(delivered, self.prices[job.kind])
         quoted = job.prices_then.get(delivered, job.quoted)
         return {"current": current, "quoted": quoted, "lower_of": min(current, quoted)}[basis]
 
