@@ -104,6 +104,19 @@ async def test_fewer_images_are_charged_by_the_row_of_the_same_variant(
     assert await painter.broken_invariants() == {}
 
 
+async def test_late_images_cost_what_their_variant_costs(painter: DatabaseSetup) -> None:
+    job = await painter.exceed_deadline(await generating(painter, "2K"))
+    delivered = await painter.sql(
+        "SELECT provider_credits"
+        "  FROM darkroom_record_delivered_late($1, 1, $2, $3, 'delivered_late', false)",
+        job.id,
+        job.provider_task_id,
+        ["https://images.example/late.png"],
+    )
+    assert [row["provider_credits"] for row in delivered] == [PRICES["2K", 1] - 1]
+    assert await painter.broken_invariants() == {}
+
+
 async def test_a_charge_by_the_price_of_another_variant_is_found(painter: DatabaseSetup) -> None:
     job = await painter.settle(await generating(painter, "2K"))
     await painter.sql("ALTER TABLE jobs DISABLE TRIGGER USER")
