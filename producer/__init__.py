@@ -11,59 +11,65 @@
 Only the names of this module are public. The errors are those of `shared.errors`.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from shared.package_guard import require_own_packages
 
-require_own_packages()
+if TYPE_CHECKING:
+    from producer.actor import Actor
+    from producer.billing import Account, Quote
+    from producer.client import Producer
+    from producer.files.uploaded_file import UploadedFile
+    from producer.jobs.job_counts import JobCount
+    from producer.jobs.job_filter import JobFilter
+    from producer.money.price_changes import PricePreview
+    from producer.orders.order import Order
+    from producer.pauses import Pause
+    from shared.catalog import ImageRequest
+    from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage
+    from shared.domain.job import Job
+    from shared.domain.lifecycle import JobState, Reason
+    from shared.errors import (
+        AccountNotFound,
+        AlreadyExists,
+        AlreadyRefunded,
+        ConfigurationError,
+        ConfirmationNeeded,
+        DarkroomError,
+        DatabaseRefused,
+        DependencyDown,
+        Fault,
+        FileNotFound,
+        IdempotencyConflict,
+        InsufficientCredits,
+        InvalidRequest,
+        JobNotFound,
+        KeyNotFound,
+        KeyRefused,
+        NotFound,
+        PostgresDown,
+        PriceMissing,
+        RedisDown,
+        RefundTooLarge,
+        RequestRefused,
+        ResultsStoreDown,
+        RowBusy,
+        ScheduledPriceEnded,
+        ScheduledPriceNotFound,
+        SchemaOutdated,
+        StateConflict,
+        TooLateToCancel,
+        UploadFailed,
+        UploadsNotConfigured,
+        WaitTimedOut,
+        WouldLeaveDebt,
+    )
+    from shared.settings import Settings
 
-from producer.actor import Actor  # noqa: E402
-from producer.billing import Account, Quote  # noqa: E402
-from producer.client import Producer  # noqa: E402
-from producer.files.uploaded_file import UploadedFile  # noqa: E402
-from producer.jobs.job_counts import JobCount  # noqa: E402
-from producer.jobs.job_filter import JobFilter  # noqa: E402
-from producer.money.price_changes import PricePreview  # noqa: E402
-from producer.orders.order import Order  # noqa: E402
-from producer.pauses import Pause  # noqa: E402
-from shared.catalog import ImageRequest  # noqa: E402
-from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage  # noqa: E402
-from shared.domain.job import Job  # noqa: E402
-from shared.domain.lifecycle import JobState, Reason  # noqa: E402
-from shared.errors import (  # noqa: E402
-    AccountNotFound,
-    AlreadyExists,
-    AlreadyRefunded,
-    ConfigurationError,
-    ConfirmationNeeded,
-    DarkroomError,
-    DatabaseRefused,
-    DependencyDown,
-    Fault,
-    FileNotFound,
-    IdempotencyConflict,
-    InsufficientCredits,
-    InvalidRequest,
-    JobNotFound,
-    KeyNotFound,
-    KeyRefused,
-    NotFound,
-    PostgresDown,
-    PriceMissing,
-    RedisDown,
-    RefundTooLarge,
-    RequestRefused,
-    ResultsStoreDown,
-    RowBusy,
-    ScheduledPriceEnded,
-    ScheduledPriceNotFound,
-    SchemaOutdated,
-    StateConflict,
-    TooLateToCancel,
-    UploadFailed,
-    UploadsNotConfigured,
-    WaitTimedOut,
-    WouldLeaveDebt,
-)
-from shared.settings import Settings  # noqa: E402
+require_own_packages()
 
 __all__ = [
     "Account",
@@ -117,3 +123,37 @@ __all__ = [
     "WaitTimedOut",
     "WouldLeaveDebt",
 ]
+
+_MODULES = {
+    "Account": "producer.billing",
+    "Actor": "producer.actor",
+    "ImageRequest": "shared.catalog",
+    "ImageToImage": "shared.catalog.families.gpt4o_image",
+    "Job": "shared.domain.job",
+    "JobCount": "producer.jobs.job_counts",
+    "JobFilter": "producer.jobs.job_filter",
+    "JobState": "shared.domain.lifecycle",
+    "Order": "producer.orders.order",
+    "Pause": "producer.pauses",
+    "PricePreview": "producer.money.price_changes",
+    "Producer": "producer.client",
+    "Quote": "producer.billing",
+    "Reason": "shared.domain.lifecycle",
+    "Settings": "shared.settings",
+    "TextToImage": "shared.catalog.families.gpt4o_image",
+    "UploadedFile": "producer.files.uploaded_file",
+}
+"""Where the names are that are not errors. A module is imported when a name of it is first used, so
+that a part of this package is imported without the rest."""
+
+if not TYPE_CHECKING:  # With it, a type checker would take any name.
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_MODULES.get(name, "shared.errors")), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -13,7 +13,10 @@ def main() -> int:
     """Run the command line on `sys.argv` and return the exit code."""
     # Imported here so that Ctrl-C during a slow import ends without a traceback.
     try:
-        from producer.cli.command_tree import build_app  # noqa: PLC0415
+        if sys.argv[1:2] in (["version"], ["--version"]):
+            from producer.cli.version_command import build_version_app as build_app  # noqa: PLC0415
+        else:
+            from producer.cli.command_tree import build_app  # noqa: PLC0415
 
         # What is loaded stays to the end: the garbage collector need not go through it, above all
         # not at the end, where that takes longer than most commands.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
-
 import typer
 
 from producer.cli.commands import files, jobs, keys, kie, models, queue, webhooks
@@ -16,35 +13,18 @@ from producer.cli.commands.migrate_env import env, migrate
 from producer.cli.commands.money import accounts, prices
 from producer.cli.commands.money.margin import margin
 from producer.cli.demo import demo
-from producer.cli.display.console import print_data, print_json
-from producer.cli.options import AsJson
 from producer.cli.processes.service_commands import PASS_ALL_ARGUMENTS, api, simulate_kie, worker
 from producer.cli.processes.up import up
-from shared.installed_version import installed_version
+from producer.cli.version_command import new_app, show_version
 
 _START = "Start"
 _JOBS = "Jobs and money"
 _OPERATIONS = "Operations"
-_NOT_INSTALLED = "(not installed)"
-
-_CODES = (
-    "Exit codes: 0 done, 1 error, 2 usage, 3 not found, 4 the job failed, 5 timed out waiting,"
-    " 6 a dependency is down."
-)
 
 
 def build_app() -> typer.Typer:
     """Return the whole command line."""
-    app = typer.Typer(
-        name="darkroom",
-        help="Darkroom: a job queue for image generation at Kie, with prices and credit accounts.",
-        epilog=_CODES,
-        no_args_is_help=True,
-        # A traceback with local variables would show secrets.
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback()(_root)
+    app = new_app()
     for command in (demo, up, worker, api):
         app.command(rich_help_panel=_START)(command)
     app.command("simulate-kie", context_settings=PASS_ALL_ARGUMENTS, rich_help_panel=_START)(
@@ -66,28 +46,3 @@ def build_app() -> typer.Typer:
         app.command(rich_help_panel=_OPERATIONS)(command)
     app.command("version", rich_help_panel=_OPERATIONS)(show_version)
     return app
-
-
-def _show_version(asked: bool) -> None:
-    if asked:
-        print_data(f"darkroom {installed_version(_NOT_INSTALLED)}")
-        raise typer.Exit
-
-
-def _root(
-    is_version_asked: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Tell the version."),
-    ] = False,
-) -> None:
-    """Darkroom: a job queue for image generation at Kie, with prices and credit accounts."""
-    del is_version_asked
-
-
-def show_version(as_json: AsJson = False) -> None:
-    """Tell the version."""
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    if as_json:
-        print_json({"darkroom": installed_version(_NOT_INSTALLED), "python": python})
-    else:
-        print_data(f"darkroom {installed_version(_NOT_INSTALLED)} on Python {python}")
