@@ -19,7 +19,7 @@ from producer.monitoring.kie_models import (
 _VERDICTS = {
     PriceVerdict.AGREES: "agrees",
     PriceVerdict.MOVED: "[bold red]moved[/]",
-    PriceVerdict.UNCONFIRMED: "Kie says nothing",
+    PriceVerdict.UNCONFIRMED: "not confirmed",
     PriceVerdict.NOT_ASKED: "not asked yet",
 }
 
