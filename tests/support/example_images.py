@@ -19,6 +19,15 @@ def encoded_image(kind: str, width: int = 37, height: int = 23, **options: Any) 
     return made.getvalue()
 
 
+def edit_mask(width: int, height: int) -> bytes:
+    """Return a mask of OpenAI that changes the left half."""
+    picture = Image.new("RGBA", (width, height), (0, 0, 0, 255))
+    picture.paste((0, 0, 0, 0), (0, 0, width // 2, height))
+    made = io.BytesIO()
+    picture.save(made, "PNG")
+    return made.getvalue()
+
+
 def png_of(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
     """Return a PNG that claims these dimensions and has these chunks after its header."""
     head = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))

@@ -11,13 +11,16 @@ from aiohttp import web
 from producer.api.authentication import caller_account
 from producer.api.endpoint import JOB_BODY_BYTES, ApiContext, Call
 from producer.api.handlers.job_handlers import read_idempotency_key, wait_for_end
+from producer.api.openai_api.edit_form import read_edit_form
 from producer.api.openai_api.image_answer import EncodedImages, url_answer
 from producer.api.openai_api.image_options import IMAGES_MAX, ImageOptions, read_options
 from producer.api.openai_api.job_answers import failed_answer, unfinished_answer, unreadable_answer
+from producer.api.openai_api.mask_conversion import MaskConverter
 from producer.api.openai_api.repeated_requests import (
     FINGERPRINT_FIELD,
     SentRequest,
     find_first_jobs,
+    find_jobs_of_key,
     key_of_job,
     new_key,
     read_sent_request,
@@ -58,6 +61,7 @@ class OpenaiImages:
 
     def __init__(self, images: ResultImages, *, wait_seconds: float) -> None:
         self._images, self._wait_seconds = images, wait_seconds
+        self._masks = MaskConverter()
         self._placing: dict[str, set[asyncio.Task[Sequence[Job]]]] = {}
         """What is being placed, by fingerprint. A retry may arrive meanwhile."""
 
@@ -69,6 +73,26 @@ class OpenaiImages:
         options = read_options(body, "text-to-image", {})
         sent = read_sent_request(call.request, body)
         return await self._serve(call, options, sent, started_at)
+
+    async def edit(self, call: Call) -> web.StreamResponse:
+        """Make images from images and a prompt. Each image passes through to Kie as it arrives."""
+        account_id = account_of(call)
+        uploads = call.context.producer.files
+        with call.context.uploads.hold():
+            form = await read_edit_form(
+                call.request,
+                lambda parts: uploads.upload(parts, account_id=account_id, field="image"),
+            )
+            first_image = (form.images[0].width, form.images[0].height)
+            images: dict[str, Any] = {"image_urls": [image.url for image in form.images]}
+            content = {**form.content}
+            if form.mask is not None:
+                converted = await self._masks.convert(form.mask, first_image)
+                mask = await uploads.upload(converted, account_id=account_id, field="mask")
+                images["mask_url"], content["mask"] = mask.url, mask.sha256
+        options = read_options(form.fields, "image-to-image", images, first_image=first_image)
+        sent = read_sent_request(call.request, content)
+        return await self._serve(call, options, sent, asyncio.get_running_loop().time())
 
     async def _serve(
         self, call: Call, options: ImageOptions, sent: SentRequest, started_at: float
@@ -110,11 +134,14 @@ class OpenaiImages:
         self, call: Call, account_id: str, options: ImageOptions, sent: SentRequest
     ) -> Sequence[Job]:
         key = read_idempotency_key(call, _KEY_LENGTH)
-        if key is None and sent.retry:
+        found: Sequence[Job] = []
+        if key is not None:
+            found = await find_jobs_of_key(call.context.producer, account_id, sent, key)
+        elif sent.retry:
             await self._wait_until_placed(sent.fingerprint)
             found = await find_first_jobs(call.context.producer, account_id, sent)
-            if found:
-                return found
+        if found:
+            return found
         orders = _build_orders(account_id, options, sent, key or new_key())
         # The orders are placed even if the client disconnects now: its retry finds them.
         return await asyncio.shield(self._start_placing(call.context, orders, sent.fingerprint))

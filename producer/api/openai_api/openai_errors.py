@@ -32,7 +32,12 @@ _FROM_PROBLEM: Mapping[str, tuple[int, str, str]] = {
     "too_much_at_once": (HTTPStatus.TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded"),
 }
 """Status, type and code of the problems that OpenAI words in its own way."""
-_NEVER_RETRIED = frozenset({"insufficient_credits", "idempotency_conflict"})
+_NEVER_RETRIED = frozenset(
+    {
+        *("insufficient_credits", "idempotency_conflict"),
+        *("uploads_not_configured", "masks_not_installed"),
+    }
+)
 """Problems whose status the SDKs retry, in vain."""
 
 

@@ -6,6 +6,7 @@ They are not part of our OpenAPI document: OpenAI describes them, and its SDKs a
 from __future__ import annotations
 
 from producer.api.endpoint import ALL_ROLES, ENQUEUE_ROLES, Endpoint
+from producer.api.openai_api.edit_form import FORM_SECONDS
 from producer.api.openai_api.image_requests import OpenaiImages
 from producer.api.openai_api.model_names import ModelNotFound
 from producer.api.openai_api.model_requests import list_model_names, show_model_name
@@ -30,6 +31,18 @@ def openai_endpoints(images: OpenaiImages) -> tuple[Endpoint, ...]:
             body="object",
             always_waits=True,
             timeout_seconds=OPENAI_WAIT_SECONDS_MAX + _FETCH_SECONDS,
+        ),
+        Endpoint(
+            method="POST",
+            path="/openai/v1/images/edits",
+            handler=images.edit,
+            name="openaiEditImages",
+            summary="Make images from images and a prompt, as OpenAI's API does",
+            tag=_TAG,
+            roles=ENQUEUE_ROLES,
+            uploads={"multipart/form-data": {"type": "object"}},
+            always_waits=True,
+            timeout_seconds=FORM_SECONDS + OPENAI_WAIT_SECONDS_MAX + _FETCH_SECONDS,
         ),
         Endpoint(
             method="GET",

@@ -95,6 +95,28 @@ async def find_first_jobs(producer: Producer, account_id: str, sent: SentRequest
     If Redis is down, equal requests are not told apart: the newest one is returned.
     """
     since = datetime.now(UTC) - timedelta(seconds=sent.window_seconds)
+    for key, jobs in (await _find_equal(producer, account_id, sent, since)).items():
+        if key.startswith(_KEY_PREFIX) and await _claim(
+            producer, f"{_CLAIM_KEY}:{key}:{sent.retry}"
+        ):
+            return jobs
+    return []
+
+
+async def find_jobs_of_key(
+    producer: Producer, account_id: str, sent: SentRequest, key: str
+) -> Sequence[Job]:
+    """Return the jobs that an equal request with this idempotency key has placed.
+
+    Their images may have other URLs meanwhile, which the enqueue would take for another request.
+    """
+    return (await _find_equal(producer, account_id, sent, None)).get(key, [])
+
+
+async def _find_equal(
+    producer: Producer, account_id: str, sent: SentRequest, since: datetime | None
+) -> dict[str, list[Job]]:
+    """Return the jobs of equal requests by idempotency key, the newest request first."""
     where = JobFilter(
         account_id=account_id,
         metadata=(FINGERPRINT_FIELD, sent.fingerprint),
@@ -102,13 +124,10 @@ async def find_first_jobs(producer: Producer, account_id: str, sent: SentRequest
     )
     placed: dict[str, list[Job]] = {}
     for job in await producer.list(where, limit=_JOBS_READ):
-        key = (job.idempotency_key or "").partition("/")[0]
-        if key.startswith(_KEY_PREFIX):
-            placed.setdefault(key, []).append(job)
-    for key, jobs in placed.items():
-        if await _claim(producer, f"{_CLAIM_KEY}:{key}:{sent.retry}"):
-            return sorted(jobs, key=lambda job: job.id)
-    return []
+        key, _, index = (job.idempotency_key or "").rpartition("/")
+        whole = key if key and index.isdecimal() else job.idempotency_key or ""
+        placed.setdefault(whole, []).insert(0, job)
+    return placed
 
 
 async def _claim(producer: Producer, name: str) -> bool:

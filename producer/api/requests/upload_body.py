@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
@@ -59,6 +60,47 @@ async def _translated(
         raise RequestTooSlow(f"nothing arrived for {SILENCE_SECONDS:g} s") from None
     except BROKEN_OFF as error:
         raise MalformedRequest("the body broke off before its end") from error
+
+
+async def iterate_form(request: web.Request, seconds: float) -> AsyncIterator[BodyPartReader]:
+    """Yield the parts of a form whose body takes at most `seconds`. Read each with `read_part`.
+
+    Raises `RequestTooSlow` and `MalformedRequest`, as `read_part` does.
+    """
+    allow_body_seconds(request, seconds)
+    with _translated_errors():
+        form = MultipartReader(request.headers, request.content)
+    while True:
+        with _translated_errors():
+            part = await _within_silence(form.next())
+        if part is None:
+            return
+        if not isinstance(part, BodyPartReader):
+            raise MalformedRequest("a part of the form is a form itself")
+        yield part
+
+
+async def read_part(part: BodyPartReader) -> AsyncIterator[bytes]:
+    """Yield the bytes of one part, as they arrive."""
+    while True:
+        with _translated_errors():
+            data = await _within_silence(part.read_chunk(PART_BYTES))
+        if not data:
+            return
+        yield data
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise RequestTooSlow(f"nothing arrived for {SILENCE_SECONDS:g} s") from None
+    except BROKEN_OFF as error:
+        raise MalformedRequest("the body broke off before its end") from error
+    except (ValueError, AssertionError, RuntimeError) as error:
+        # What aiohttp raises for a form that it cannot read.
+        raise MalformedRequest(f"the body is no form as RFC 7578 has it: {error!s:.100}") from error
 
 
 async def _raw_file(request: web.Request) -> AsyncIterator[bytes]:

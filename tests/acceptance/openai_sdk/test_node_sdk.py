@@ -17,6 +17,7 @@ from PIL import Image
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.support.deployment import Deployment, eventually
+from tests.support.example_images import edit_mask, encoded_image
 from tests.support.npm_package import NpmPackage, install_module
 
 # The newest one that runs on Node 20.
@@ -25,6 +26,8 @@ OPENAI = NpmPackage(
     "6.49.0",
     "sha512-aYCc0C6L864eR6WSYIwQGyXriw/nIyZx0ObvhzOEVuk0zoBDpynjSbrionWI7q65B5H8jJX0DXR9snEzM6bfPg==",
 )
+CAT = base64.b64encode(encoded_image("PNG", 60, 90)).decode()
+MASK = base64.b64encode(edit_mask(60, 90)).decode()
 RUN_SECONDS = 60.0
 HERE = Path(__file__).parent
 EXAMPLE = Path(__file__).parents[3] / "examples" / "node" / "openai_sdk.mjs"
@@ -79,6 +82,8 @@ async def test_images_are_made_and_each_refusal_raises_the_exception_of_the_sdk(
     calls: Calls = [
         ("generate", {"model": "gpt-image-1", "prompt": "an otter", "size": "1024x1536", "n": 2}),
         ("generate", {"model": "dall-e-3", "prompt": "a cat", "quality": "standard"}),
+        ("edit", {"prompt": "a hat", "images": [CAT], "mask": MASK, "response_format": "url"}),
+        ("edit", {"model": "gpt-image-1", "prompt": "two cats", "images": [CAT, CAT], "n": 2}),
         ("models", {}),
         ("generate", {"model": "gpt-image-1", "prompt": "a cat", "n": 3}),
         ("generate", {"model": "gpt-image-9", "prompt": "a cat"}),
@@ -86,10 +91,13 @@ async def test_images_are_made_and_each_refusal_raises_the_exception_of_the_sdk(
         ("generate", {"prompt": "a cat [[sim: outcome=generate_failed]]"}),
     ]
     async with deployment.worker(), serving_api(deployment.settings) as addresses:
-        made, link, models, *refused = await come(deployment, tmp_path, addresses[0], calls)
+        made, link, masked, several, models, *refused = await come(
+            deployment, tmp_path, addresses[0], calls
+        )
     pictures = [Image.open(io.BytesIO(base64.b64decode(one["b64_json"]))) for one in made["data"]]
     assert [one.width * 3 == one.height * 2 for one in pictures] == [True, True]
     assert [one.keys() for one in link["data"]] == [{"url"}]
+    assert [len(one["data"]) for one in (masked, several)] == [1, 2]
     assert "gpt-image-2" in models["ids"]
     assert [(one["exception"], one["code"], one["param"]) for one in refused] == [
         ("BadRequestError", "invalid_value", "n"),
@@ -97,8 +105,8 @@ async def test_images_are_made_and_each_refusal_raises_the_exception_of_the_sdk(
         ("BadRequestError", "moderation_blocked", None),
         ("InternalServerError", "provider_failed", None),
     ]
-    assert len(await deployment.run_sql("SELECT FROM jobs")) == 4
-    await deployment.check_account(balance=10_000 - 7 - 6)
+    assert len(await deployment.run_sql("SELECT FROM jobs")) == 6
+    await deployment.check_account(balance=10_000 - 7 - 6 - 6 - 7)
 
 
 async def test_a_retry_of_the_sdk_gets_the_first_job(

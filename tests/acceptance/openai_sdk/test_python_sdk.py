@@ -19,7 +19,9 @@ from PIL import Image
 
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
+from tests.fakes.fake_uploads import receiving_uploads
 from tests.support.deployment import Deployment, eventually
+from tests.support.example_images import edit_mask, encoded_image
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "openai_sdk.py"
 
@@ -29,10 +31,11 @@ async def sdk_client(
     deployment: Deployment, role: Role = Role.SERVICE, **options: Any
 ) -> AsyncIterator[AsyncOpenAI]:
     """Run the API, and yield a client with its base URL and a key."""
+    uploads = {name: options.pop(name) for name in list(options) if name.startswith("kie_")}
     account = "acme" if role is Role.SERVICE else None
     _, key = await KeyStore(deployment.database).create(role, account)
     async with (
-        serving_api(deployment.settings) as addresses,
+        serving_api(deployment.settings.model_copy(update=uploads)) as addresses,
         AsyncOpenAI(
             base_url=f"http://{addresses[0]}/openai/v1", **{"api_key": key, **options}
         ) as client,
@@ -172,3 +175,97 @@ async def test_the_example_makes_an_image(deployment: Deployment, tmp_path: Path
             assert await process.wait() == 0
     with Image.open(tmp_path / "lighthouse.png") as picture:
         assert picture.width * 2 == picture.height * 3
+
+
+async def test_images_are_edited_with_a_mask(deployment: Deployment) -> None:
+    cat = encoded_image("PNG", 60, 90)
+    async with (
+        receiving_uploads() as kie,
+        deployment.worker(),
+        sdk_client(deployment, kie_upload_url=kie.url, kie_upload_key=kie.access.key) as client,
+    ):
+        made = await client.images.edit(
+            model="gpt-image-1",
+            image=("cat.png", cat),
+            mask=("mask.png", edit_mask(60, 90)),
+            prompt="put a hat on the cat",
+            n=2,
+            size="auto",
+        )
+        assert len(made.data or ()) == 2
+        [job] = await deployment.producer.list(limit=10)
+        # The size `auto` is the shape of the image.
+        assert (job.task, job.request["aspect_ratio"]) == ("image-to-image", "2:3")
+        assert kie.stored[job.request["image_urls"][0]] == cat
+        with Image.open(io.BytesIO(kie.stored[job.request["mask_url"]])) as mask:
+            corners = [mask.getpixel((0, 0)), mask.getpixel((59, 89))]
+        assert corners == [(0, 0, 0), (255, 255, 255)]
+        keyed = {"Idempotency-Key": "edit-1"}
+        several = [
+            await client.images.with_raw_response.edit(
+                model="gpt-image-1",
+                image=[("a.png", cat), ("b.jpg", encoded_image("JPEG")), encoded_image("WEBP")],
+                prompt="a group portrait",
+                size="1024x1024",
+                response_format="url",
+                extra_headers=keyed,
+            )
+            for _ in range(2)
+        ]
+    assert several[0].headers["x-darkroom-job-id"] == several[1].headers["x-darkroom-job-id"]
+    job = await deployment.producer.get(several[0].headers["x-darkroom-job-id"])
+    assert len(job.request["image_urls"]) == 3
+    assert len(set(kie.stored.values())) == 4
+    await deployment.check_account(balance=10_000 - 7 - 6)
+
+
+async def test_an_edit_that_cannot_be_done_is_refused_under_its_own_name(
+    deployment: Deployment,
+) -> None:
+    cat, grey = encoded_image("PNG", 60, 90), encoded_image("PNG", 60, 60)
+    refusals: list[tuple[str, dict[str, Any]]] = [
+        ("image", {"image": b"GIF89a no image"}),
+        ("image", {"image": [cat] * 6}),
+        ("mask", {"image": [cat, grey], "mask": edit_mask(60, 90)}),
+        ("mask", {"image": grey, "mask": edit_mask(60, 90)}),
+        ("mask", {"image": cat, "mask": cat}),
+        ("mask", {"image": cat, "mask": edit_mask(60, 90), "model": "gpt-image-2"}),
+        ("input_fidelity", {"image": cat, "input_fidelity": "high"}),
+        ("n", {"image": cat, "n": 3}),
+        ("prompt", {"image": cat, "prompt": " "}),
+    ]
+    async with (
+        receiving_uploads() as kie,
+        sdk_client(deployment, kie_upload_url=kie.url, kie_upload_key=kie.access.key) as client,
+    ):
+        for param, fields in refusals:
+            with pytest.raises(openai.BadRequestError) as refused:
+                await client.images.edit(**{"prompt": "x", "model": "gpt-image-1", **fields})
+            assert refused.value.param == param, refused.value
+    assert await has_jobs(deployment, 0)
+
+
+async def test_a_retry_of_an_edit_gets_the_first_job(deployment: Deployment) -> None:
+    """The form of a retry has another boundary, and its image is not uploaded again."""
+    async with (
+        receiving_uploads() as kie,
+        sdk_client(
+            deployment,
+            kie_upload_url=kie.url,
+            kie_upload_key=kie.access.key,
+            timeout=1.0,
+            max_retries=20,
+        ) as client,
+    ):
+        asked = asyncio.create_task(
+            client.images.edit(
+                prompt="a hat", image=encoded_image("PNG"), response_format="url", size="auto"
+            )
+        )
+        await eventually(lambda: has_jobs(deployment, 1), "the job is placed")
+        await asyncio.sleep(1.2)
+        async with deployment.worker():
+            made = await asked
+    [job] = await deployment.producer.list(limit=10)
+    assert [one.url for one in made.data or ()] == list(job.result_urls)
+    assert len(kie.stored) == 1
