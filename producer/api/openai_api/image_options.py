@@ -107,7 +107,11 @@ def read_options(
     try:
         request = model.family.validate(task, fields)
     except InvalidRequest as refused:
-        raise InvalidRequest([*faults, *_rename(refused.faults, faults)]) from None
+        renamed = rename_faults(refused.faults)
+        known = {fault.field for fault in faults}
+        raise InvalidRequest([*faults, *(one for one in renamed if one.field not in known)]) from (
+            refused
+        )
     if faults:
         raise InvalidRequest(faults)
     return ImageOptions(model, request, jobs, response_format, user)
@@ -119,13 +123,13 @@ def _read_model(value: object) -> str | None:
     raise InvalidRequest([Fault("model", f"{format_value(value)} must be the name of a model")])
 
 
-def _rename(faults: Sequence[Fault], known: Sequence[Fault]) -> Iterator[Fault]:
-    """Return the faults of a family under the names of OpenAI, without those that are known."""
+def rename_faults(faults: Sequence[Fault]) -> list[Fault]:
+    """Return the faults of an order under the names of OpenAI."""
+    renamed = []
     for fault in faults:
         first, dot, rest = fault.field.partition(".")
-        name = f"{_OPENAI_NAMES.get(first, first)}{dot}{rest}"
-        if all(one.field != name for one in known):
-            yield Fault(name, fault.message)
+        renamed.append(Fault(f"{_OPENAI_NAMES.get(first, first)}{dot}{rest}", fault.message))
+    return renamed
 
 
 def choices_of(info: FieldInfo | None) -> tuple[Any, ...]:

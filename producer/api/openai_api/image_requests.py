@@ -13,7 +13,12 @@ from producer.api.endpoint import JOB_BODY_BYTES, ApiContext, Call
 from producer.api.handlers.job_handlers import read_idempotency_key, wait_for_end
 from producer.api.openai_api.edit_form import read_edit_form
 from producer.api.openai_api.image_answer import EncodedImages, url_answer
-from producer.api.openai_api.image_options import IMAGES_MAX, ImageOptions, read_options
+from producer.api.openai_api.image_options import (
+    IMAGES_MAX,
+    ImageOptions,
+    read_options,
+    rename_faults,
+)
 from producer.api.openai_api.job_answers import failed_answer, unfinished_answer, unreadable_answer
 from producer.api.openai_api.mask_conversion import MaskConverter
 from producer.api.openai_api.repeated_requests import (
@@ -33,6 +38,7 @@ from producer.orders.order import KEY_LENGTH, Order
 from producer.orders.order_fields import find_order_faults
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
+from shared.errors import InvalidRequest
 
 _KEY_LENGTH = KEY_LENGTH - len(f"/{IMAGES_MAX - 1}")
 _ACCOUNT_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
@@ -170,9 +176,12 @@ class OpenaiImages:
 
 
 async def _place(context: ApiContext, orders: Sequence[Order]) -> Sequence[Job]:
-    if len(orders) == 1:
-        return [(await context.order_batcher.enqueue(orders[0])).job]
-    return [one.job for one in await context.producer.enqueuer.enqueue(orders)]
+    try:
+        if len(orders) == 1:
+            return [(await context.order_batcher.enqueue(orders[0])).job]
+        return [one.job for one in await context.producer.enqueuer.enqueue(orders)]
+    except InvalidRequest as refused:
+        raise InvalidRequest(rename_faults(refused.faults)) from refused
 
 
 def _build_orders(

@@ -269,3 +269,36 @@ async def test_a_retry_of_an_edit_gets_the_first_job(deployment: Deployment) -> 
     [job] = await deployment.producer.list(limit=10)
     assert [one.url for one in made.data or ()] == list(job.result_urls)
     assert len(kie.stored) == 1
+
+
+async def test_a_model_that_makes_one_image_at_a_time_gets_as_many_jobs(
+    deployment: Deployment,
+) -> None:
+    async with deployment.database.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+        await connection.execute(
+            "INSERT INTO pricing (model, task, quantity, variant, credits, provider_credits)"
+            " VALUES ('gpt-image-2', 'text-to-image', 1, '1K', 6, 6)"
+            " ON CONFLICT (model, task, quantity, variant) DO NOTHING"
+        )
+    async with deployment.worker(), sdk_client(deployment) as client:
+        made = await client.images.with_raw_response.generate(
+            model="gpt-image-2",
+            prompt="a paper boat",
+            n=3,
+            background="transparent",
+            response_format="url",
+            extra_headers={"Idempotency-Key": "boat"},
+        )
+        again = await client.images.with_raw_response.generate(
+            model="gpt-image-2",
+            prompt="a paper boat",
+            n=3,
+            background="transparent",
+            response_format="url",
+            extra_headers={"Idempotency-Key": "boat"},
+        )
+    assert len(made.parse().data or ()) == 3
+    assert made.parse().data == again.parse().data
+    assert await has_jobs(deployment, 3)
+    await deployment.check_account(balance=10_000 - 3 * 6)
