@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
 from shared.catalog import ImageRequest
@@ -44,8 +45,12 @@ AnyPriceKey = PriceKey | tuple[str, str, int]
 def price_missing(key: PriceKey, rows: Iterable[Mapping[str, Any]]) -> PriceMissing:
     """Return the error for a price that does not exist. `rows` are those of `pricing`.
 
-    The error names up to 20 prices that exist, those of the same model first.
+    The error names up to 20 prices that exist, those of the same or a similar model first.
     """
-    keys = sorted((PriceKey.of_row(row) for row in rows), key=lambda one: one.model != key.model)
+
+    def difference(one: PriceKey) -> float:
+        return 1 - SequenceMatcher(None, one.model, key.model).ratio()
+
+    keys = sorted((PriceKey.of_row(row) for row in rows), key=difference)
     priced = [str(one) for one in keys[:_LISTED_MAX]]
     return PriceMissing(key.model, key.task, key.quantity, variant=key.variant, priced=priced)

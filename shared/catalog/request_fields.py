@@ -35,6 +35,8 @@ def list_values(values: Sequence[object], conjunction: str) -> str:
 
 def images_phrase(maximum: int) -> str:
     """Return what a field of up to `maximum` image URLs takes."""
+    if maximum == 1:
+        return "one public http:// or https:// image URL"
     return f"1 to {maximum} public http:// or https:// image URLs"
 
 

@@ -96,11 +96,7 @@ async def test_what_kie_charges_is_changed_with_a_history(deployment: Deployment
 
 async def test_a_typo_is_answered_with_the_prices_that_exist(deployment: Deployment) -> None:
     async with deployment.api() as api:
-        for path in (
-            "gpt4o-image/text-to-image/2",
-            "gpt-4o-image/text2image/2",
-            "a/b/3",
-        ):
+        for path in ("gpt4o-image/text-to-image/2", "gpt-4o-image/text2image/2"):
             for send in (
                 api.put(f"/v1/prices/{path}", {"credits": 9, "reason": "x"}),
                 api.get(f"/v1/prices/{path}/preview", credits=9),
@@ -133,7 +129,7 @@ async def test_a_preview_shows_what_a_change_would_touch_and_changes_nothing(
     assert (preview["jobs_last_7_days"], preview["margin"]) == (1, -3)
     assert preview["warnings"] == ["the price of 5 is below the 8 that Kie charges"]
     assert preview["needs_confirmation"] is False
-    assert {one["credits"] for one in after} == {6, 7, 8}
+    assert {one["credits"] for one in after if one["model"] == "gpt-4o-image"} == {6, 7, 8}
 
 
 @pytest.mark.promise("Until then it can be revoked.")

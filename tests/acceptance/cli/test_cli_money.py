@@ -119,7 +119,9 @@ async def test_a_price_with_variants_is_named_by_its_variant(
         ["2K", "10"],
     ]
     for typo in typos:
-        assert (typo.code, "priced are: " in typo.err, "paint 1 2K" in typo.err) == (1, True, True)
+        assert (typo.code, "priced are: " in typo.err) == (1, True)
+    of_painter = ["painter paint 1 2K" in typo.err for typo in typos[:2]]
+    assert of_painter == [True, True]
 
 
 async def test_a_charge_is_refunded_and_the_statement_and_the_margin_say_so(
@@ -155,6 +157,7 @@ async def test_a_charge_is_refunded_and_the_statement_and_the_margin_say_so(
 async def test_the_prices_in_force_are_listed_with_their_margin(darkroom: Darkroom) -> None:
     listed, shown = await darkroom.run_all(("prices", "list", "--json"), ("prices", "list"))
     prices = listed.objects
-    assert [price["credits"] for price in prices] == [6, 7, 8, 6, 7, 8]
+    of_4o = [price["credits"] for price in prices if price["model"] == "gpt-4o-image"]
+    assert of_4o == [6, 7, 8, 6, 7, 8]
     assert prices[0].keys() >= {"model", "task", "quantity", "provider_credits", "updated_at"}
     assert "margin" in shown.lines[0]

@@ -41,6 +41,10 @@ def corruption(what: str, *statements: str, by: set[str], names: str) -> Corrupt
 
 
 WRONG_MOMENT = "UPDATE jobs SET finished_at = finished_at + interval '{}' WHERE state = 'succeeded'"
+OF_IMAGES = (
+    "SELECT price_id FROM pricing"
+    " WHERE model = 'gpt-4o-image' AND task = 'image-to-image' AND quantity = 1"
+)
 FOR_JOB = "(SELECT id FROM jobs WHERE state = '{}')"
 ENTRY = (
     "INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,"
@@ -168,10 +172,8 @@ CORRUPTIONS = (
     ),
     corruption(
         "a charge cites a version of another task",
-        "UPDATE ledger_entries SET price_id = (SELECT price_id FROM pricing"
-        " WHERE task = 'image-to-image' AND quantity = 1) WHERE kind = 'capture'",
-        "UPDATE jobs SET price_id = (SELECT price_id FROM pricing"
-        " WHERE task = 'image-to-image' AND quantity = 1) WHERE state = 'succeeded'",
+        f"UPDATE ledger_entries SET price_id = ({OF_IMAGES}) WHERE kind = 'capture'",
+        f"UPDATE jobs SET price_id = ({OF_IMAGES}) WHERE state = 'succeeded'",
         by={CAPTURES},
         names="succeeded",
     ),

@@ -20,7 +20,9 @@ SLIPS = {
     ),
     f"UPDATE pricing SET credits = 0 {TWO}": "credits from 7 to 0 is a change of more than 5 times",
     "UPDATE pricing SET credits = 0": "credits from 6 to 0 is a change of more than 5 times",
-    "UPDATE pricing SET credits = 9": "6 prices from 6 to 8 are all set to 9",
+    "UPDATE pricing SET credits = 9 WHERE model = 'gpt-4o-image'": (
+        "6 prices from 6 to 8 are all set to 9"
+    ),
     f"UPDATE pricing SET provider_credits = 0.7 {TWO}": (
         "provider_credits from 7 to 0.7 is a change of more than 5 times"
     ),
@@ -31,10 +33,7 @@ SLIPS = {
     (
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('gpt4o-image', 'text-to-image', 2, 7, 7)"
-    ): (
-        "gpt4o-image text-to-image 2 was never sold before; priced are: gpt-4o-image"
-        " image-to-image 1, 2, 4; gpt-4o-image text-to-image 1, 2, 4"
-    ),
+    ): "gpt4o-image text-to-image 2 was never sold before; priced are: ",
     (
         "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
         " VALUES ('gpt-4o-image', 'text-to-image', 2, 0.5, 7)"
@@ -48,7 +47,7 @@ async def test_a_slip_is_refused_until_it_is_confirmed(
     setup: DatabaseSetup, statement: str
 ) -> None:
     refusal = await setup.refuses(statement)
-    assert refusal.message == SLIPS[statement]
+    assert refusal.message.startswith(SLIPS[statement])
     assert refusal.constraint == "a_doubtful_price_is_confirmed"
     assert "SET LOCAL darkroom.confirm = 'yes'" in (refusal.hint or "")
     await setup.sql_confirmed(statement)
@@ -71,13 +70,15 @@ async def test_only_yes_confirms(setup: DatabaseSetup, said: str) -> None:
     ["credits = 35", "credits = 1.4", "credits = credits + 1", "provider_credits = 8.25"],
 )
 async def test_what_is_no_slip_is_not_asked_about(setup: DatabaseSetup, change: str) -> None:
+    before = await setup.billing.price_history(100)
     await setup.sql(f"UPDATE pricing SET {change} {TWO}")
-    assert len(await setup.billing.price_history(100)) == 7
+    assert len(await setup.billing.price_history(100)) == len(before) + 1
 
 
 async def test_prices_that_were_the_same_may_be_set_together(setup: DatabaseSetup) -> None:
     await setup.sql("UPDATE pricing SET credits = 10, provider_credits = 8 WHERE quantity = 2")
-    assert [row["credits"] for row in await setup.billing.prices()] == [6, 10, 8, 6, 10, 8]
+    both = [row["credits"] for row in await setup.billing.prices() if row["quantity"] == 2]
+    assert both == [10, 10]
 
 
 @pytest.mark.parametrize("number", ["6.123456", "7.001", "0.125"])
@@ -106,13 +107,10 @@ async def test_a_price_below_kies_charge_and_an_update_of_nothing_are_warned_of(
         connection.add_log_listener(lambda _, message: said.append(message.message))
         await connection.execute(f"UPDATE pricing SET credits = 5 {TWO}")
         await connection.execute("UPDATE pricing SET credits = 9 WHERE model = 'gpt4o-image'")
-    assert said == [
-        "gpt-4o-image text-to-image 2: the price of 5 is below the 7 that Kie charges",
-        (
-            "no row of pricing matches; priced are: gpt-4o-image image-to-image 1, 2, 4;"
-            " gpt-4o-image text-to-image 1, 2, 4"
-        ),
-    ]
+    below, nothing = said
+    assert below == "gpt-4o-image text-to-image 2: the price of 5 is below the 7 that Kie charges"
+    assert nothing.startswith("no row of pricing matches; priced are: ")
+    assert "gpt-4o-image image-to-image 1, 2, 4; gpt-4o-image text-to-image 1, 2, 4" in nothing
 
 
 async def test_who_sets_prices_alone_is_guarded_as_everybody(

@@ -127,7 +127,7 @@ async def test_it_is_applied_once_however_many_apply_it_at_once(
         applied = await asyncio.gather(*(database.pool.fetchval(APPLY) for _ in range(24)))
     assert sum(applied) == 2
     assert await price(setup) == 8
-    assert [one["credits"] for one in (await setup.billing.price_history(3))] == [8, 9, 8]
+    assert [one["credits"] for one in (await setup.billing.price_history(2))] == [8, 9]
     assert await setup.value(APPLY) == 0
     assert await setup.broken_invariants() == {}
 
@@ -151,6 +151,7 @@ async def test_whoever_dies_while_he_applies_it_leaves_it_for_the_next(
 async def test_a_worker_that_is_killed_while_it_applies_one_leaves_it_for_the_next(
     setup: DatabaseSetup, database_url: str
 ) -> None:
+    versions = len(await setup.billing.price_history(100))
     scheduled = await schedule(setup, 9)
     await make_it_due(setup, scheduled)
     async with connected(database_url) as connection:
@@ -162,7 +163,7 @@ async def test_a_worker_that_is_killed_while_it_applies_one_leaves_it_for_the_ne
         assert await setup.value("SELECT pg_terminate_backend($1, 5000)", pid)
     assert (await setup.enqueue()).credits_quoted == 9
     assert await setup.value(APPLY) == 0
-    assert len(await setup.billing.price_history(100)) == 7
+    assert len(await setup.billing.price_history(100)) == versions + 1
     assert await setup.broken_invariants() == {}
 
 

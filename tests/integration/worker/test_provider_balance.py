@@ -42,6 +42,8 @@ from worker.store.job_store import JobStore
 
 TABLE = "provider_balance_checks"
 
+PRICE_OF_4O = "UPDATE pricing SET provider_credits = $1 WHERE model = 'gpt-4o-image'"
+
 
 class BalanceSetup:
     """A worker's dependencies without lanes, and the checks of Kie's balance."""
@@ -162,14 +164,14 @@ async def test_spend_as_expected_is_ok_to_the_credit(setup: BalanceSetup) -> Non
 async def test_a_price_change_after_the_post_changes_nothing(setup: BalanceSetup) -> None:
     await setup.develop()
     for credits in (30, 100):  # by 5 times at most, each time
-        await setup.deployment.run_sql("UPDATE pricing SET provider_credits = $1", credits)
+        await setup.deployment.run_sql(PRICE_OF_4O, credits)
     row = await setup.check()
     assert (row["verdict"], row["expected_spend_low"], row["expected_spend_high"]) == ("ok", 6, 6)
 
 
 async def test_a_wrong_provider_price_shows_as_drift(setup: BalanceSetup) -> None:
     for credits in (30, 100):  # by 5 times at most, each time
-        await setup.deployment.run_sql("UPDATE pricing SET provider_credits = $1", credits)
+        await setup.deployment.run_sql(PRICE_OF_4O, credits)
     await setup.develop()
     row = await setup.check()
     assert (row["verdict"], row["drift"]) == ("drift", -94)
