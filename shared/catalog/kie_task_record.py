@@ -78,7 +78,7 @@ def _success(record: Mapping[str, Any], *, is_contradicted: bool) -> PollOutcome
     return Delivered(
         images.urls,
         finished_at=_parse_time(record.get("completeTime")),
-        credits_consumed=_parse_credits(record),
+        consumed_credits=_parse_credits(record),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class Completed(Event):
     message: str | None = None
     provider_finished_at: datetime | None = None
     """When Kie was done, by its clock. None if Kie did not say."""
+    consumed_credits: Decimal | None = None
+    """What Kie says that the task cost it. None if Kie did not say."""
 
 
 @dataclass(frozen=True, slots=True)

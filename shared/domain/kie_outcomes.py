@@ -85,7 +85,7 @@ class Delivered:
     """The distinct URLs."""
     finished_at: datetime | None = None
     """When Kie finished the task. Used to measure delays, never to decide anything."""
-    credits_consumed: Decimal | None = None
+    consumed_credits: Decimal | None = None
     """What Kie says that the task cost it. None if the record does not say it."""
 
 

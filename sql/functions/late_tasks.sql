@@ -60,10 +60,11 @@ COMMENT ON FUNCTION darkroom_claim_late_tasks IS
 -- name: record_delivered_late
 -- Keeps the images of a task that its job did not wait for, with what they cost us. $1 job id,
 -- $2 attempt, $3 task id, $4 image URLs, $5 event, $6 whether an operator says so: then of a task in
--- doubt alone, checked still or not; $7 whether the images are copied. No row back: its outcome stands,
--- the job is open, or the images belong to a job that has the task.
+-- doubt alone, checked still or not; $7 whether the images are copied; $8 what Kie says that the task
+-- cost (null: the price when the attempt was sent). No row back: its outcome stands, the job is open, or
+-- the images belong to a job that has the task.
 CREATE OR REPLACE FUNCTION darkroom_record_delivered_late(
-    uuid, integer, text, text[], text, boolean, boolean DEFAULT false)
+    uuid, integer, text, text[], text, boolean, boolean DEFAULT false, numeric DEFAULT NULL)
 RETURNS TABLE (job_id uuid, provider_credits numeric)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
@@ -77,8 +78,8 @@ BEGIN
                               AND (holder.id <> $1 OR holder.state = 'succeeded'))
            FOR NO KEY UPDATE
     ), cost AS (
-        SELECT job.id, coalesce(routed.provider_credits, version.provider_credits, quoted.provider_credits)
-                   AS provider_credits
+        SELECT job.id, coalesce($8::numeric, routed.provider_credits, version.provider_credits,
+                                quoted.provider_credits) AS provider_credits
           FROM job
           JOIN job_attempts AS attempt ON attempt.job_id = job.id AND attempt.number = $2
           LEFT JOIN pricing_history AS routed
@@ -121,7 +122,9 @@ BEGIN
     )
     SELECT job_id, provider_credits FROM kept;
 END $$;
--- Before it took $7.
+-- Before it took $7 and $8.
+DROP FUNCTION IF EXISTS darkroom_record_delivered_late(
+    uuid, integer, text, text[], text, boolean, boolean);
 DROP FUNCTION IF EXISTS darkroom_record_delivered_late(uuid, integer, text, text[], text, boolean);
 COMMENT ON FUNCTION darkroom_record_delivered_late IS
     'Keeps images that came after their job had ended, free of charge.';

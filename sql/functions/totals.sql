@@ -9,7 +9,8 @@ RETURNS TABLE (at timestamptz, model text, account_id text, price_id bigint, job
                uncharged_provider_credits numeric)
 LANGUAGE sql STABLE AS $$
     SELECT jobs.finished_at, jobs.model, jobs.account_id, jobs.price_id, 1::bigint,
-           jobs.credits_charged, 0::numeric, version.provider_credits, 0::bigint, 0::numeric
+           jobs.credits_charged, 0::numeric,
+           coalesce(jobs.consumed_credits, version.provider_credits), 0::bigint, 0::numeric
       FROM jobs_masked AS jobs JOIN pricing_history AS version ON version.id = jobs.price_id
      WHERE jobs.finished_at >= since AND jobs.finished_at < until AND jobs.state = 'succeeded'
      UNION ALL

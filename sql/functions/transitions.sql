@@ -246,7 +246,7 @@ COMMENT ON FUNCTION darkroom_hold_for_review IS
 -- $1 lock timeout, $2 ids, $3 attempts, $4 image URLs (a JSON array each), $5 quantities delivered,
 -- $6 messages, $7 from states, $8 to state, $9 charge basis, $10 event, $11 when Kie was done with each,
 -- $12 for how long the ends are not announced while the images are copied (seconds; null: they are not
--- copied).
+-- copied), $13 what Kie says that each cost.
 -- Fewer images than asked are charged by the row of what was delivered, of the same variant, where there
 -- is one. Where
 -- pricing has lost its row, the price of the hold stands, and `price_row_missing` says so.
@@ -254,7 +254,7 @@ COMMENT ON FUNCTION darkroom_hold_for_review IS
 -- somebody who waits for him. Each entry shows the account as it stood right after it.
 CREATE OR REPLACE FUNCTION darkroom_settle_jobs(
     text, uuid[], integer[], text[], integer[], text[], text[], text, text, text,
-    timestamptz[] DEFAULT NULL, double precision DEFAULT NULL)
+    timestamptz[] DEFAULT NULL, double precision DEFAULT NULL, numeric[] DEFAULT NULL)
 RETURNS TABLE (id uuid, submitted_at timestamptz, finished_at timestamptz, credits_charged numeric,
                price_id bigint, price_row_missing boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -266,11 +266,12 @@ BEGIN
         SELECT set_config('lock_timeout', $1, true)
     ), asked AS (
         SELECT a.* FROM lock_limit, unnest($2::uuid[], $3::integer[], $4::text[], $5::integer[], $6::text[],
-                                         $11::timestamptz[])
-            AS a (id, attempt, result_urls, delivered, message, provider_finished_at)
+                                         $11::timestamptz[], $13::numeric[])
+            AS a (id, attempt, result_urls, delivered, message, provider_finished_at, consumed_credits)
     ), job AS (
         SELECT jobs.id, asked.attempt, asked.result_urls, asked.delivered, asked.message,
-               asked.provider_finished_at, jobs.model, jobs.task, jobs.quantity, jobs.variant,
+               asked.provider_finished_at, asked.consumed_credits, jobs.model, jobs.task,
+               jobs.quantity, jobs.variant,
                jobs.quoted_price_id, jobs.created_at
           FROM asked JOIN jobs ON jobs.id = asked.id
     ), offer AS (
@@ -301,6 +302,7 @@ BEGIN
                result_urls = ARRAY(SELECT jsonb_array_elements_text(job.result_urls::jsonb)),
                charge_basis = $9, reason = NULL, message = job.message, finished_at = now(),
                provider_finished_at = job.provider_finished_at,
+               consumed_credits = job.consumed_credits,
                images_due_at = now() + make_interval(secs => $12),
                images = CASE WHEN $12 IS NULL THEN jobs.images ELSE darkroom_show_new_images(
                             ARRAY(SELECT jsonb_array_elements_text(job.result_urls::jsonb))) END,
@@ -350,11 +352,14 @@ BEGIN
                AS price_row_missing
       FROM moved;
 END $$;
--- Before it took $11 and $12; a call without them finds the function above.
+-- Before it took $11, $12 and $13; a call without them finds the function above.
 DROP FUNCTION IF EXISTS darkroom_settle_jobs(
     text, uuid[], integer[], text[], integer[], text[], text[], text, text, text);
 DROP FUNCTION IF EXISTS darkroom_settle_jobs(
     text, uuid[], integer[], text[], integer[], text[], text[], text, text, text, timestamptz[]);
+DROP FUNCTION IF EXISTS darkroom_settle_jobs(
+    text, uuid[], integer[], text[], integer[], text[], text[], text, text, text, timestamptz[],
+    double precision);
 COMMENT ON FUNCTION darkroom_settle_jobs IS
     'For workers: ends jobs with their images and charges them, once.';
 

@@ -8,7 +8,7 @@ SELECT * FROM darkroom_note_late_task($1, $2, $3);
 SELECT * FROM darkroom_claim_late_tasks($1, $2, $3, $4);
 
 -- name: record_delivered_late
-SELECT * FROM darkroom_record_delivered_late($1, $2, $3, $4, $5, $6, $7);
+SELECT * FROM darkroom_record_delivered_late($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: record_failed_late
 SELECT * FROM darkroom_record_failed_late($1, $2, $3, $4, $5, $6);

@@ -48,7 +48,9 @@ SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.rea
        job.finished_at,
        (attempt.provider_task_id IS NOT NULL OR late.has_delivered) IS TRUE AS has_task,
        late.has_delivered IS TRUE AS succeeded_late, late.failed_at AS failed_late_at,
-       coalesce(routed.provider_credits, version.provider_credits, quoted.provider_credits) AS credits
+       coalesce(CASE WHEN job.state = 'succeeded' AND job.attempt = attempt.number
+                     THEN job.consumed_credits END,
+                routed.provider_credits, version.provider_credits, quoted.provider_credits) AS credits
   FROM (
       SELECT * FROM jobs WHERE state IN ('submitting', 'unknown', 'generating')
        UNION ALL

@@ -23,7 +23,7 @@ SELECT * FROM darkroom_record_progress($1, $2, $3, $4, $5, $6);
 SELECT * FROM darkroom_hold_for_review($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: settle_jobs
-SELECT * FROM darkroom_settle_jobs($1, $2, $3, $4, $5, $6, $8, $9, $10, $11, $7, $12);
+SELECT * FROM darkroom_settle_jobs($1, $2, $3, $4, $5, $6, $9, $10, $11, $12, $7, $13, $8);
 
 -- name: release_job
 SELECT * FROM darkroom_release_job($1, $2, $3, $4, $5, $6, $7, $8);

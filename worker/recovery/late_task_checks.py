@@ -188,6 +188,7 @@ class LateTaskChecks:
                 DELIVERED_LATE,
                 False,
                 self._deps.settings.results_store_url is not None,
+                delivered.consumed_credits,
             )
         except DatabaseRefused as error:
             if error.constraint != _ONE_JOB_PER_TASK:

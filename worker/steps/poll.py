@@ -108,7 +108,9 @@ async def _apply_outcome(
 async def _settle(deps: Dependencies, job: GeneratingJob, outcome: Delivered) -> SettledJob:
     count, asked = len(outcome.result_urls), job.quantity
     note = f"{count} of {asked} images were delivered" if count < asked else None
-    event = job_events.Completed(outcome.result_urls, note, outcome.finished_at)
+    event = job_events.Completed(
+        outcome.result_urls, note, outcome.finished_at, outcome.consumed_credits
+    )
     within_seconds = deps.settings.copies_within_seconds
     settled = await deps.store.settle(job, event, deps.settings.charge_basis, within_seconds)
     deps.check_crash_point("after_settle")

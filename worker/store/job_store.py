@@ -249,7 +249,10 @@ class JobStore:
         delivered = min(len(event.result_urls), job.quantity)
         row = await self._settlements.run(
             _money_of(job),
-            (job.attempt, urls, delivered, event.message, event.provider_finished_at),
+            (
+                *(job.attempt, urls, delivered, event.message),
+                *(event.provider_finished_at, event.consumed_credits),
+            ),
             (sources, target, basis, name, copies_within_seconds),
         )
         if row is None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 import pytest
 
 from producer import PriceMissing
 from producer.orders.order import Order
+from shared.catalog import list_families
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
 from tests.integration.database.database_setup import DatabaseSetup
@@ -40,16 +42,32 @@ async def open_version(setup: DatabaseSetup, quantity: int = 2) -> int:
     return int(price["price_id"])
 
 
+def what_kie_charges() -> dict[tuple[str, str, int, str], Decimal]:
+    """Return Kie's credits by model, task, quantity and variant, as the families document them."""
+    kie = {
+        (TEXT[0], task, quantity, ""): Decimal(credits)
+        for task in ("text-to-image", "image-to-image")
+        for quantity, credits in {1: 6, 2: 7, 4: 8}.items()
+    }
+    for family in list_families().values():
+        for model in family.kie_models:
+            # A model of Kie is for one task, or for both.
+            tasks = [task for task in family.tasks if model.name.endswith(task)] or family.tasks
+            for task, (variant, credits) in product(tasks, model.credits.items()):
+                kie[family.name, task, 1, variant] = credits
+    return kie
+
+
 async def test_m5_what_kie_charges_is_what_is_seeded(setup: DatabaseSetup) -> None:
     seeded = {
-        (row["task"], row["quantity"]): (row["credits"], row["provider_credits"])
+        (row["model"], row["task"], row["quantity"], row["variant"]): row
         for row in await setup.billing.prices()
     }
-    kie = {1: (6, 6), 2: (7, 7), 4: (8, 8)}
-    tasks = ("text-to-image", "image-to-image")
-    assert seeded == {(task, quantity): kie[quantity] for task in tasks for quantity in kie}
+    kie = what_kie_charges()
+    assert {key: row["provider_credits"] for key, row in seeded.items()} == kie
+    assert {key: row["credits"] for key, row in seeded.items()} == kie
     history = await setup.billing.price_history(100)
-    assert [one["reason"] for one in history] == ["seeded"] * 6
+    assert [one["reason"] for one in history] == ["seeded"] * len(kie)
     assert await setup.broken_invariants() == {}
 
 
@@ -164,9 +182,11 @@ async def test_changes_by_several_admins_at_once_each_become_a_version(
 
 
 async def test_one_update_of_many_rows_opens_a_version_for_each(setup: DatabaseSetup) -> None:
-    await setup.sql("UPDATE pricing SET credits = credits * 2")
-    assert len(await setup.billing.price_history(100)) == 12
-    assert [row["credits"] for row in await setup.billing.prices()] == [12, 14, 16, 12, 14, 16]
+    before = await setup.billing.price_history(100)
+    await setup.sql(f"UPDATE pricing SET credits = credits * 2 WHERE model = '{TEXT[0]}'")
+    assert len(await setup.billing.price_history(100)) == len(before) + 6
+    doubled = [row["credits"] for row in await setup.billing.prices() if row["model"] == TEXT[0]]
+    assert doubled == [12, 14, 16, 12, 14, 16]
     assert await setup.broken_invariants() == {}
 
 

@@ -250,7 +250,7 @@ async def test_a_release_that_would_leave_less_than_nothing_held_changes_nothing
 
 
 async def test_a_worker_of_before_settles_by_the_same_function(setup: DatabaseSetup) -> None:
-    """Its call does not say when Kie was done. No second function remains beside the one."""
+    """Its call does not say when Kie was done, or what it cost. One function remains."""
     job = await generating(setup)
     settled = await setup.sql(
         "SELECT * FROM darkroom_settle_jobs('0', ARRAY[$1::uuid], ARRAY[1],"
@@ -260,6 +260,7 @@ async def test_a_worker_of_before_settles_by_the_same_function(setup: DatabaseSe
     )
     assert [row["credits_charged"] for row in settled] == [6]
     assert await setup.value("SELECT provider_finished_at FROM jobs") is None
+    assert await setup.value("SELECT consumed_credits FROM jobs") is None
     assert await setup.money() == (994, 0)
     assert await setup.broken_invariants() == {}
     functions = "SELECT count(*) FROM pg_proc WHERE proname = 'darkroom_settle_jobs'"

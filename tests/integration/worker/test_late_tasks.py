@@ -112,6 +112,12 @@ async def test_a_task_given_up_at_its_deadline_is_checked_and_its_images_are_kep
     assert (counted, cost) == (1, 6)
 
 
+async def test_late_images_cost_what_kie_says_that_they_cost(setup: WorkerSetup) -> None:
+    job = await given_up(setup)
+    assert await check(setup, Delivered(URLS, consumed_credits=Decimal(16))) == 1
+    await check_kept(setup, job, cost=16)
+
+
 async def test_checks_grow_rare_by_the_clock_of_postgres(setup: WorkerSetup) -> None:
     await given_up(setup)
     delays = []

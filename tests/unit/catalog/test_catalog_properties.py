@@ -97,7 +97,7 @@ def test_any_answer_to_a_poll_gets_an_outcome(answer: KieResponse) -> None:
         assert 200 <= answer.status < 300
         assert outcome.result_urls
         assert all(url.startswith("http") for url in outcome.result_urls)
-        assert outcome.credits_consumed is None or 0 <= outcome.credits_consumed <= 1_000_000
+        assert outcome.consumed_credits is None or 0 <= outcome.consumed_credits <= 1_000_000
     if isinstance(outcome, Pending):
         assert 0 <= outcome.progress <= 1
     if isinstance(outcome, Delivered | Pending):

@@ -39,7 +39,7 @@ def failed(code: str | int | None, message: str) -> TaskFailed:
 )
 @pytest.mark.parametrize("name", ["creditsConsumed", "consumeCredits"])
 def test_the_charge_is_read_as_kie_says_it(name: str, value: object, credits: str) -> None:
-    assert delivered(**{name: value}).credits_consumed == Decimal(credits)
+    assert delivered(**{name: value}).consumed_credits == Decimal(credits)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_a_charge_that_is_no_number_of_credits_is_unknown_and_delivers_all_the_s
     value: object,
 ) -> None:
     outcome = delivered(creditsConsumed=value)
-    assert outcome.credits_consumed is None
+    assert outcome.consumed_credits is None
     assert outcome.result_urls == (URL,)
 
 
 def test_the_new_field_of_the_charge_is_read_before_the_old_one() -> None:
-    assert delivered(creditsConsumed=10, consumeCredits=6).credits_consumed == 10
-    assert delivered(creditsConsumed=None, consumeCredits=6).credits_consumed == 6
+    assert delivered(creditsConsumed=10, consumeCredits=6).consumed_credits == 10
+    assert delivered(creditsConsumed=None, consumeCredits=6).consumed_credits == 6
 
 
 @pytest.mark.parametrize(
