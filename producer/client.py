@@ -17,6 +17,7 @@ from producer.bulk.bulk_actions import BulkActions
 from producer.bulk.bulk_result import BulkResult
 from producer.bulk.job_selection import JobSelection
 from producer.files.file_methods import FileMethods
+from producer.files.image_checks import ImageChecks
 from producer.files.image_uploads import ImageUploads, no_upload_access
 from producer.jobs.end_waiter import JobEndWaiter, open_end_waiter
 from producer.jobs.job_counts import JobCount
@@ -87,7 +88,7 @@ class Producer(OperatorMethods, FileMethods):
         self._overview = OverviewReader(database, redis, kie_account_names, alerts)
         self._jobs = JobRepository(database)
         self._bulk = BulkActions(database, self.enqueuer)
-        self.files = ImageUploads(database, no_upload_access)
+        self.files, self.images = ImageUploads(database, no_upload_access), ImageChecks(database)
         self.events = EventFeed(database, end_waiter.subscription)
         """Streams of events, per job and per account."""
         self.changes = ChangeDigest(end_waiter.subscription)
@@ -175,7 +176,7 @@ class Producer(OperatorMethods, FileMethods):
                 alerts=alerts,
             )
             producer.files = ImageUploads(database, upload_access)
-            stack.push_async_callback(producer.files.close)
+            stack.push_async_callback(producer.close_clients)
             producer.copies_within_seconds = copies_within_seconds
             stack.push_async_callback(producer.events.close)
             yield producer

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from shared.adapters.http.image_download import ImageDownloader, is_loopback_url
 from shared.adapters.kie.file_uploads import FileUploads
 from shared.adapters.kie.kie_connection import (
     KieConnection,
@@ -55,7 +56,6 @@ from worker.queue.lanes import POLLS_AT_ONCE
 from worker.queue.leased_worker import LEASE_MS
 from worker.recovery.task_id_backup import TaskIdBackup
 from worker.results.image_copies import ImageCopies
-from worker.results.image_download import ImageDownloader, is_loopback_url
 from worker.steps.poll_state import PollState
 from worker.store.job_store import JobStore
 from worker.webhooks.http_sender import WebhookSender

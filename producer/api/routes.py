@@ -78,7 +78,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Place a job and hold its quoted price",
         tag="jobs",
         roles=ENQUEUE_ROLES,
-        parameters=(_idempotency_key(KEY_LENGTH),),
+        parameters=(
+            _idempotency_key(KEY_LENGTH),
+            Parameter(
+                job_handlers.CHECK_IMAGES,
+                {"type": "string", "enum": ["true", "false"]},
+                "request the start of each image before anything is held",
+            ),
+        ),
         body="JobOrder",
         body_limit=DATA_URL_BODY_BYTES,
         chunked_body_limit=JOB_BODY_BYTES,

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from producer.files.image_checks import ImageChecks
 from producer.files.image_uploads import ImageSource, ImageUploads
 from producer.files.local_images import find_local_images
 from producer.files.uploaded_file import UploadedFile
 from producer.job_ids import read_uuid
+from shared.catalog import ImageRequest
 from shared.errors import FileNotFound
 
 
@@ -18,6 +20,8 @@ class FileMethods:
 
     files: ImageUploads
     """Uploads images to Kie."""
+    images: ImageChecks
+    """Checks the images of requests."""
 
     async def upload(self, source: ImageSource, *, account_id: str) -> UploadedFile:
         """Upload an image to Kie for jobs of this account, and return it with its public URL.
@@ -54,6 +58,20 @@ class FileMethods:
             found.images, account_id=account_id, idempotency_key=idempotency_key
         )
         return found.with_urls(urls)
+
+    async def check_images(self, request: ImageRequest, *, account_id: str) -> None:
+        """Request the start of each image of a request, as Kie will do.
+
+        Only public addresses are requested, also behind redirects. An uploaded file of the account
+        is not requested: it is known until when Kie serves it. Raises `InvalidRequest` with a fault
+        for each image that does not answer, is no PNG, JPEG or WebP, or is larger than 25 MiB.
+        """
+        await self.images.check(request, account_id)
+
+    async def close_clients(self) -> None:
+        """Close the connections for uploads and for checks."""
+        await self.files.close()
+        await self.images.close()
 
     async def get_file(self, file_id: UUID | str) -> UploadedFile:
         """Return an uploaded file, or raise `FileNotFound`."""

@@ -108,6 +108,26 @@ async def test_only_a_body_with_data_urls_may_be_long(
     assert batch.keys() == {"jobs.0.image_urls.0"}
 
 
+@pytest.mark.promise("An image that does not answer")
+async def test_images_are_checked_before_anything_is_held(
+    deployment: Deployment, kie: FakeUploads
+) -> None:
+    async with uploading_api(deployment, kie) as api:
+        dead = {**ORDER, "image_urls": [data_url(PNG), "https://dead.example/a.png"]}
+        faults = (await api.post("/v1/jobs?check_images=true", dead)).faults()
+        assert faults.keys() == {"image_urls.1"}
+        assert "cannot be fetched" in faults["image_urls.1"]
+        await deployment.check_account(balance=10_000)
+        own = {**ORDER, "image_urls": [data_url(PNG)]}
+        (await api.post("/v1/jobs?check_images=true", own)).expect(202)
+        await deployment.run_sql("UPDATE files SET expires_at = now()")
+        job = {**ORDER, "image_urls": [next(iter(kie.stored))]}
+        faults = (await api.post("/v1/jobs?check_images=true", job)).faults()
+        assert "Kie has deleted" in faults["image_urls.0"]
+        assert "check_images" in (await api.post("/v1/jobs?check_images=yes", own)).faults()
+        (await api.post("/v1/jobs?check_images=false", dead)).expect(202)
+
+
 async def test_what_kie_does_not_take_holds_nothing(
     deployment: Deployment, kie: FakeUploads
 ) -> None:

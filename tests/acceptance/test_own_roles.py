@@ -23,6 +23,7 @@ from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.database_logins import logged_in
 from tests.support.deployment import Deployment, eventually, text_to_image
+from tests.support.example_images import encoded_image
 
 PRICE = "/v1/prices/gpt-4o-image/text-to-image/1"
 
@@ -71,6 +72,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
             ("GET", "/v1/jobs/{id}"): lambda: api.get(job, wait=0.1),
             ("GET", "/v1/jobs/{id}/events"): lambda: _opened(api, key, f"{job}/events"),
             ("POST", "/v1/jobs/{id}/cancel"): lambda: api.post(f"{job}/cancel"),
+            **await _file_routes(api),
             **_money_routes(api, charged),
             **await _operator_routes(api, deployment, charged),
             ("GET", "/v1/jobs/counts"): lambda: api.get("/v1/jobs/counts", state="queued"),
@@ -101,6 +103,18 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
     assert (history[0]["credits"], history[0]["reason"]) == (9, "for the test")
     await deployment.check_account(balance=10_000, held=3 * 7 + 2 * 9)
     await deployment.check_invariants_hold()
+
+
+async def _file_routes(
+    api: ApiClient,
+) -> dict[tuple[str, str], Callable[[], Awaitable[ApiResponse]]]:
+    """Return how the routes of uploaded images are requested."""
+    path = "/v1/files?account_id=acme"
+    file = (await api.send("POST", path, data=encoded_image("PNG"))).expect(201)
+    return {
+        ("POST", "/v1/files"): lambda: api.send("POST", path, data=encoded_image("WEBP")),
+        ("GET", "/v1/files/{id}"): lambda: api.get(f"/v1/files/{file['id']}"),
+    }
 
 
 async def _operator_routes(

@@ -17,6 +17,7 @@ import asyncpg
 import structlog
 
 from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
+from shared.adapters.http.image_download import DownloadFailed, ImageDownloader
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.results_store import ResultsStore
@@ -24,7 +25,6 @@ from shared.catalog import get_family
 from shared.errors import DarkroomError, DependencyDown, ResultsStoreDown, RowBusy
 from worker.dependencies import Dependencies
 from worker.results.image_copy import CopiedImage, WaitingImage, copy_image
-from worker.results.image_download import DownloadFailed, ImageDownloader
 
 log = structlog.get_logger(__name__)
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from shared.adapters.http.image_download import DownloadFailed, ImageDownloader
 from shared.adapters.results_store import ResultsStore
 from shared.domain.image_bytes import ImageHead, ImageReader, NotAnImage
-from worker.results.image_download import DownloadFailed, ImageDownloader
 
 IMAGE_BYTES_MAX = 100 * 1024 * 1024
 _HEAD_BYTES_MAX = 1024 * 1024

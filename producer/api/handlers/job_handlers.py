@@ -43,6 +43,7 @@ from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
+CHECK_IMAGES = "check_images"
 _OPTIONAL_FIELDS = frozenset({"request", "metadata"})
 """Fields that are read from the database only if the response contains them."""
 REPLAYED_HEADER = "Idempotent-Replayed"
@@ -54,6 +55,9 @@ BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
 
 async def create_job(call: Call) -> web.StreamResponse:
     """Create a job and respond 202. A used idempotency key gets the first response again."""
+    query = QueryParameters(call.request, (CHECK_IMAGES,))
+    checks_images = query.one_of(CHECK_IMAGES, ("true", "false")) == "true"
+    query.raise_faults()
     body = await read_json_with_data_urls(call.request, JOB_BODY_BYTES, DATA_URL_BODY_BYTES)
     given = find_local_images(body, allow_paths=False)
     bound, key = caller_account(call.caller), read_idempotency_key(call, KEY_LENGTH)
@@ -63,6 +67,8 @@ async def create_job(call: Call) -> web.StreamResponse:
         if given.images:
             urls = await upload_images(call, given.images, order)
             order = parse_order(given.with_urls(urls), bound, key)
+        if checks_images:
+            await call.context.producer.check_images(order.request, account_id=order.account_id)
         enqueued = await call.context.order_batcher.enqueue(order)
     except AccountNotFound as unknown:
         raise _unknown_account(unknown, {"account_id": order}) from unknown

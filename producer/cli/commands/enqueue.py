@@ -63,6 +63,9 @@ _MaskOption = Annotated[
     str | None,
     typer.Option(metavar="URL|PATH", help="What to change; with exactly one image."),
 ]
+_CheckImagesOption = Annotated[
+    bool, typer.Option("--check-images", help="Request each image before anything is held.")
+]
 _ModelOption = Annotated[str, typer.Option(metavar="NAME", help=f"One of {list_models()}.")]
 _EnhancePromptOption = Annotated[
     bool, typer.Option("--enhance-prompt", help="Have Kie refine the prompt.")
@@ -116,6 +119,7 @@ def enqueue(
     metadata: _MetadataOption = None,
     priority: _PriorityOption = "normal",
     run_at: _RunAtOption = None,
+    check_images: _CheckImagesOption = False,
     wait: Wait = False,
     timeout: Timeout = 600,
     as_json: AsJson = False,
@@ -141,6 +145,8 @@ def enqueue(
 
     async def step(context: CommandContext) -> ExitCode:
         order = await _order_with_images(context, model, options, fields or [], order_fields)
+        if check_images:
+            await context.producer.check_images(order.request, account_id=account)
         [job] = await context.producer.enqueue_many([order])
         timeout_seconds = timeout if wait else None
         return await report_enqueued(context, job, timeout_seconds=timeout_seconds, as_json=as_json)

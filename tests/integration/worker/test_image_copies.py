@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from producer import Job
+from shared.adapters.http.image_download import ImageDownloader
 from shared.adapters.results_store import ResultsStore, open_results_store
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted, Delivered
@@ -25,7 +26,6 @@ from tests.support.deployment import eventually
 from tests.support.example_jobs import polled
 from worker.recovery.late_task_checks import LateTaskChecks
 from worker.results.image_copies import ImageCopies
-from worker.results.image_download import ImageDownloader
 from worker.simulator.png_images import draw_picture
 
 PICTURE = draw_picture("a lighthouse", "3:2")

@@ -1,4 +1,4 @@
-"""Downloads images from the links that Kie gave, from public addresses only."""
+"""Downloads images from links of Kie or of callers, from public addresses only."""
 
 from __future__ import annotations
 
@@ -66,9 +66,15 @@ class ImageDownloader:
     @asynccontextmanager
     async def open(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """Request an image, and yield its bytes in chunks. Both raise `DownloadFailed`."""
+        async with self.open_sized(url) as (chunks, _):
+            yield chunks
+
+    @asynccontextmanager
+    async def open_sized(self, url: str) -> AsyncIterator[tuple[AsyncIterator[bytes], int | None]]:
+        """Request an image like `open`, and yield its chunks and the length that was announced."""
         response = await self._get(url)
         try:
-            yield _read_chunks(response)
+            yield _read_chunks(response), response.content_length
         finally:
             # Closed and not released: the rest of an image that is not wanted is not read.
             response.close()

@@ -1,0 +1,109 @@
+"""Requests the start of each image of a request, so that a dead link is refused before its job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from producer.files.checked_image import FILE_BYTES_MAX
+from shared.adapters.http.image_download import DownloadFailed, ImageDownloader
+from shared.adapters.postgres.database import Database
+from shared.catalog import ImageRequest
+from shared.domain.image_bytes import ImageReader, NotAnImage
+from shared.errors import Fault, InvalidRequest
+
+CHECK_SECONDS = 10.0
+"""For one image, with its redirects."""
+START_BYTES_MAX = 1024 * 1024
+"""The most that is read of an image. Its dimensions are within the first bytes as a rule."""
+_CHECKS_AT_ONCE = 32
+
+
+class ImageChecks:
+    """Checks the images of requests. Close it when it is not used any more."""
+
+    def __init__(self, database: Database, downloader: ImageDownloader | None = None) -> None:
+        self._database = database
+        self._downloader = downloader or ImageDownloader(timeout_seconds=CHECK_SECONDS)
+        self._resources = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._is_open = False
+        self._slots = asyncio.Semaphore(_CHECKS_AT_ONCE)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._resources.aclose()
+
+    async def check(self, request: ImageRequest, account_id: str) -> None:
+        """See `Producer.check_images`."""
+        urls = _images_of(request.model_dump(mode="json"))
+        if not urls:
+            return
+        await self._open()
+        expired = await self._known_files(account_id, list(urls.values()))
+        unknown = sorted({url for url in urls.values() if url not in expired})
+        found = await asyncio.gather(*map(self._check_url, unknown))
+        sentences = {url: _EXPIRED if is_expired else None for url, is_expired in expired.items()}
+        sentences |= dict(zip(unknown, found, strict=True))
+        faults = [
+            Fault(field, sentence)
+            for field, url in urls.items()
+            if (sentence := sentences[url]) is not None
+        ]
+        if faults:
+            raise InvalidRequest(faults)
+
+    async def _open(self) -> None:
+        async with self._opening:
+            if not self._is_open:
+                await self._resources.enter_async_context(self._downloader)
+                self._is_open = True
+
+    async def _known_files(self, account_id: str, urls: list[str]) -> dict[str, bool]:
+        """Return which URLs are uploaded files of the account, and whether Kie has deleted them."""
+        rows = await self._database.fetch("files_by_url", account_id, urls)
+        return {
+            url: row["is_expired"]
+            for row in rows
+            for url in (row["url"], *row["former_urls"])
+            if url in urls
+        }
+
+    async def _check_url(self, url: str) -> str | None:
+        """Return what is wrong with the image at the URL, or None."""
+        try:
+            async with self._slots, asyncio.timeout(CHECK_SECONDS):
+                return await self._read_start(url)
+        except DownloadFailed as error:
+            return f"cannot be fetched: {error}"
+        except TimeoutError:
+            return f"cannot be fetched: the link did not answer within {CHECK_SECONDS:g} s"
+
+    async def _read_start(self, url: str) -> str | None:
+        reader = ImageReader()
+        async with self._downloader.open_sized(url) as (chunks, length):
+            if length is not None and length > FILE_BYTES_MAX:
+                return f"is larger than {FILE_BYTES_MAX // 2**20} MiB"
+            try:
+                async for chunk in chunks:
+                    reader.feed(chunk)
+                    if reader.head is not None:
+                        return None
+                    if reader.length > START_BYTES_MAX:
+                        return "has no dimensions within its first MiB"
+                reader.finish()
+            except NotAnImage as error:
+                return str(error)
+        return None
+
+
+_EXPIRED = "is an uploaded file that Kie has deleted: upload it again"
+
+
+def _images_of(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the URLs of the images by their fields, such as `image_urls.0`."""
+    urls = {f"image_urls.{index}": url for index, url in enumerate(fields.get("image_urls") or ())}
+    mask = fields.get("mask_url")
+    return {**urls, "mask_url": mask} if mask else urls
