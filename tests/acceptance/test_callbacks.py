@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -34,7 +35,7 @@ async def _token_of(deployment: Deployment, job: Job) -> str:
 
 async def _call(resources: WorkerResources, token: str, body: Any, **headers: str) -> int:
     url = f"{resources.deps.settings.kie_callback_url}/callbacks/kie/{token}"
-    data = body if isinstance(body, bytes) else None
+    data = BytesIO(body) if isinstance(body, bytes) else None
     async with (
         aiohttp.ClientSession() as session,
         session.post(
