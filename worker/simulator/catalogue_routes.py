@@ -20,6 +20,9 @@ MODELS = "/api/v1/models"
 _ABOUT_ONE = re.compile(rf"{MODELS}/(.+)/(schema|price|success-rate)")
 _BUCKET = timedelta(minutes=10)
 _BUCKETS = 144
+# One of the six is empty, and six that are not make an hour of Kie's.
+_BUCKETS_OF_LAST_HOUR = 7
+_USUAL_PERCENT = 99.0
 _NORMAL_FROM_PERCENT = 90.0
 
 
@@ -110,20 +113,24 @@ def _show_openapi(model: KieModel) -> dict[str, Any]:
 
 
 def _show_success_rate(epoch: float, percent: float) -> list[dict[str, object]]:
-    """The last 24 hours. A bucket without tasks has no rate: here the first of each hour."""
+    """The last 24 hours, the last of them at this rate and the others at the usual one.
+
+    A bucket without tasks has no rate: here the first of each hour.
+    """
     now = datetime.fromtimestamp(epoch, UTC)
     end = now.replace(minute=now.minute // 10 * 10, second=0, microsecond=0)
     points: list[dict[str, object]] = []
     for number in range(_BUCKETS, 0, -1):
         start = end - number * _BUCKET
         is_empty = start.minute == 0
+        rate = percent if number <= _BUCKETS_OF_LAST_HOUR else _USUAL_PERCENT
         points.append(
             {
                 "start": _show_minute(start),
                 "end": _show_minute(start + _BUCKET),
-                "successRate": None if is_empty else round(percent, 2),
-                "errorRate": None if is_empty else round(100.0 - percent, 2),
-                "isNormal": is_empty or percent >= _NORMAL_FROM_PERCENT,
+                "successRate": None if is_empty else round(rate, 2),
+                "errorRate": None if is_empty else round(100.0 - rate, 2),
+                "isNormal": is_empty or rate >= _NORMAL_FROM_PERCENT,
             }
         )
     return points

@@ -100,7 +100,7 @@ class FaultSwitches:
     success_rate: Annotated[
         float,
         SwitchDescription(
-            RATE, "the success rate of each model in the catalogue", account_wide=True
+            RATE, "each model's success rate of the last hour in the catalogue", account_wide=True
         ),
     ] = 0.99
     schema_unpublished: Annotated[

@@ -105,7 +105,7 @@ WITHOUT_THE_PRODUCT = frozenset({"validation_code"})
 """Switches of the simulated Kie for clients other than ours, which sends no faulty request."""
 OF_PARTS_THAT_DO_NOT_ASK_YET = frozenset(
     {
-        *("success_rate", "schema_unpublished"),
+        "schema_unpublished",
         *("upload_code", "upload_code_rate", "file_lifetime_seconds"),
         *("image_lifetime_seconds", "image_retention_seconds", "dead_image_status"),
         *(

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from shared.catalog import list_families
+from shared.catalog import KieResponse, list_families
 from tests.unit.simulator.fake_kie import CALLER, FakeKie, read
+from worker.kie.catalogue_responses import find_missing_parts, read_credits, read_input_schema
 from worker.simulator.catalogue_routes import MODELS, answer_catalogue, is_catalogue_path
 from worker.simulator.provider_state import Caller
 
-NAMES = {one.name for family in list_families().values() for one in family.kie_models}
+MODELS_BY_NAME = {one.name: one for family in list_families().values() for one in family.kie_models}
+NAMES = MODELS_BY_NAME.keys()
 
 
 def ask(fake: FakeKie, path: str = "", **query: str) -> dict[str, Any]:
@@ -60,6 +62,17 @@ def test_each_model_has_its_own_schema_and_no_rules_between_fields(model: str) -
     assert set(task_input["required"]) <= set(task_input["properties"])
 
 
+@pytest.mark.parametrize("model", sorted(NAMES))
+def test_the_catalogue_confirms_what_ours_knows_of_each_model(model: str) -> None:
+    fake, ours = FakeKie(), MODELS_BY_NAME[model]
+    answers = [ask(fake, f"/{model}/{part}") for part in ("schema", "price")]
+    schema = read_input_schema(KieResponse(200, answers[0], ""))
+    assert schema is not None
+    assert find_missing_parts(ours.input_schema, schema) == []
+    told = read_credits(answers[1]["data"]["pricingDesc"])
+    assert set(told) == set(ours.credits.values())
+
+
 def test_a_model_a_field_and_a_schema_can_be_gone() -> None:
     gone = FakeKie(gone_model="gpt-image-2-text-to-image")
     assert names(gone) == NAMES - {"gpt-image-2-text-to-image"}
@@ -87,7 +100,7 @@ def test_a_moved_price_is_in_the_text(model: str, factor: float, told: str) -> N
 
 
 @pytest.mark.parametrize(("rate", "percent", "normal"), [(0.99, 99.0, True), (0.4, 40.0, False)])
-def test_the_success_rate_has_a_day_in_buckets_of_ten_minutes(
+def test_the_success_rate_has_a_day_in_buckets_of_ten_minutes_and_falls_in_the_last_hour(
     rate: float, percent: float, normal: bool
 ) -> None:
     points = ask(FakeKie(success_rate=rate), "/4o-image-api/success-rate")["data"]["points"]
@@ -98,8 +111,10 @@ def test_the_success_rate_has_a_day_in_buckets_of_ten_minutes(
     )
     known = [one for one in points if one["successRate"] is not None]
     assert 0 < len(known) < 144
-    assert {one["successRate"] for one in known} == {percent}
-    assert {one["isNormal"] for one in known} == {normal}
+    last_hour = known[-6:]
+    assert {one["successRate"] for one in last_hour} == {percent}
+    assert {one["isNormal"] for one in last_hour} == {normal}
+    assert {one["successRate"] for one in known[:-6]} == {99.0}
 
 
 def test_all_requests_of_an_account_share_one_a_second() -> None:
