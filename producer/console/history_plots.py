@@ -67,6 +67,11 @@ QUEUE_PLOTS = (
         (Line("waiting", "1", _of("queued")), Line("at Kie", "2", _of("in_flight"))),
     ),
     Plot(
+        "doubt",
+        "Jobs in doubt",
+        (Line("unknown", "4", _of("unknown")), Line("held", "bad", _of("held_for_review"))),
+    ),
+    Plot(
         "oldest",
         "Oldest waiting job",
         (Line("age", "1", _of("oldest_waiting_seconds")),),

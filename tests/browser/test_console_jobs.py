@@ -11,13 +11,17 @@ from playwright.async_api import Locator, Page, expect
 
 from producer.keys.key_store import Role
 from shared.domain.job import Job
+from shared.domain.job_events import HeldForReview
+from shared.domain.lifecycle import JobState
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.browser.stocked_system import MARKUP, StockedSystem, stocked_system
 from tests.fakes.fake_webhook_receiver import receiving
+from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+IMAGE = "https://images.example/resolved.png"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -124,9 +128,7 @@ async def test_a_queued_job_is_cancelled_and_its_credits_are_released(
 
 
 @pytest.mark.drives("resolve_job")
-async def test_an_unknown_submission_is_resolved_by_whoever_has_asked_kie(
-    windows: Windows, stocked: StockedSystem
-) -> None:
+async def test_an_unknown_submission_is_resolved(windows: Windows, stocked: StockedSystem) -> None:
     job = stocked.jobs["unknown"]
     window = await windows.open(Role.OPERATOR)
     page = await window.open(f"/console/jobs/{job.id}")
@@ -137,6 +139,52 @@ async def test_an_unknown_submission_is_resolved_by_whoever_has_asked_kie(
     await expect(page.get_by_role("status").first).to_be_visible()
     assert (await stocked.system.deployment.producer.get(job.id)).state == "failed"
     assert await page.get_by_text("Kie's log has nothing").count()
+
+
+async def resolve(page: Page, verdict: str, reason: str, images: str = "") -> None:
+    """Decide a doubt by its form, which the page of the job leads to."""
+    await page.get_by_role("link", name="Resolve").click()
+    await page.get_by_role("radio", name=verdict).check()
+    if images:
+        await page.get_by_role("textbox", name="Images").fill(images)
+    await page.get_by_label("Reason").fill(reason)
+    await page.get_by_role("button", name="Resolve").click()
+    await expect(page.get_by_role("status").first).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "state", "charged"),
+    [("Kie made these images", "succeeded", 6), ("Kie made no images", "failed", None)],
+)
+async def test_a_success_that_cannot_be_read_is_resolved(
+    windows: Windows, stocked: StockedSystem, verdict: str, state: str, charged: int | None
+) -> None:
+    setup = DatabaseSetup(stocked.system.deployment.database)
+    job = await setup.move(await setup.job_in(JobState.GENERATING), HeldForReview)
+    page = await (await windows.open(Role.OPERATOR)).open(f"/console/jobs/{job.id}")
+    images = (IMAGE,) if charged else ()
+    await resolve(page, verdict, "seen in Kie's log", *images)
+    resolved = await setup.book.get(job.id)
+    assert (resolved.state, resolved.credits_charged) == (state, charged)
+    assert resolved.result_urls == images
+
+
+async def test_images_that_may_have_come_late_are_kept_free_of_charge(
+    windows: Windows, stocked: StockedSystem
+) -> None:
+    setup = DatabaseSetup(stocked.system.deployment.database)
+    job = await setup.job_in(JobState.FAILED)
+    await setup.sql(
+        "INSERT INTO late_tasks (job_id, attempt, provider_task_id, next_check_at, in_doubt_since,"
+        " answer) VALUES ($1, 1, $2, now() + interval '1 day', now(), 'no images in {}')",
+        job.id,
+        f"late-{job.id}",
+    )
+    page = await (await windows.open(Role.OPERATOR)).open(f"/console/jobs/{job.id}")
+    await resolve(page, "Kie made these images", "seen in Kie's log", IMAGE)
+    resolved = await setup.book.get(job.id)
+    assert (resolved.state, resolved.credits_charged) == ("failed", None)
+    assert resolved.late_result_urls == (IMAGE,)
 
 
 @pytest.mark.drives("replay_webhook")
