@@ -31,6 +31,7 @@ NAMES = [one.name for one in read_migrations()]
 ROLES = ("api", "worker", "pricing", "billing", "readonly", "service", "admin")
 LATE_TASKS = 1 + NAMES.index("late_tasks")
 ONE_RETRY = 1 + NAMES.index("one_retry")
+VARIANTS = 1 + NAMES.index("price_variants")
 
 
 @pytest.fixture
@@ -304,3 +305,52 @@ async def test_jobs_that_an_older_version_retried_twice_keep_their_retries(
     found = await connection.fetchrow(get_query("find_retry"), UUID(int=1))
     assert found is not None
     assert found["id"].int == 2
+
+
+async def test_jobs_and_prices_of_before_variants_have_none_and_the_jobs_are_settled(
+    empty_database_url: str, folder: Path, tmp_path: Path, connection: Connection
+) -> None:
+    await migrate(empty_database_url, sql_before(VARIANTS, tmp_path / "before"))
+    await connection.execute(
+        """
+        SELECT grant_credits(id, 100, 'why') FROM darkroom_create_account('acme');
+        UPDATE accounts SET held = 7;
+        INSERT INTO jobs (id, account_id, model, task, quantity, request, state, attempt,
+                          credits_quoted, quoted_price_id, price_id, provider_task_id,
+                          submitted_at, deadline_at)
+        SELECT gen_random_uuid(), 'acme', model, task, quantity, '{}', 'generating', 1, credits,
+               price_id, price_id, 'task-1', now(), now()
+          FROM pricing WHERE task = 'text-to-image' AND quantity = 2;
+        """
+    )
+    prices = await connection.fetch(
+        "SELECT model, task, quantity, credits, price_id FROM pricing ORDER BY price_id"
+    )
+    add(
+        folder,
+        "painter",
+        "INSERT INTO pricing (model, task, quantity, variant, credits, provider_credits)"
+        " SELECT 'painter', 'paint', 1, variant, 5, 5 FROM unnest('{1K,2K}'::text[]) AS variant",
+    )
+    await migrate(empty_database_url, folder)
+    kept = await connection.fetch(
+        "SELECT model, task, quantity, credits, price_id FROM pricing"
+        " WHERE price_id = ANY($1::bigint[]) AND variant = '' ORDER BY price_id",
+        [row["price_id"] for row in prices],
+    )
+    assert kept == prices
+    charged = await connection.fetchval(
+        "SELECT credits_charged FROM darkroom_settle_jobs('0', ARRAY(SELECT id FROM jobs), '{1}',"
+        " ARRAY['[\"https://x.example/1.png\"]'], '{1}', '{NULL}', '{generating}', 'succeeded',"
+        " 'current', 'completed')"
+    )
+    assert charged == 6
+    versions = await connection.fetch(
+        "SELECT pricing_history.variant, audit_entries.subject FROM pricing_history"
+        "  JOIN audit_entries ON (after ->> 'price_id')::bigint = pricing_history.id"
+        " WHERE model = 'painter' AND upper_inf(valid) ORDER BY pricing_history.variant"
+    )
+    assert [tuple(row) for row in versions] == [
+        ("1K", "pricing painter paint 1 1K"),
+        ("2K", "pricing painter paint 1 2K"),
+    ]
