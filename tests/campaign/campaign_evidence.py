@@ -74,8 +74,10 @@ class JobRow:
     state: str
     reason: str
     prompt: str
+    model: str
     task: str
     quantity: int
+    variant: str
     task_id: str | None
     urls: Sequence[str]
     late_urls: Sequence[str]
@@ -88,8 +90,10 @@ class JobRow:
 class Price:
     """A version of a price, and when (epoch) it was in force."""
 
+    model: str
     task: str
     quantity: int
+    variant: str
     credits: Decimal
     from_epoch: float
     to_epoch: float
@@ -245,8 +249,10 @@ def _job(row: asyncpg.Record) -> JobRow:
         state=row["state"],
         reason=row["reason"] or "",
         prompt=row["request"]["prompt"],
+        model=row["model"],
         task=row["task"],
         quantity=row["quantity"],
+        variant=row["variant"],
         task_id=row["provider_task_id"],
         urls=row["result_urls"],
         late_urls=row["late_result_urls"] or (),
@@ -276,7 +282,15 @@ async def _captures(database: Database) -> Mapping[UUID, Sequence[Capture]]:
 
 async def _prices(database: Database) -> Mapping[int, Price]:
     return {
-        row["id"]: Price(row["task"], row["quantity"], row["credits"], row["since"], row["until"])
+        row["id"]: Price(
+            model=row["model"],
+            task=row["task"],
+            quantity=row["quantity"],
+            variant=row["variant"],
+            credits=row["credits"],
+            from_epoch=row["since"],
+            to_epoch=row["until"],
+        )
         for row in await database.pool.fetch(
             "SELECT *, extract(epoch FROM lower(valid))::float8 AS since,"
             " coalesce(extract(epoch FROM upper(valid)), 'Infinity')::float8 AS until"

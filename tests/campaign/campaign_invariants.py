@@ -204,7 +204,8 @@ def _forgotten(evidence: Evidence, cases: _Cases) -> list[str]:
 def _is_price_of(price: Price, job: JobRow) -> bool:
     """Return whether the price version was in force for the job when it ended."""
     ended = job.finished_epoch or 0.0
-    return (price.task, price.quantity) == (job.task, job.quantity) and (
+    of_price = (price.model, price.task, price.quantity, price.variant)
+    return of_price == (job.model, job.task, job.quantity, job.variant) and (
         price.from_epoch - _COMMIT_SECONDS <= ended <= price.to_epoch + _COMMIT_SECONDS
     )
 
@@ -268,7 +269,7 @@ def _drift(evidence: Evidence) -> list[str]:
     for job in evidence.tables.jobs:
         was_made = any(task.outcome == _SUCCESS for task in tasks.get(job.prompt, []))
         if job.state == "succeeded" or (job.reason == _GIVEN_UP and was_made):
-            expected += PRICES[job.quantity]
+            expected += PRICES[job.model, job.quantity, job.variant]
     return [] if kept == expected else [f"Kie kept {kept}, jobs account for {expected}"]
 
 

@@ -10,16 +10,23 @@ from typing import Literal
 
 from producer import ImageToImage, Order, TextToImage
 from producer.orders.order import Priority
+from shared.catalog import ImageRequest, gpt_image_request
+from shared.catalog.families import gpt_image_2
 
 ACCOUNTS = ("harbour", "lighthouse", "pier")
 SHORT_ACCOUNT = "skiff"
 """Has credits for about half of its orders. They are additional, and may be refused."""
 GRANT = 1_000_000
 """Credits of each other account: always enough."""
-PRICES = {1: 6, 2: 7, 4: 8}
-"""Kie's price by quantity. Our own prices start there, and are changed during the campaign."""
+PRICES: Mapping[tuple[str, int, str], int] = {
+    **{("gpt-4o-image", quantity, ""): price for quantity, price in ((1, 6), (2, 7), (4, 8))},
+    **{("gpt-image-2", 1, size): price for size, price in (("1K", 6), ("2K", 10), ("4K", 16))},
+}
+"""Kie's price by model, quantity and variant. Our own start there, and are changed meanwhile."""
 
 _QUANTITIES: tuple[Literal[1, 2, 4], ...] = (1, 2, 4)
+_RESOLUTIONS: tuple[gpt_image_request.Resolution, ...] = ("1K", "2K", "4K")
+_OTHER_MODEL_SHARE = 0.3
 _PRIORITIES: tuple[Priority, ...] = ("high", "normal", "normal", "low")
 _SHORT_EVERY, _CLIENT_EVERY, _TAKEN_BACK_EVERY, _TOLD_EVERY = 21, 3, 51, 4
 
@@ -61,8 +68,8 @@ def is_told(number: int) -> bool:
 
 def grants(jobs: int) -> Mapping[str, Decimal]:
     """Return the credits of each account at the start."""
-    wanted = (count_orders(jobs) - jobs) * PRICES[2]
-    short = Decimal(max(wanted // 2, PRICES[4]))
+    wanted = (count_orders(jobs) - jobs) * PRICES["gpt-4o-image", 2, ""]
+    short = Decimal(max(wanted // 2, PRICES["gpt-4o-image", 4, ""]))
     return {**dict.fromkeys(ACCOUNTS, Decimal(GRANT)), SHORT_ACCOUNT: short}
 
 
@@ -70,15 +77,17 @@ def order_of(seed: int, number: int, webhook_url: str | None = None) -> Order:
     """Return the order of that number, always the same. Some have the webhook URL."""
     random = Random(f"{seed}:{number}")
     prompt, quantity = f"campaign {seed}, order {number}", random.choice(_QUANTITIES)
-    request: TextToImage | ImageToImage = TextToImage(
-        prompt=prompt, aspect_ratio="3:2", quantity=quantity
-    )
+    request: ImageRequest = TextToImage(prompt=prompt, aspect_ratio="3:2", quantity=quantity)
     if random.random() < 0.2:
         request = ImageToImage(
             prompt=prompt,
             aspect_ratio="1:1",
             quantity=quantity,
             image_urls=["https://example.com/before.png"],
+        )
+    if random.random() < _OTHER_MODEL_SHARE:
+        request = gpt_image_2.TextToImage(
+            prompt=prompt, aspect_ratio="3:2", resolution=random.choice(_RESOLUTIONS)
         )
     return Order(
         request=request,

@@ -43,11 +43,13 @@ _AWAY = (
     OSError,
 )
 
-_CHANGE_PRICE = "UPDATE pricing SET credits = $1 WHERE quantity = $2"
+_OF_KIND = "WHERE (model, quantity, variant) = ($2, $3, $4)"
+_CHANGE_PRICE = f"UPDATE pricing SET credits = $1 {_OF_KIND}"
 _SCHEDULE_PRICE = (
-    "INSERT INTO scheduled_prices (model, task, quantity, credits, takes_effect_at, reason)"
-    " SELECT model, task, quantity, $1, now() + interval '1 second', 'a campaign'"
-    "   FROM pricing WHERE quantity = $2"
+    "INSERT INTO scheduled_prices"
+    " (model, task, quantity, variant, credits, takes_effect_at, reason)"
+    " SELECT model, task, quantity, variant, $1, now() + interval '1 second', 'a campaign'"
+    f"   FROM pricing {_OF_KIND}"
 )
 
 
@@ -161,11 +163,11 @@ class FaultInjector:
     async def _change_price(self, _: PlannedFault) -> bool:
         """Change a price as an admin does: at once, or by a row that takes hold a second later."""
         statement = self._random.choice((_CHANGE_PRICE, _SCHEDULE_PRICE))
-        quantity, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
+        kind, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
 
         async def change() -> None:
             async with self._session() as connection:
-                await connection.execute(statement, credits, quantity)
+                await connection.execute(statement, credits, *kind)
 
         return await _act_when_up(change)
 

@@ -26,8 +26,9 @@ OPTIONS = CampaignOptions(jobs=3, kills=7, seed=1)
 ENDED_EPOCH = 1_000.0
 SECRET = "whsec_c2VjcmV0"
 PRICES = {
-    1: Price("text-to-image", 1, Decimal(6), 0.0, 900.0),
-    2: Price("text-to-image", 1, Decimal(9), 900.0, float("inf")),
+    1: Price("gpt-4o-image", "text-to-image", 1, "", Decimal(6), 0.0, 900.0),
+    2: Price("gpt-4o-image", "text-to-image", 1, "", Decimal(9), 900.0, float("inf")),
+    3: Price("gpt-4o-image", "text-to-image", 1, "2K", Decimal(9), 900.0, float("inf")),
 }
 
 
@@ -40,8 +41,10 @@ def succeeded(number: int, charged: int = 9) -> JobRow:
         state="succeeded",
         reason="",
         prompt=f"order {number}",
+        model="gpt-4o-image",
         task="text-to-image",
         quantity=1,
+        variant="",
         task_id=f"task-{number}",
         urls=[f"https://kie/task-{number}.png"],
         late_urls=(),

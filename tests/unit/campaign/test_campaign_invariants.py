@@ -44,8 +44,12 @@ def test_a_refusal_excuses_the_short_account_alone() -> None:
 
 @pytest.mark.parametrize(
     ("credits", "price_id"),
-    [(6, 1), (7, 2)],
-    ids=["a version that was no longer in force", "other credits than its version's"],
+    [(6, 1), (7, 2), (9, 3)],
+    ids=[
+        "a version that was no longer in force",
+        "other credits than its version's",
+        "the version of another variant",
+    ],
 )
 def test_a_charge_by_another_price_is_seen(credits: int, price_id: int) -> None:
     jobs = [succeeded(0, charged=credits), succeeded(1), succeeded(2)]
