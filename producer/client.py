@@ -38,6 +38,7 @@ from producer.monitoring.overview import Overview, OverviewReader
 from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.pauses import PauseAdmin
+from producer.results.stored_images import CopyOptions, StoredImages
 from producer.webhook_admin import WebhookAdmin
 from shared.adapters.kie.kie_connection import UploadAccess, choose_upload_access
 from shared.adapters.monitoring.alert_monitor import AlertReport, read_alerts
@@ -125,7 +126,7 @@ class Producer(OperatorMethods, FileMethods):
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
                 kie_account_names=settings.kie_account_names,
                 upload_access=partial(choose_upload_access, settings, servers),
-                copies_within_seconds=settings.copies_within_seconds,
+                copies=CopyOptions.of(settings),
             ) as producer,
         ):
             yield producer
@@ -139,17 +140,15 @@ class Producer(OperatorMethods, FileMethods):
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
         kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
-        copies_within_seconds: float | None = None,
+        copies: CopyOptions | None = None,
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
         upload_access: Callable[[], Awaitable[UploadAccess]] = no_upload_access,
     ) -> AsyncIterator[Producer]:
         """Connect to servers that are already open.
 
-        With `copies_within_seconds`, images that an operator names are copied, and the end of their
-        job waits for that as long.
-
         `alerts` returns the alerts for the overview. By default each overview evaluates them.
-        `upload_access` returns where files are uploaded. By default nowhere.
+        `copies` says whether images are copied, and where to. `upload_access` returns where files
+        are uploaded. By default neither is done.
         """
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(
@@ -177,7 +176,7 @@ class Producer(OperatorMethods, FileMethods):
             )
             producer.files = ImageUploads(database, upload_access)
             stack.push_async_callback(producer.close_clients)
-            producer.copies_within_seconds = copies_within_seconds
+            producer.stored_images = StoredImages(database, copies)
             stack.push_async_callback(producer.events.close)
             yield producer
 

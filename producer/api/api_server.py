@@ -31,6 +31,7 @@ from producer.console.sessions.session_store import SessionStore
 from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import RevocationWatch
 from producer.orders.order_batcher import OrderBatcher
+from producer.results.stored_images import CopyOptions
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.kie.kie_connection import choose_upload_access
@@ -134,7 +135,7 @@ def _connect_producer(
         charge_basis=settings.charge_basis,
         webhooks_allow_loopback=settings.webhooks_allow_loopback,
         kie_account_names=settings.kie_account_names,
-        copies_within_seconds=settings.copies_within_seconds,
+        copies=CopyOptions.of(settings),
         alerts=alert_watch.read,
         upload_access=partial(choose_upload_access, settings, servers),
     )

@@ -128,7 +128,7 @@ async def _handle(
 
 
 async def _run_with_timeout(endpoint: Endpoint, call: Call) -> web.StreamResponse:
-    if endpoint.is_stream:
+    if endpoint.is_stream or endpoint.is_download:
         return await endpoint.handler(call)
     async with asyncio.timeout(endpoint.timeout_seconds):
         return await endpoint.handler(call)

@@ -154,6 +154,8 @@ class Endpoint:
     response_type: str = "application/json"
     is_stream: bool = False
     """Whether the response is a stream of events."""
+    is_download: bool = False
+    """Whether the response is a file, which may take long to send."""
     supports_wait: bool = False
     """Whether the query parameter `wait` delays the response."""
     always_waits: bool = False

@@ -18,6 +18,7 @@ from producer.api.endpoint import (
 )
 from producer.api.file_routes import FILE_ENDPOINTS
 from producer.api.handlers import audit_handlers, event_handlers, job_handlers
+from producer.api.image_routes import IMAGE_ENDPOINTS
 from producer.api.money_routes import ACCOUNT_ID, MONEY_ENDPOINTS
 from producer.api.monitoring_routes import MONITORING_ENDPOINTS
 from producer.api.operator_routes import JOB_ID, OPERATOR_ENDPOINTS, job_not_found
@@ -191,6 +192,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         problems=(404, 409),
     ),
     *FILE_ENDPOINTS,
+    *IMAGE_ENDPOINTS,
     *OPERATOR_ENDPOINTS,
     *MONEY_ENDPOINTS,
     Endpoint(

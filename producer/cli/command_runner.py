@@ -21,6 +21,7 @@ from producer.billing import Billing
 from producer.cli.display.error_output import print_error
 from producer.cli.exit_codes import ExitCode, code_of
 from producer.client import Producer
+from producer.results.stored_images import CopyOptions
 from shared.adapters.async_tasks import loop_factory
 from shared.adapters.kie.kie_connection import choose_upload_access
 from shared.adapters.log_setup import set_up_logging
@@ -71,7 +72,7 @@ async def open_command_context(settings: Settings) -> AsyncIterator[CommandConte
             webhooks_allow_loopback=settings.webhooks_allow_loopback,
             kie_account_names=settings.kie_account_names,
             upload_access=partial(choose_upload_access, settings, servers),
-            copies_within_seconds=settings.copies_within_seconds,
+            copies=CopyOptions.of(settings),
         ) as producer,
     ):
         yield CommandContext(settings, servers, database, producer)

@@ -12,6 +12,7 @@ from producer.jobs.job_repository import JobRepository
 from producer.jobs.late_resolution import resolve_late
 from producer.jobs.unknown_resolution import SubmissionResolution, resolve_unknown
 from producer.orders.order_enqueuer import OrderEnqueuer
+from producer.results.stored_images import StoredImages
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import Change
@@ -39,8 +40,8 @@ class OperatorMethods:
         """Enqueues orders and returns for each whether its job is new, for the HTTP API."""
         self._job_deadline_seconds = job_deadline_seconds
         self._charge_basis = charge_basis
-        self.copies_within_seconds: float | None = None
-        """How long the end of a job waits for copies of its images. None: no copies are made."""
+        self.stored_images = StoredImages(database)
+        """The images of jobs, and their copies in the store of RESULTS_URL."""
 
     async def resolve_submitted(
         self,
@@ -134,7 +135,7 @@ class OperatorMethods:
     ) -> Job:
         job = await JobRepository(self._database).get(parse_job_id(job_id))
         if job.is_terminal:
-            is_copied = self.copies_within_seconds is not None
+            is_copied = self.stored_images.options.within_seconds is not None
             job = await resolve_late(self._database, job, resolution, task_id, is_copied=is_copied)
         else:
             job = await resolve_held(
@@ -143,7 +144,7 @@ class OperatorMethods:
                 resolution,
                 basis=basis,
                 task_id=task_id,
-                copies_within_seconds=self.copies_within_seconds,
+                copies_within_seconds=self.stored_images.options.within_seconds,
             )
         await self._announce_end(job)
         return job

@@ -149,12 +149,14 @@ def _flush_to_disk(path: Path) -> None:
             os.close(descriptor)
 
 
-def open_results_store(url: str) -> ResultsStore:
+def open_results_store(url: str | None) -> ResultsStore:
     """Return the store of RESULTS_URL. A local folder is made if needed.
 
     Credentials of buckets are read from the environment, as by their own tools. Raises
     `ConfigurationError` if the extra `results` is not installed, or the store cannot be used so.
     """
+    if url is None:
+        raise ConfigurationError("RESULTS_URL is not set here: set it as the workers have it")
     try:
         from obstore.exceptions import BaseError  # noqa: PLC0415
         from obstore.store import LocalStore, from_url  # noqa: PLC0415

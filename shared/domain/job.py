@@ -207,6 +207,12 @@ class Job(PublicJobFields):
         return self.state in TERMINAL
 
     @property
+    def kie_result_urls(self) -> tuple[str, ...]:
+        """The images at Kie: links that answer without a key, until Kie deletes them."""
+        kie_urls = {image.url: image.kie_url for image in self.images}
+        return tuple(kie_urls.get(url, url) for url in self.result_urls)
+
+    @property
     def is_announced(self) -> bool:
         """Whether the job has ended, and its end waits for no copy of an image."""
         return self.is_terminal and self.images_due_at is None

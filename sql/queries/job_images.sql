@@ -9,5 +9,10 @@ SELECT * FROM darkroom_record_image_stored($1, $2, $3, $4, $5, $6, $7, $8, $9, $
 -- name: record_image_failed
 SELECT * FROM darkroom_record_image_failed($1, $2, $3, $4, $5);
 
+-- name: find_image
+-- $1 job id, $2 position.
+SELECT kie_url, key, content_type, sha256, bytes, pruned_at FROM job_images
+ WHERE job_id = $1 AND position = $2;
+
 -- name: announce_overdue_images
 SELECT * FROM darkroom_announce_overdue_images($1);

@@ -127,7 +127,7 @@ class OpenaiImages:
     async def _answer_with_images(
         self, jobs: Sequence[Job], options: ImageOptions
     ) -> web.StreamResponse:
-        urls = [url for job in jobs for url in job.result_urls]
+        urls = [url for job in jobs for url in job.kie_result_urls]
         if options.response_format == "url":
             return url_answer(jobs, options.model, urls)
         try:

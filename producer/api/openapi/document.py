@@ -16,6 +16,7 @@ from producer.api.endpoint import Endpoint, Parameter
 from producer.api.openapi.component_schemas import REF, component_schemas
 from producer.api.responses.problems import CONTENT_TYPE, TYPE_PREFIX, titles_by_code
 from producer.keys.key_store import Role
+from shared.domain.image_bytes import ImageType
 from shared.installed_version import installed_version
 
 OPENAPI = "3.1.0"
@@ -176,6 +177,8 @@ def _success_response(endpoint: Endpoint, status: int, name: str | None) -> dict
         if endpoint.is_stream:
             schema = _streamed(schema)
         response["content"] = {endpoint.response_type: {"schema": schema}}
+    if endpoint.is_download and status == HTTPStatus.OK:
+        response["content"] = {one.value: {} for one in ImageType}
     return response
 
 

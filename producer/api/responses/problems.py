@@ -74,6 +74,7 @@ _TITLES = {
     "price_missing": "There is no price for this",
     "job_not_found": "There is no such job",
     "account_not_found": "There is no such account",
+    "results_store_down": "The store of images cannot serve now",
     "file_not_found": "There is no such file",
     "upload_failed": "Kie's upload host did not take the file",
     "uploads_not_configured": "This process cannot upload files",

@@ -1,0 +1,99 @@
+"""Handlers of copies of images: the image itself, or where it is."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from aiohttp import web
+
+from producer.api.endpoint import Call
+from producer.api.handlers.job_handlers import find_job
+from producer.api.requests.query_parameters import QueryParameters
+from producer.api.responses.http_errors import Forbidden
+from producer.keys.key_store import Role
+from producer.results.stored_images import StoredImage
+from shared.adapters.http.slow_readers import reset
+from shared.adapters.monitoring.incident_log import incidents
+from shared.adapters.results_store import StoredObject
+from shared.errors import ResultsStoreDown
+
+NUMBER_MAX = 999
+SIGNED_SECONDS = 900.0
+"""How long a link to an image in a bucket answers."""
+_WRITE_TIMEOUT_SECONDS = 30.0
+_HELD_BYTES = 256 * 1024
+"""What one download may keep in memory."""
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    # An image that is opened in a tab of its own runs nothing.
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+_CACHED = "private, max-age=31536000, immutable"
+
+
+async def job_image(call: Call) -> web.StreamResponse:
+    """Send an image of a job, or redirect to it."""
+    QueryParameters(call.request, ()).raise_faults()
+    if call.caller.role is Role.VIEWER and not call.context.viewers_see_prompts:
+        raise Forbidden("a viewer does not see images: VIEWERS_SEE_PROMPTS is not set")
+    job = await find_job(call)
+    images = call.context.producer.stored_images
+    image = await images.find(job.id, _number(call.request.match_info["number"]))
+    if not image.is_stored:
+        return _redirect(image.kie_url)
+    etag = f'"{image.sha256}"'
+    if call.request.headers.get("If-None-Match") == etag:
+        return web.Response(status=304, headers={"ETag": etag, "Cache-Control": _CACHED})
+    link = await images.sign(image, valid_seconds=SIGNED_SECONDS)
+    if link is not None:
+        return _redirect(link)
+    call.reservation.set_response_bytes(_HELD_BYTES, may_refuse=True)
+    return await _send(call.request, image, await images.open(image), etag)
+
+
+def _number(text: str) -> int:
+    """Return the number in the path. One that cannot be is 0, which no image has."""
+    is_number = text.isascii() and text.isdigit() and int(text) <= NUMBER_MAX
+    return int(text) if len(text) <= len(str(NUMBER_MAX)) and is_number else 0
+
+
+def _redirect(url: str) -> web.Response:
+    return web.Response(status=302, headers={"Location": url, "Cache-Control": "no-store"})
+
+
+async def _send(
+    request: web.Request, image: StoredImage, stored: StoredObject, etag: str
+) -> web.StreamResponse:
+    response = web.StreamResponse(
+        headers={
+            **_SAFE_HEADERS,
+            "Content-Type": image.content_type,
+            "Content-Length": str(stored.size),
+            "Content-Disposition": f'inline; filename="{image.file_name}"',
+            "ETag": etag,
+            "Cache-Control": _CACHED,
+        }
+    )
+    try:
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        async for chunk in stored.chunks:
+            async with asyncio.timeout(_WRITE_TIMEOUT_SECONDS):
+                await response.write(chunk)
+        async with asyncio.timeout(_WRITE_TIMEOUT_SECONDS):
+            await response.write_eof()
+    except ResultsStoreDown as down:
+        # The status is sent. A client sees a body that is shorter than it was told.
+        incidents.record_outage(down, doing="send_image")
+        _cut_off(request)
+    except (ConnectionError, TimeoutError):
+        _cut_off(request)
+    return response
+
+
+def _cut_off(request: web.Request) -> None:
+    with suppress(ConnectionError):
+        if request.transport is not None:
+            reset(request.transport)

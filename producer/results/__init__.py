@@ -1,0 +1,1 @@
+"""Copies of images: finds, reads and deletes them."""
