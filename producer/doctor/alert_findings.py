@@ -35,6 +35,13 @@ async def check_alerts(
             alert.fix,
             alert.since,
         )
+    for route in system_state.routes:
+        yield Finding(
+            f"route of {route.model}",
+            True,
+            f"it is sent by {route.via}; `darkroom models route {route.model} --direct` takes it"
+            " back",
+        )
     if not alerts:
         yield Finding(
             "jobs move",

@@ -28,6 +28,7 @@ class Attempt(BaseModel):
     number: int
     worker: str
     provider_account: str = Field(description="the Kie account, by its name")
+    route: str | None = Field(description="the family that sent it; null: that of the model")
     sent_at: AwareDatetime
     answered_at: AwareDatetime | None
     outcome: Literal["accepted", "deferred", "rejected", "unknown", "lost"] | None = Field(

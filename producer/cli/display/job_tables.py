@@ -164,7 +164,7 @@ def _timeline(job: Job, events: Sequence[Mapping[str, Any]]) -> Table:
 
 def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
     table = build_table(
-        *("#", "Kie account", "sent", "answered", "outcome", "message"),
+        *("#", "Kie account", "by", "sent", "answered", "outcome", "message"),
         right=("#",),
         title="Paid POSTs to Kie",
     )
@@ -172,6 +172,7 @@ def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             str(attempt["number"]),
             attempt["provider_account"],
+            attempt["route"] or NO_VALUE,
             time_text(attempt["sent_at"]),
             f"after {duration_between_text(attempt['sent_at'], attempt['answered_at'])}"
             if attempt["answered_at"]

@@ -254,3 +254,28 @@ async def test_a_route_that_cannot_be_is_refused_and_nothing_changes(
 async def test_two_choices_at_once_leave_one_row(setup: DatabaseSetup) -> None:
     await asyncio.gather(*(setup.route(ROUTE) for _ in range(5)))
     assert await setup.value("SELECT count(*) FROM model_routes") == 1
+
+
+# --- money at Kie ---------------------------------------------------------------------------
+
+
+async def test_what_kie_is_expected_to_take_is_the_price_of_the_family_that_sends(
+    setup: DatabaseSetup,
+) -> None:
+    await setup.sql_confirmed(
+        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+        " VALUES ('4o-image-api', 'text-to-image', 1, 20, 11)"
+        " ON CONFLICT (model, task, quantity, variant) DO UPDATE SET provider_credits = 11"
+    )
+    own = await setup.value("SELECT provider_credits FROM pricing WHERE model = $1 LIMIT 1", MODEL)
+    old, waiting = await setup.enqueue(), await setup.enqueue()
+    await claim(setup, old, None)
+    (before,) = await setup.database.fetch("balance_needed")
+    assert before["needed"] == own
+    await setup.route(ROUTE)
+    (after,) = await setup.database.fetch("balance_needed")
+    assert after["needed"] == 11
+    await claim(setup, waiting, ROUTE)
+    rows = await setup.database.fetch("attempts_that_may_cost", old.created_at, 60.0, "default")
+    assert sorted(row["credits"] for row in rows) == sorted([own, 11])
+    assert (await setup.store.load(waiting.id)).credits_quoted == old.credits_quoted
