@@ -7,5 +7,5 @@ SELECT id, account_id, model, task, quantity,
            - 'image_urls' - 'mask_url' AS request,
        state, reason, message, progress, provider_task_id, credits_quoted, credits_charged,
        price_id, charge_basis, attempt, priority, run_at, due_at, created_at, attempted_at,
-       submitted_at, deadline_at, finished_at, updated_at, retry_of, variant, route
+       submitted_at, deadline_at, finished_at, updated_at, retry_of, variant, consumed_credits, route
   FROM jobs;
