@@ -3,11 +3,11 @@
 
 -- name: enqueue_job
 -- Stores one job with its hold. $1 id, $2 account id, $3 model, $4 task, $5 quantity, $6 request (JSON
--- text), $7 idempotency key, $8 metadata (JSON text), $9 webhook URL, $10 priority, $11 run_at
--- (null: now), $12 retry_of, $13 variant. Returns what only the database knows; no row where the idempotency key
--- already names a job, none where $12 has been retried, and none where there is no price.
--- Refuses with DR404 where there is no such account, with DR402 where it has too few credits
--- available. `enqueue_jobs` of one job does the same, a third slower: it sorts and adds up.
+-- text), $7 idempotency key, $8 metadata (JSON text), $9 webhook URL, $10 priority, $11 run_at (null:
+-- now), $12 retry_of, $13 variant. Returns what only the database knows; no row where the idempotency key
+-- already names a job, none where $12 has been retried, and none where there is no price. Refuses with
+-- DR404 where there is no such account, with DR402 where it has too few credits available. `enqueue_jobs`
+-- of one job does the same, a third slower: it sorts and adds up.
 CREATE OR REPLACE FUNCTION darkroom_enqueue_job(
     uuid, text, text, text, integer, text, text, text, text, text, timestamptz, uuid,
     text DEFAULT '')
@@ -19,8 +19,8 @@ BEGIN
     PERFORM darkroom_apply_scheduled_prices();
     RETURN QUERY
     WITH new_job AS (
-        INSERT INTO jobs (id, account_id, model, task, quantity, variant, request, idempotency_key, metadata,
-                          webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
+        INSERT INTO jobs (id, account_id, model, task, quantity, variant, request, idempotency_key,
+                          metadata, webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
                           quoted_price_id, price_id)
         SELECT $1, $2, model, task, quantity, variant, $6::text::jsonb, $7, $8::text::jsonb, $9, $10,
                coalesce($11, now()), greatest($11, now()), $12, credits, price_id, price_id
@@ -55,16 +55,15 @@ COMMENT ON FUNCTION darkroom_enqueue_job IS
     'For the API: stores one job with its hold.';
 
 -- name: enqueue_jobs
--- Stores jobs with their holds, all or none, in the order given.
--- $1 ids, $2 account ids, $3 models, $4 tasks, $5 quantities, $6 requests (JSON text),
--- $7 idempotency keys, $8 metadata (JSON text), $9 webhook URLs, $10 priorities,
--- $11 run_at (null: now), $12 retry_of, $13 variants (null: none has one). One row back per job stored, in no order, with what only the
--- database knows: none for what an idempotency key already names, none for the retry of a job that has
--- one, and none for what has no price.
--- Refuses with DR404 where there is no such account, with DR402 where one has too few credits
--- available. Keys, retries and accounts are taken in their own order, whatever the order asked: two calls
--- that share several would otherwise wait for each other for ever. Nothing of thousands is joined
--- with thousands that the planner takes for a handful: it would compare each with each.
+-- Stores jobs with their holds, all or none, in the order given. $1 ids, $2 account ids, $3 models, $4
+-- tasks, $5 quantities, $6 requests (JSON text), $7 idempotency keys, $8 metadata (JSON text), $9 webhook
+-- URLs, $10 priorities, $11 run_at (null: now), $12 retry_of, $13 variants (null: none has one). One row
+-- back per job stored, in no order, with what only the database knows: none for what an idempotency key
+-- already names, none for the retry of a job that has one, and none for what has no price. Refuses with
+-- DR404 where there is no such account, with DR402 where one has too few credits available. Keys, retries
+-- and accounts are taken in their own order, whatever the order asked: two calls that share several would
+-- otherwise wait for each other for ever. Nothing of thousands is joined with thousands that the planner
+-- takes for a handful: it would compare each with each.
 CREATE OR REPLACE FUNCTION darkroom_enqueue_jobs(
     uuid[], text[], text[], text[], integer[], text[], text[], text[], text[], text[],
     timestamptz[], uuid[], text[] DEFAULT NULL)
@@ -87,12 +86,12 @@ BEGIN
         SELECT asked.*, pricing.price_id, pricing.credits
           FROM asked JOIN pricing USING (model, task, quantity, variant)
     ), new_job AS (
-        INSERT INTO jobs (id, account_id, model, task, quantity, variant, request, idempotency_key, metadata,
-                          webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
+        INSERT INTO jobs (id, account_id, model, task, quantity, variant, request, idempotency_key,
+                          metadata, webhook_url, priority, run_at, due_at, retry_of, credits_quoted,
                           quoted_price_id, price_id)
-        SELECT id, account_id, model, task, quantity, variant, request::jsonb, idempotency_key, metadata::jsonb,
-               webhook_url, priority, coalesce(run_at, now()), greatest(run_at, now()), retry_of, credits,
-               price_id, price_id
+        SELECT id, account_id, model, task, quantity, variant, request::jsonb, idempotency_key,
+               metadata::jsonb, webhook_url, priority, coalesce(run_at, now()),
+               greatest(run_at, now()), retry_of, credits, price_id, price_id
           FROM priced ORDER BY account_id, idempotency_key, retry_of, position
             ON CONFLICT DO NOTHING
         RETURNING id, account_id, credits_quoted, price_id, created_at, metadata

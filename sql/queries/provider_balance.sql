@@ -43,7 +43,8 @@ SELECT clock_timestamp() AS at,
 
 -- name: attempts_that_may_cost
 -- The attempts that may have changed Kie's balance since $1, each with Kie's price when it was
--- sent, by the family that sent it. $2 how long after the end of a job Kie may still move credits (seconds), $3 account.
+-- sent, by the family that sent it. $2 how long after the end of a job Kie may still move credits
+-- (seconds), $3 account.
 SELECT attempt.sent_at, attempt.answered_at, attempt.outcome, job.state, job.reason,
        job.finished_at,
        (attempt.provider_task_id IS NOT NULL OR late.has_delivered) IS TRUE AS has_task,

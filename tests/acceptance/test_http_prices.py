@@ -107,6 +107,29 @@ async def test_a_typo_is_answered_with_the_prices_that_exist(deployment: Deploym
         assert "priced are: gpt-4o-image image-to-image 1," in problem["detail"]
 
 
+async def test_a_request_whose_variant_has_no_price_is_refused_with_what_is_priced(
+    deployment: Deployment,
+) -> None:
+    await deployment.run_sql("DELETE FROM pricing WHERE model = 'gpt-image-2' AND variant = '4K'")
+    order = {"account_id": "acme", "model": "gpt-image-2", "task": "text-to-image", "prompt": "x"}
+    async with deployment.api() as api:
+        wide = {**order, "aspect_ratio": "16:9", "resolution": "4K"}
+        for sent in (
+            api.post("/v1/jobs", wide),
+            api.post("/v1/jobs/batch", {"jobs": [order, wide]}),
+        ):
+            problem = (await sent).expect(422)
+            assert problem["type"] == "urn:darkroom:problem:price_missing"
+            assert problem["detail"].startswith(
+                "no price for model 'gpt-image-2', task 'text-to-image', quantity 1, variant '4K';"
+                " an admin must insert that row into pricing; priced are: gpt-image-2"
+            )
+        job = (await api.post("/v1/jobs", {**wide, "resolution": "2K"})).expect(202)
+        assert (job["variant"], job["credits_quoted"]) == ("2K", 10)
+        assert (await api.get(f"/v1/jobs/{job['id']}")).expect(200)["variant"] == "2K"
+        assert (await api.get("/v1/accounts/acme")).expect(200)["held"] == 10
+
+
 async def test_a_preview_shows_what_a_change_would_touch_and_changes_nothing(
     deployment: Deployment,
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from producer.money.price_key import PriceKey
 from producer.orders.order import Order
+from shared.adapters.monitoring.alert_queries import read_system_state
 from shared.catalog import ImageRequest
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -257,6 +258,27 @@ async def test_each_variant_has_its_own_history_schedule_and_preview(
         "pricing painter paint 1 2K",
     }
     assert await painter.broken_invariants() == {}
+
+
+async def test_what_sums_prices_of_jobs_takes_the_variant_of_each(painter: DatabaseSetup) -> None:
+    queued = [await painter.enqueue(Painting(resolution=one)) for one in ("1K", "2K", "4K")]
+    needed = await painter.database.fetch_row("balance_needed")
+    assert needed is not None
+    assert needed["needed"] == 4 + 8 + 19
+    (cost,) = await painter.database.fetch("cost_of_jobs", [job.id for job in queued])
+    assert (cost["jobs"], cost["credits_now"], cost["jobs_without_price"]) == (3, 34, 0)
+    await generating(painter, "2K")
+    (attempt,) = await painter.database.fetch("attempts_that_may_cost", AT, 60.0, "default")
+    assert attempt["credits"] == 8
+
+
+async def test_open_jobs_whose_variant_has_lost_its_price_are_named(painter: DatabaseSetup) -> None:
+    for variant in ("2K", "4K"):
+        await painter.enqueue(Painting(resolution=variant))
+    assert (await read_system_state(painter.database)).unpriced == ()
+    await painter.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
+    await painter.sql("DELETE FROM pricing WHERE variant IN ('1K', '4K') AND model = 'painter'")
+    assert (await read_system_state(painter.database)).unpriced == ("painter paint 1 4K",)
 
 
 CALLS_OF_BEFORE = """
