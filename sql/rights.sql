@@ -206,6 +206,6 @@ BEGIN
                   answer)
        ON late_tasks TO darkroom_readonly;
     GRANT SELECT (job_id, position, attempt, provider_task_id, state, created_at, announce_at,
-                  next_try_at, retry_until, tries, expires_at, content_type, bytes, width, height,
-                  stored_at, pruned_at) ON job_images TO darkroom_readonly;
+                  next_try_at, retry_until, tries, last_error, expires_at, content_type, bytes, width,
+                  height, stored_at, pruned_at) ON job_images TO darkroom_readonly;
 END $$;

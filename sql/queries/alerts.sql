@@ -7,7 +7,8 @@
 -- from which on it does where they are, $5 the least seconds from which on it does, $6 seconds that a
 -- process counts as alive, $7 seconds that a lost one is shown, $8 seconds after which
 -- a transaction locks rows for long, $9 seconds from which on a clock is
--- wrong, $10 how many queued jobs are counted at most.
+-- wrong, $10 how many queued jobs are counted at most, $11 seconds after which an image waits long for
+-- its copy.
 WITH RECURSIVE paused AS MATERIALIZED (
     SELECT * FROM active_pauses
 ), kinds AS (
@@ -82,6 +83,15 @@ WITH RECURSIVE paused AS MATERIALIZED (
     SELECT count(*) AS tasks, min(in_doubt_since) AS since,
            (array_agg(job_id ORDER BY in_doubt_since))[1] AS job_id
       FROM late_tasks WHERE in_doubt_since IS NOT NULL
+), copies AS (
+    SELECT count(*) AS images, min(created_at) AS since,
+           (array_agg(last_error ORDER BY created_at) FILTER (WHERE last_error IS NOT NULL))[1] AS error
+      FROM (SELECT created_at, last_error FROM job_images WHERE state = 'waiting'
+             ORDER BY next_try_at LIMIT 2000) AS image
+     WHERE created_at < now() - make_interval(secs => $11)
+), given_up AS (
+    SELECT count(*) AS images, min(retry_until) AS since FROM job_images
+     WHERE state = 'failed' AND created_at > now() - interval '2 days'
 ), alive AS (
     SELECT name, kind, key_fingerprints, started_at, redis_seen_at, clock_skew_seconds, detail ->> 'redis_error' AS redis_error
       FROM processes
@@ -173,6 +183,8 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                        string_agg(account || ' at ' || at, ', ' ORDER BY account) AS at,
                        extract(epoch FROM max(since))::double precision AS since
                   FROM held_keys GROUP BY fingerprint HAVING count(*) > 1) AS same) AS renamed_keys,
+       copies.images AS images_waiting, copies.since AS images_since, copies.error AS images_error,
+       given_up.images AS images_given_up, given_up.since AS images_given_up_since,
        dead.messages AS dead_webhooks, dead.since AS dead_since,
        (SELECT count(*) FROM workers WHERE is_alive) AS workers_alive,
        (SELECT max(seen_at) FROM workers) AS worker_seen_at,
@@ -191,4 +203,4 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
                                         pricing.variant)
                                        = (asked.model, asked.task, asked.quantity,
                                           asked.variant))) AS unpriced
-  FROM queue, waiting, running, unsure, late, doubts, dead;
+  FROM queue, waiting, running, unsure, late, doubts, dead, copies, given_up;

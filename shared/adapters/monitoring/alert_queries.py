@@ -16,6 +16,7 @@ from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.catalog import list_families, list_routes
 from shared.domain.alerts.alert_rules import (
     ENDED_JOBS_MAX,
+    IMAGE_WAITS_SECONDS,
     LOCKED_SECONDS,
     LOST_WORKER_SECONDS,
     RECENT_JOBS_SECONDS,
@@ -80,6 +81,7 @@ async def read_system_state(queries: Queries) -> SystemState:
             LOCKED_SECONDS,
             SKEW_LIMIT_SECONDS,
             QUEUED_COUNT_MAX,
+            IMAGE_WAITS_SECONDS,
         )
     except OverflowError as error:
         # Only pools with `clamps_timestamps` read such timestamps.

@@ -141,6 +141,12 @@ class QueueGauges:
         self._webhooks = Gauge(
             "darkroom_webhooks_pending", "Webhooks not taken by their receivers", registry=registry
         )
+        self._images = Gauge(
+            "darkroom_images_waiting", "Images that wait to be copied", registry=registry
+        )
+        self._oldest_image = Gauge(
+            "darkroom_image_oldest_seconds", "Age of the oldest of them", registry=registry
+        )
         self._held = Gauge("darkroom_credits_held", "Credits held by open jobs", registry=registry)
         self._charged_today = Gauge(
             "darkroom_credits_charged_today", "Credits charged since 0:00 UTC", registry=registry
@@ -156,6 +162,7 @@ class QueueGauges:
             snapshot = await read_snapshot(self._queries)
             today = await read_day_totals(self._queries)
             webhooks = await self._queries.fetch_row("pending_webhooks")
+            images = await self._queries.fetch_row("waiting_images")
         except BaseException:
             # Old values would be wrong.
             self._blank()
@@ -171,6 +178,8 @@ class QueueGauges:
         self._charged_today.set(float(today.credits_charged))
         self._recent.update(snapshot)
         self._webhooks.set(webhooks["pending"] if webhooks is not None else 0)
+        self._images.set(images["images"] if images is not None else 0)
+        self._oldest_image.set(images["oldest_seconds"] if images is not None else 0)
 
     def _blank(self) -> None:
         for state in sorted(OPEN):
@@ -181,6 +190,8 @@ class QueueGauges:
             self._in_flight,
             self._oldest,
             self._webhooks,
+            self._images,
+            self._oldest_image,
             self._held,
         )
         for gauge in (*figures, self._charged_today):

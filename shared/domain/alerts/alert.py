@@ -9,6 +9,7 @@ ALERT_NAMES = (
     "clock_skew",
     "connections_nearly_used_up",
     "images_come_late",
+    "images_not_stored",
     "jobs_fail",
     "jobs_wait",
     "kie_balance_drifts",

@@ -48,6 +48,8 @@ MEMORY_SHARE = 0.9
 """The share of a server's limit from which an alert is raised."""
 LOCKED_SECONDS = 8.0
 """How long a transaction may lock rows. Darkroom's statements take milliseconds."""
+IMAGE_WAITS_SECONDS = 120.0
+"""How long the copy of an image may take until `images_not_stored`."""
 LOST_WORKER_SECONDS = 3600.0
 """How long `worker_lost` lasts if no worker starts afterwards."""
 
@@ -66,6 +68,7 @@ def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Ale
     alerts += _failure_alerts(system_state)
     alerts += _drift_alerts(system_state)
     alerts += _webhook_alerts(system_state)
+    alerts += _copy_alerts(system_state)
     alerts += find_kie_model_alerts(system_state.kie_models)
     return alerts
 
@@ -360,6 +363,22 @@ def _drift_alerts(state: SystemState) -> Iterator[Alert]:
             since=drift.since,
             subject=drift.account,
         )
+
+
+def _copy_alerts(state: SystemState) -> Iterator[Alert]:
+    if not state.images_waiting and not state.images_given_up:
+        return
+    given_up = (
+        f"; {state.images_given_up} were given up after a day" if state.images_given_up else ""
+    )
+    yield Alert(
+        "images_not_stored",
+        f"{state.images_waiting} images have waited for their copies for long{given_up}"
+        + (f"; the last error: {state.images_error}" if state.images_error else ""),
+        "fix the store of RESULTS_URL, or free its disk: each is tried again for a day, and Kie"
+        " keeps images for 14 days. Nothing is charged again",
+        since=state.images_since or state.images_given_up_since,
+    )
 
 
 def _webhook_alerts(state: SystemState) -> Iterator[Alert]:

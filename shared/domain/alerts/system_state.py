@@ -195,6 +195,14 @@ class SystemState:
     """Accounts with different keys on different workers."""
     renamed_keys: tuple[KeyDifference, ...]
     """Keys with several account names."""
+    images_waiting: int
+    """Images that have waited long for their copy."""
+    images_since: datetime | None
+    images_error: str | None
+    """Why the copy of the oldest of them failed last."""
+    images_given_up: int
+    """Images whose copies were given up, of jobs of the last two days."""
+    images_given_up_since: datetime | None
     dead_webhooks: int
     dead_since: datetime | None
     workers_alive: int

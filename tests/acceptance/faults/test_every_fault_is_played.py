@@ -43,10 +43,7 @@ RUNBOOK = {
     "Unknown jobs": "unknown_submissions",
     "A success cannot be read": "results_unreadable",
     "Images that come late": "images_come_late",
-    "Results that stay": (
-        "tests/integration/worker/test_image_copies.py"
-        "::test_a_store_that_is_down_loses_nothing_and_charges_nothing_again"
-    ),
+    "Results that stay": "images_not_stored",
     "Writes were lost": (
         "tests/integration/worker/test_lost_writes.py"
         "::test_a_missing_event_reveals_writes_that_no_other_check_found"

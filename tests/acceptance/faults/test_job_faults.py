@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
+from pathlib import Path
+from tempfile import gettempdir
+from uuid import UUID, uuid4
 
 import pytest
 from arq.connections import ArqRedis
@@ -13,6 +16,7 @@ from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.faults.fault_setup import Fault, FaultSetup, open_fault_setup, play
 from tests.support.deployment import Deployment, eventually, text_to_image
 
+_IMAGES = Path(gettempdir()) / f"darkroom-images-{uuid4().hex}"
 _CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
 _LET_AN_HOUR_PASS = "UPDATE late_tasks SET ended_at = ended_at - interval '1 hour'"
 _LET_SIX_MINUTES_PASS = (
@@ -145,7 +149,38 @@ async def _unfit_jobs(setup: FaultSetup) -> AsyncIterator[None]:
     await eventually(have_ended, "the jobs have ended")
 
 
+@asynccontextmanager
+async def _images_that_cannot_be_copied(setup: FaultSetup) -> AsyncIterator[None]:
+    """Let no image be downloaded for three minutes."""
+    setup.deployment.simulator.set_faults(image_error_rate=1.0)
+    await setup.enqueue(2)
+
+    async def were_tried() -> bool:
+        tried = await setup.sql("SELECT FROM job_images WHERE last_error IS NOT NULL")
+        return len(tried) == 2
+
+    await eventually(were_tried, "both copies were tried")
+    await setup.sql("UPDATE job_images SET created_at = created_at - interval '3 min'")
+    yield
+    setup.deployment.simulator.set_faults(image_error_rate=0.0)
+
+    async def are_stored() -> bool:
+        await setup.sql("UPDATE job_images SET next_try_at = now() WHERE state = 'waiting'")
+        return not await setup.sql("SELECT FROM job_images WHERE state = 'waiting'")
+
+    await eventually(are_stored, "both are stored")
+    shutil.rmtree(_IMAGES)
+
+
 FAULTS = [
+    Fault(
+        "images that cannot be copied",
+        "images_not_stored",
+        _images_that_cannot_be_copied,
+        "2 images have waited for their copies for long; the last error: the link answered HTTP",
+        "fix the store of RESULTS_URL",
+        changes={"results_url": f"file://{_IMAGES}", "results_deadline_seconds": 0.0},
+    ),
     Fault(
         "jobs that the route of their model cannot carry",
         "route_unfit",

@@ -49,9 +49,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "ledger_entries": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
     "pricing_history": {"SELECT": dict.fromkeys(PARTS, ALL)},
     "late_tasks": {"SELECT": {"api": ALL, "worker": ALL, "readonly": "-result_urls"}},
-    "job_images": {
-        "SELECT": {"api": ALL, "worker": ALL, "readonly": "-kie_url url key sha256 last_error"}
-    },
+    "job_images": {"SELECT": {"api": ALL, "worker": ALL, "readonly": "-kie_url url key sha256"}},
     # Prices: the triggers on this table guard each change and write the history.
     "pricing": {
         "SELECT": dict.fromkeys(("api", "worker", "pricing", "readonly"), ALL),
