@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from producer import JobState
 from tests.support.deployment import Deployment, eventually, text_to_image
-from tests.support.market_jobs import market_examples, price_market, with_directives
+from tests.support.market_jobs import market_examples, with_directives
 
 DONE = ("succeeded", None)
 AT_FAULT = ("failed", "provider_failed")
@@ -33,104 +31,101 @@ BY_CALLBACK = {
 }
 
 
-@pytest.fixture
-async def priced(deployment: Deployment) -> Deployment:
-    """The deployment with a price for every example."""
-    await price_market(deployment.database)
-    return deployment
-
-
 async def test_each_switch_of_a_task_does_the_same_to_jobs_of_both_roads(
-    priced: Deployment,
+    deployment: Deployment,
 ) -> None:
     plain, market = text_to_image(), market_examples()[-1]
     cases = [(one, directives) for one in (plain, market) for directives in ON_BOTH_ROADS]
     cases += [(market, directives) for directives in BY_THE_MARKET]
     expected = {**ON_BOTH_ROADS, **BY_THE_MARKET}
-    async with priced.worker():
+    async with deployment.worker():
         jobs = [
-            await priced.enqueue(with_directives(request, f"{directives}, duration=0.5"))
+            await deployment.enqueue(with_directives(request, f"{directives}, duration=0.5"))
             for request, directives in cases
         ]
-        ended = [await priced.ended(job) for job in jobs]
+        ended = [await deployment.ended(job) for job in jobs]
     for job, (request, directives) in zip(ended, cases, strict=True):
         told = (job.state.value, job.reason)
         assert told == expected[directives], (request.model, directives, job.message)
-    await priced.check_invariants_hold()
-    priced.check_paid_once()
+    await deployment.check_invariants_hold()
+    deployment.check_paid_once()
 
 
 async def test_each_switch_of_callbacks_and_of_lost_answers_is_recovered_from(
-    priced: Deployment,
+    deployment: Deployment,
 ) -> None:
     plain, market = text_to_image(), market_examples()[-1]
-    async with priced.worker_with_callbacks(unknown_limit_seconds=5):
+    async with deployment.worker_with_callbacks(unknown_limit_seconds=5):
         jobs = {
-            (request.model, directives): await priced.enqueue(
+            (request.model, directives): await deployment.enqueue(
                 with_directives(request, f"{directives}, duration=0.5")
             )
             for request in (plain, market)
             for directives in BY_CALLBACK
         }
-        ended = {case: await priced.ended(job) for case, job in jobs.items()}
+        ended = {case: await deployment.ended(job) for case, job in jobs.items()}
     told = {case: (job.state.value, job.reason) for case, job in ended.items()}
     assert told == {case: BY_CALLBACK[case[1]] for case in jobs}
-    await priced.check_invariants_hold()
-    priced.check_paid_once()
+    await deployment.check_invariants_hold()
+    deployment.check_paid_once()
 
 
 async def test_a_connection_that_breaks_before_there_is_a_task_costs_nothing(
-    priced: Deployment,
+    deployment: Deployment,
 ) -> None:
-    async with priced.worker(unknown_limit_seconds=1):
+    async with deployment.worker(unknown_limit_seconds=1):
         jobs = [
-            await priced.enqueue(with_directives(request, "create_reset=1"))
+            await deployment.enqueue(with_directives(request, "create_reset=1"))
             for request in (text_to_image(), market_examples()[-1])
         ]
         for job in jobs:
-            ended = await priced.ended(job)
+            ended = await deployment.ended(job)
             assert (ended.state, ended.reason) == (JobState.FAILED, "submission_lost")
-    assert not priced.simulator.record.tasks
-    await priced.check_account(balance=10_000)
+    assert not deployment.simulator.record.tasks
+    await deployment.check_account(balance=10_000)
 
 
-async def test_a_price_that_moved_at_kie_moves_no_charge_of_ours(priced: Deployment) -> None:
-    priced.simulator.set_faults(price_factor=2, refuse_default_user_agent=True)
-    async with priced.worker():
-        ended = await priced.ended(await priced.enqueue())
+async def test_a_price_that_moved_at_kie_moves_no_charge_of_ours(deployment: Deployment) -> None:
+    deployment.simulator.set_faults(price_factor=2, refuse_default_user_agent=True)
+    async with deployment.worker():
+        ended = await deployment.ended(await deployment.enqueue())
     assert (ended.state, ended.credits_charged) == (JobState.SUCCEEDED, 6)
-    assert priced.simulator.record.account.describe()["net"] == 12.0
-    await priced.check_account(balance=10_000 - 6)
+    assert deployment.simulator.record.account.describe()["net"] == 12.0
+    await deployment.check_account(balance=10_000 - 6)
 
 
-async def test_a_burst_of_refusals_delays_a_job_and_no_more(priced: Deployment) -> None:
-    priced.simulator.set_faults(
+async def test_a_burst_of_refusals_delays_a_job_and_no_more(deployment: Deployment) -> None:
+    deployment.simulator.set_faults(
         burst_code=550, burst_every_seconds=3_600, burst_seconds=3_600, burst_scope="create"
     )
-    async with priced.worker():
-        job = await priced.enqueue()
+    async with deployment.worker():
+        job = await deployment.enqueue()
 
         async def is_refused() -> bool:
-            return priced.simulator.record.creates_refused["burst_550"] > 0
+            return deployment.simulator.record.creates_refused["burst_550"] > 0
 
         await eventually(is_refused, "a create is refused")
-        priced.simulator.set_faults(burst_code=0)
-        ended = await priced.ended(job)
+        deployment.simulator.set_faults(burst_code=0)
+        ended = await deployment.ended(job)
     assert ended.state == JobState.SUCCEEDED
-    priced.check_paid_once()
+    deployment.check_paid_once()
 
 
 async def test_a_model_that_is_gone_releases_holds_and_a_field_that_is_gone_is_ignored(
-    priced: Deployment,
+    deployment: Deployment,
 ) -> None:
     market = next(one for one in market_examples() if one.model == "4o-image-api")
-    priced.simulator.set_faults(gone_field="size")
-    async with priced.worker():
-        ended = await priced.ended(await priced.enqueue(with_directives(market, "duration=0.1")))
+    deployment.simulator.set_faults(gone_field="size")
+    async with deployment.worker():
+        ended = await deployment.ended(
+            await deployment.enqueue(with_directives(market, "duration=0.1"))
+        )
         assert ended.state == JobState.SUCCEEDED
-        assert priced.simulator.record.unknown_fields == {"size": 1}
-        priced.simulator.set_faults(gone_model="4o-image-api")
-        ended = await priced.ended(await priced.enqueue(with_directives(market, "duration=0.2")))
+        assert deployment.simulator.record.unknown_fields == {"size": 1}
+        deployment.simulator.set_faults(gone_model="4o-image-api")
+        ended = await deployment.ended(
+            await deployment.enqueue(with_directives(market, "duration=0.2"))
+        )
     assert (ended.state, ended.reason) == (JobState.FAILED, "rejected")
-    await priced.check_account(balance=10_000 - 6)
-    await priced.check_invariants_hold()
+    await deployment.check_account(balance=10_000 - 6)
+    await deployment.check_invariants_hold()
