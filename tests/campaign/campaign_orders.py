@@ -10,23 +10,26 @@ from typing import Literal
 
 from producer import ImageToImage, Order, TextToImage
 from producer.orders.order import Priority
-from shared.catalog import ImageRequest, gpt_image_request
-from shared.catalog.families import gpt_image_2
+from shared.catalog import ImageRequest, list_families
 
 ACCOUNTS = ("harbour", "lighthouse", "pier")
 SHORT_ACCOUNT = "skiff"
 """Has credits for about half of its orders. They are additional, and may be refused."""
 GRANT = 1_000_000
 """Credits of each other account: always enough."""
+_OTHERS = {name: family for name, family in list_families().items() if family.kie_models}
 PRICES: Mapping[tuple[str, int, str], int] = {
     **{("gpt-4o-image", quantity, ""): price for quantity, price in ((1, 6), (2, 7), (4, 8))},
-    **{("gpt-image-2", 1, size): price for size, price in (("1K", 6), ("2K", 10), ("4K", 16))},
+    **{
+        (name, 1, variant): int(credits)
+        for name, family in _OTHERS.items()
+        for variant, credits in family.kie_models[0].credits.items()
+    },
 }
 """Kie's price by model, quantity and variant. Our own start there, and are changed meanwhile."""
 
 _QUANTITIES: tuple[Literal[1, 2, 4], ...] = (1, 2, 4)
-_RESOLUTIONS: tuple[gpt_image_request.Resolution, ...] = ("1K", "2K", "4K")
-_OTHER_MODEL_SHARE = 0.3
+_OTHER_MODELS_SHARE = 0.4
 _PRIORITIES: tuple[Priority, ...] = ("high", "normal", "normal", "low")
 _SHORT_EVERY, _CLIENT_EVERY, _TAKEN_BACK_EVERY, _TOLD_EVERY = 21, 3, 51, 4
 
@@ -85,10 +88,8 @@ def order_of(seed: int, number: int, webhook_url: str | None = None) -> Order:
             quantity=quantity,
             image_urls=["https://example.com/before.png"],
         )
-    if random.random() < _OTHER_MODEL_SHARE:
-        request = gpt_image_2.TextToImage(
-            prompt=prompt, aspect_ratio="3:2", resolution=random.choice(_RESOLUTIONS)
-        )
+    if random.random() < _OTHER_MODELS_SHARE:
+        request = _request_of_the_market(random, prompt)
     return Order(
         request=request,
         account_id=SHORT_ACCOUNT if is_short(number) else random.choice(ACCOUNTS),
@@ -96,6 +97,14 @@ def order_of(seed: int, number: int, webhook_url: str | None = None) -> Order:
         priority=random.choice(_PRIORITIES),
         webhook_url=webhook_url if is_told(number) else None,
     )
+
+
+def _request_of_the_market(random: Random, prompt: str) -> ImageRequest:
+    """Return one of the examples of the families of the Market, with its own prompt."""
+    family = random.choice([*_OTHERS.values()])
+    task, model = random.choice([*family.tasks.items()])
+    example = random.choice(model.model_json_schema()["examples"])
+    return family.validate(task, {**example, "prompt": prompt})
 
 
 @dataclass(frozen=True, slots=True)

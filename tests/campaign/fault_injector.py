@@ -163,7 +163,9 @@ class FaultInjector:
     async def _change_price(self, _: PlannedFault) -> bool:
         """Change a price as an admin does: at once, or by a row that takes hold a second later."""
         statement = self._random.choice((_CHANGE_PRICE, _SCHEDULE_PRICE))
-        kind, credits = self._random.choice(list(PRICES)), self._random.randrange(4, 12)
+        kind = self._random.choice(list(PRICES))
+        # Never by more than 5 times, which would have to be confirmed.
+        credits = PRICES[kind] + self._random.randrange(-2, 6)
 
         async def change() -> None:
             async with self._session() as connection:
