@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from producer.jobs.job_counts import JobCount
     from producer.jobs.job_filter import JobFilter
     from producer.money.price_changes import PricePreview
+    from producer.orders.model_request import build_request
     from producer.orders.order import Order
     from producer.pauses import Pause
     from shared.catalog import ImageRequest
@@ -122,6 +123,7 @@ __all__ = [
     "UploadsNotConfigured",
     "WaitTimedOut",
     "WouldLeaveDebt",
+    "build_request",
 ]
 
 _MODULES = {
@@ -142,6 +144,7 @@ _MODULES = {
     "Settings": "shared.settings",
     "TextToImage": "shared.catalog.families.gpt4o_image",
     "UploadedFile": "producer.files.uploaded_file",
+    "build_request": "producer.orders.model_request",
 }
 """Where the names are that are not errors. A module is imported when a name of it is first used, so
 that a part of this package is imported without the rest."""
