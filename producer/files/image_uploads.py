@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -102,22 +103,22 @@ class ImageUploads:
         return found or await self._upload_parts(CheckedImage(read(), field), account_id)
 
     async def _upload_parts(self, image: CheckedImage, account_id: str) -> UploadedFile:
-        start = bytearray()
+        start: deque[bytes] = deque()
         async for part in image:
-            start += part
-            if len(start) > BASE64_BYTES_MAX:
-                return await self._upload_stream(image, bytes(start), account_id)
+            start.append(part)
+            if image.length > BASE64_BYTES_MAX:
+                return await self._upload_stream(image, start, account_id)
         new = NewFile(account_id, image.sha256, image.length, image.finish(), make_file_id())
         found = await self._store.find(account_id, new.sha256)
         if found is not None:
             return found
         began, client = time.monotonic(), await self._open_client()
         name = _name_of(new.id, new.head.type)
-        url = await client.upload_small(bytes(start), name, new.head.type.value)
+        url = await client.upload_small(b"".join(start), name, new.head.type.value)
         return await self._store.record(new, url, time.monotonic() - began)
 
     async def _upload_stream(
-        self, image: CheckedImage, start: bytes, account_id: str
+        self, image: CheckedImage, start: deque[bytes], account_id: str
     ) -> UploadedFile:
         kind, file_id = image.type, make_file_id()
         if kind is None:
@@ -141,10 +142,10 @@ def _name_of(file_id: UUID, kind: ImageType) -> str:
     return f"{file_id}.{kind.extension}"
 
 
-async def _rest_of(image: CheckedImage, start: bytes) -> AsyncIterator[bytes]:
+async def _rest_of(image: CheckedImage, start: deque[bytes]) -> AsyncIterator[bytes]:
     """Yield the whole image. Kie gets the end of the form only if the image is complete."""
-    async for part in parts_of_bytes(start):
-        yield part
+    while start:
+        yield start.popleft()
     async for part in image:
         yield part
     image.finish()

@@ -243,3 +243,25 @@ async def test_a_process_has_a_limited_number_of_uploads() -> None:
     with slots.hold():
         assert slots.in_use == 1
     assert slots.in_use == 0
+
+
+async def test_uploads_take_turns_so_that_other_requests_run_between_their_parts() -> None:
+    slots, order = UploadSlots(), list[str]()
+
+    async def upload(name: str) -> None:
+        for _ in range(3):
+            await slots.wait_for_turn()
+            order.append(name)
+
+    async def other_request() -> None:
+        for _ in range(9):
+            await asyncio.sleep(0)
+            order.append("-")
+
+    gone = asyncio.create_task(slots.wait_for_turn())
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(*(upload(name) for name in "abc"), other_request())
+    assert sorted(order) == sorted("abcabcabc---------")
+    parts = "".join(order).replace("-", " ").split()
+    assert max(map(len, parts)) == 1, order

@@ -28,7 +28,7 @@ async def upload_file(call: Call) -> web.StreamResponse:
     with call.context.uploads.hold():
         try:
             file = await call.context.producer.upload(
-                read_upload(call.request), account_id=account_id
+                read_upload(call.request, call.context.uploads), account_id=account_id
             )
         except AccountNotFound as unknown:
             raise InvalidRequest([Fault("account_id", str(unknown))]) from unknown

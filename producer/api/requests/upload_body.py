@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from aiohttp import BodyPartReader, MultipartReader, web
 
+from producer.api.access.upload_slots import UploadSlots
 from producer.api.responses.http_errors import (
     MalformedRequest,
     RequestTooLarge,
@@ -32,7 +33,7 @@ _Part = BodyPartReader | MultipartReader | None
 _Read = TypeVar("_Read")
 
 
-def read_upload(request: web.Request) -> AsyncIterator[bytes]:
+def read_upload(request: web.Request, slots: UploadSlots) -> AsyncIterator[bytes]:
     """Return the parts of the file in the body, as they arrive.
 
     A `multipart/form-data` body has the file in its part `file`, and no other part. Any other body
@@ -45,17 +46,19 @@ def read_upload(request: web.Request) -> AsyncIterator[bytes]:
         raise RequestTooLarge(FILE_BYTES_MAX)
     allow_body_seconds(request, UPLOAD_SECONDS)
     parts = _form_file(request) if is_form else _raw_file(request)
-    return _translated(parts, request, limit)
+    return _translated(parts, request, limit, slots)
 
 
 async def _translated(
-    parts: AsyncIterator[bytes], request: web.Request, limit: int
+    parts: AsyncIterator[bytes], request: web.Request, limit: int, slots: UploadSlots
 ) -> AsyncIterator[bytes]:
     try:
         async for part in parts:
             if request.content.total_bytes > limit:
                 raise RequestTooLarge(FILE_BYTES_MAX)
-            yield part
+            for start in range(0, len(part), PART_BYTES):
+                await slots.wait_for_turn()
+                yield part[start : start + PART_BYTES]
     except TimeoutError:
         raise RequestTooSlow(f"nothing arrived for {SILENCE_SECONDS:g} s") from None
     except BROKEN_OFF as error:

@@ -24,7 +24,7 @@ from shared.text_and_url_checks import check_public_url
 
 FILE_LIFE_SECONDS = 24 * 3600
 """How long Kie stores a file."""
-BASE64_BYTES_MAX = 256 * 1024
+BASE64_BYTES_MAX = 128 * 1024
 """Larger files are streamed. Kie advises base64 up to 10 MB, but it holds the file in memory."""
 UPLOAD_PATH = "darkroom"
 CONNECT_SECONDS = 10.0
