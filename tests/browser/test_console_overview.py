@@ -7,14 +7,35 @@ from playwright.async_api import Page, expect
 
 from producer.console.history_plots import QUEUE_PLOTS
 from producer.keys.key_store import Role
+from shared.domain.job_events import HeldForReview
+from shared.domain.lifecycle import JobState
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
+from tests.integration.database.database_setup import DatabaseSetup
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 _WAIT_MS = 15_000.0
 """Longer than a page waits with nothing announced."""
 _MARK_CANVASES = """() => document.querySelectorAll('[data-plot-name] canvas')
   .forEach(one => { one.dataset.marked = 'yes'; })"""
+_WATCH_SHIFTS = """() => {
+  window.shifts = [];
+  new PerformanceObserver((list) => {
+    window.shifts.push(...list.getEntries().filter((one) => !one.hadRecentInput)
+      .map((one) => [one.value, ...one.sources.map((part) => part.node && part.node.textContent)]));
+  }).observe({ type: "layout-shift" });
+}"""
+_SHIFTS = """async () => {
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+  return window.shifts;
+}"""
+_PUSH_DOWN = """async () => {
+  // The browser excuses what comes within half a second of a click.
+  await new Promise((done) => setTimeout(done, 600));
+  const block = document.createElement("div");
+  block.style.blockSize = "100px";
+  document.querySelector("#main").prepend(block);
+}"""
 _SAMPLES = """
 INSERT INTO history_samples
 SELECT (jsonb_populate_record(one, jsonb_build_object(
@@ -58,6 +79,40 @@ async def test_figures_follow_the_queue_without_a_reload_and_plots_are_not_drawn
     await expect(waiting).to_have_text("2")
     await page.get_by_role("button", name="Paused").click()
     await expect(waiting).to_have_text("1", timeout=_WAIT_MS)
+
+
+async def test_new_alerts_move_nothing_below_them_until_somebody_asks_for_them(
+    windows: Windows, system: RunningSystem
+) -> None:
+    deployment = system.deployment
+    await deployment.open_account("shift", 100)
+    setup = DatabaseSetup(deployment.database)
+    page = await _open_overview(windows, system)
+    plots = page.get_by_role("region", name="History")
+    place = await plots.bounding_box()
+    await page.evaluate(_WATCH_SHIFTS)
+    held = await setup.job_in(JobState.GENERATING, account_id="shift")
+    await setup.move(held, HeldForReview)
+    await setup.job_in(JobState.UNKNOWN, account_id="shift")
+    await deployment.producer.pauses.pause("model", "gpt-4o-image", reason="why", actor="maria")
+    alerts = page.locator(".alert.bad, .alert.warn")
+    await expect(alerts.nth(1)).to_be_attached(timeout=_WAIT_MS)
+    await expect(page.locator("#pause-bar .banner")).to_be_attached(timeout=_WAIT_MS)
+    assert await page.evaluate(_SHIFTS) == []
+    assert await plots.bounding_box() == place
+    show = page.get_by_role("button", name="Show: ")
+    await expect(show).to_be_in_viewport()
+    await show.click()
+    await expect(show).to_be_hidden()
+    await expect(alerts.last).to_be_in_viewport()
+    moved = await plots.bounding_box()
+    assert moved is not None
+    assert place is not None
+    assert moved["y"] > place["y"]
+    # The same without a click: what is watched for does happen.
+    await page.evaluate(_PUSH_DOWN)
+    assert await page.evaluate(_SHIFTS) != []
+    await deployment.producer.pauses.resume_scope("model", "gpt-4o-image")
 
 
 async def test_each_plot_has_the_newest_values_and_the_range_is_in_the_address(

@@ -141,6 +141,42 @@
   document.addEventListener("htmx:afterSettle", () => { showAges(); showSwitch(); });
   addEventListener("pagehide", stop);
 
+  // --- what stands on top keeps its height, and a button tells what is new in it ----------------
+
+  const heights = new Map();
+  const steady = () => [...document.querySelectorAll("[data-steady]")];
+  const news = document.querySelector("[data-news]");
+  const heightOf = (element) => element.getBoundingClientRect().height;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target !== liveElement()) return;
+    for (const one of steady()) heights.set(one.id, heightOf(one));
+  });
+  const keepHeights = () => {
+    let hidden = null;
+    for (const one of steady()) {
+      const height = heights.get(one.id);
+      if (height === undefined) continue;
+      if (Math.abs(heightOf(one) - height) >= 0.5) {
+        one.toggleAttribute("data-kept", true);
+        one.style.blockSize = `${height}px`;
+      }
+      const end = one.getBoundingClientRect().bottom;
+      hidden = hidden || [...one.children].find((child) => child.getBoundingClientRect().bottom > end + 1);
+    }
+    if (!news) return;
+    news.hidden = !hidden;
+    const title = hidden && (hidden.querySelector(".alert-title, strong") || hidden).textContent.trim();
+    if (hidden) news.textContent = `Show: ${title}`;
+  };
+  const releaseHeights = () => {
+    for (const one of steady()) { one.removeAttribute("data-kept"); one.style.blockSize = ""; }
+    heights.clear();
+    if (news) news.hidden = true;
+  };
+  document.addEventListener("htmx:afterSwap", keepHeights);
+  document.addEventListener("visibilitychange", () => { if (document.hidden) releaseHeights(); });
+  if (news) news.addEventListener("click", () => { releaseHeights(); scrollTo({ top: 0 }); });
+
   // --- keys: / to the filters, j and k through rows, Enter opens -------------------------------
 
   const rows = () => [...document.querySelectorAll("tr[data-href]")];
