@@ -94,18 +94,19 @@ BEGIN
     LOCK TABLE model_routes IN ROW EXCLUSIVE MODE;
     RETURN QUERY
     WITH before AS MATERIALIZED (
-        SELECT reason FROM jobs WHERE id = $1
+        SELECT id, reason FROM jobs WHERE id = $1 FOR NO KEY UPDATE
     ), moved AS (
         UPDATE jobs
            SET state = $4, reason = $5, message = $6, due_at = now() + make_interval(secs => $9),
                updated_at = now()
-         WHERE id = $1 AND attempt = $2 AND state = ANY($3::text[])
+          FROM before
+         WHERE jobs.id = before.id AND attempt = $2 AND state = ANY($3::text[])
            AND EXISTS (SELECT FROM active_routes WHERE active_routes.model = jobs.model AND via = $8)
-        RETURNING *
+        RETURNING jobs.*
     ), event AS (
         INSERT INTO job_events (job_id, event, detail)
         SELECT moved.id, $7, jsonb_build_object('reason', $5::text, 'message', $6::text, 'route', $8::text)
-          FROM moved, before WHERE before.reason IS DISTINCT FROM $5
+          FROM moved JOIN before USING (id) WHERE before.reason IS DISTINCT FROM $5
     )
     SELECT * FROM moved;
 END $$;

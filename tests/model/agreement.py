@@ -10,7 +10,10 @@ from tests.model.model_setup import ModelSetup
 from tests.model.reference import LIVE_OUTCOMES, Reference, RefJob
 
 # What no state of a job shows: each stands in its history exactly as often as it happened.
-_NOTES = ("resolved_by_operator", "held_for_review", "delivered_late", "failed_late")
+_NOTES = (
+    *("resolved_by_operator", "held_for_review", "delivered_late", "failed_late"),
+    "route_unfit",
+)
 
 
 class Agreement:
@@ -59,11 +62,11 @@ class Agreement:
 
     async def _check_attempts(self) -> None:
         rows = await self._setup.rows(
-            "SELECT job_id::text, number, token, outcome, provider_task_id FROM job_attempts"
+            "SELECT job_id::text, number, token, outcome, provider_task_id, route FROM job_attempts"
         )
         stored = {tuple(row.values()) for row in rows}
         assert stored == {
-            (str(job.id), one.number, one.token, one.outcome, one.stored_task)
+            (str(job.id), one.number, one.token, one.outcome, one.stored_task, one.route)
             for job, one in self._reference.attempts()
         }
         live = Counter(row["job_id"] for row in rows if row["outcome"] in LIVE_OUTCOMES)

@@ -53,7 +53,8 @@ class CancelsAndRetries(RuleBasedStateMachine):
             job = self.setup.run(self.setup.producer.retry(first.id, again=again))
         except InvalidRequest:
             assert first.retry is None
-            assert not first.has_ended or (first.state == "succeeded" and not again)
+            is_refused = not first.has_ended or (first.state == "succeeded" and not again)
+            assert is_refused or not first.kind.is_carried(self.ref.route)
         except InsufficientCredits:
             assert first.retry is None
             assert not self.ref.has_room(first.account, [first.kind])
@@ -65,6 +66,7 @@ class CancelsAndRetries(RuleBasedStateMachine):
         """The first retry makes a job. Every later one returns it."""
         if first.retry is None:
             assert first.has_ended
+            assert first.kind.is_carried(self.ref.route)
             self.ref.enqueued(retry, first.account, first.kind, None)
             first.retry = retry
         else:
@@ -111,7 +113,9 @@ class CancelsAndRetries(RuleBasedStateMachine):
         for refusal in result.refused:
             first = chosen[refusal.id]
             assert first.retry is None
-            if first in new:
+            if first in new and not first.kind.is_carried(self.ref.route):
+                assert type(refusal.error) is InvalidRequest
+            elif first in new:
                 # Cheaper ones of the same account may have taken what there was.
                 assert isinstance(refusal.error, InsufficientCredits)
                 assert not self.ref.has_room(first.account, [first.kind])

@@ -10,6 +10,8 @@ from shared.catalog.families import gpt_image_2
 from tests.support.deployment import text_to_image
 
 TASK = "text-to-image"
+ROUTED_MODEL, ROUTE = "gpt-4o-image", "4o-image-api"
+"""The model that another family can send, and that family."""
 
 
 class Kind(NamedTuple):
@@ -21,7 +23,15 @@ class Kind(NamedTuple):
     @property
     def model(self) -> str:
         """The model, of which only one has variants."""
-        return "gpt-image-2" if self.variant else "gpt-4o-image"
+        return "gpt-image-2" if self.variant else ROUTED_MODEL
+
+    def family_by(self, route: str | None) -> str | None:
+        """Return the family that sends it while this route is in force; None: that of its model."""
+        return route if self.model == ROUTED_MODEL else None
+
+    def is_carried(self, route: str | None) -> bool:
+        """Whether it can be sent while this route is in force."""
+        return self.family_by(route) is None or self.quantity == 1
 
     @property
     def price_key(self) -> PriceKey:

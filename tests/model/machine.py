@@ -36,6 +36,7 @@ from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, ModelSetup,
 from tests.model.money_rules import MoneyRules
 from tests.model.pause_rules import ACCOUNTS, PauseRules
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
+from tests.model.route_rules import RouteRules
 from tests.model.stale_writes import WRITES
 from worker.steps.unreadable_success import UNREADABLE_ANSWERS_BEFORE_REVIEW
 
@@ -59,7 +60,7 @@ def _some(*states: str) -> Callable[[JobRules], bool]:
     return lambda machine: bool(machine.ref.jobs_in(*states))
 
 
-class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
+class JobRules(CancelsAndRetries, MoneyRules, PauseRules, RouteRules):
     """Every rule changes the database by the real code, and the reference by its own code."""
 
     def __init__(self, setup: ModelSetup, seen: Counter[str]) -> None:
@@ -137,12 +138,19 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
             for kind in kinds
         ]
         has_room = self.ref.has_room(account, kinds)
+        is_carried = all(kind.is_carried(self.ref.route) for kind in kinds)
         try:
             jobs = self.setup.run(self.setup.producer.enqueue_many(orders))
         except InsufficientCredits:
+            assert is_carried
             assert not has_room
             return
+        except InvalidRequest:
+            assert not is_carried
+            self.seen["an order that no route carries was refused"] += 1
+            return
         assert has_room
+        assert is_carried
         for job, kind in zip(jobs, kinds, strict=True):
             assert (job.model, job.quantity, job.variant) == (kind.model, *kind)
             self.ref.enqueued(job.id, account, kind, job.idempotency_key)
@@ -178,6 +186,9 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
         job = pick_one(pick, self.ref.jobs_in("queued"))
         begun = self.setup.run(self.setup.deliver(job.id, workers=workers))
         assert len(begun) == self.ref.is_submitted(job)
+        if self.ref.is_awaited(job) and not begun:
+            self.ref.found_unfit(job)
+            self.seen["a job waits for a route that carries it"] += 1
         self.seen["a paused job was not submitted"] += job.is_due and not begun
         for post in begun:
             own_task = f"task-{uuid4().hex}"
@@ -264,6 +275,9 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules):
             job.was_settled_elsewhere = False
         else:
             assert asked == ([job.task] if job.state == "generating" else [])
+            if asked:
+                family = job.newest.route or job.kind.model
+                assert self.setup.kie.asked_families[-1] == family
 
     @precondition(_some("generating"))
     @rule(pick=PICKS, images=st.integers(1, 5), basis=BASES)

@@ -57,7 +57,7 @@ OPERATOR = Actor("maria", is_operator=True)
 STEP_TIMEOUT_SECONDS = 30.0
 _FAR_SECONDS = 3_600.0
 _CLEARED = (
-    *("scheduled_prices", "pauses"),
+    *("scheduled_prices", "pauses", "model_routes"),
     *("late_tasks", "callback_inbox", "job_events", "ledger_entries", "job_attempts", "jobs"),
     "accounts",
 )
@@ -88,6 +88,8 @@ class SlowKie:
         self.is_silent = False
         """Whether record-info leaves out by which callback URL a task was made."""
         self.asked_about: list[str] = []
+        self.asked_families: list[str] = []
+        """By which family each was asked about."""
 
     async def submit(
         self, family: ModelFamily, request: ImageRequest, *, callback_url: str | None
@@ -102,8 +104,8 @@ class SlowKie:
 
     async def poll(self, family: ModelFamily, task_id: str) -> PollOutcome:
         """Return the outcome that was set."""
-        del family
         self.asked_about.append(task_id)
+        self.asked_families.append(family.name)
         return self.outcome
 
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
@@ -351,6 +353,7 @@ class ModelSetup:
             await self.crash(post)
         self.posts.clear()
         self.kie.makers.clear()
+        self.producer.enqueuer.routes.forget()
         async with self.database.pool.acquire() as connection, connection.transaction():
             # Only here, between two examples, are the triggers that forbid this switched off.
             await connection.execute("SET LOCAL session_replication_role = replica")

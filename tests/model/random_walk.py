@@ -57,6 +57,8 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     (1, (), lambda rules, dice: rules.pause(dice.choice(SCOPES), "one", dice.random() < 0.5)),
     (3, (), lambda rules, dice: rules.ref.pauses and rules.resume(-1 - dice.randrange(2))),
     (1, (), lambda rules, dice: rules.resume_scope(dice.choice(SCOPES))),
+    (1, (), lambda rules, dice: (not rules.ref.route) and rules.change_route()),
+    (3, (), lambda rules, dice: rules.ref.route and rules.change_route()),
     (3, _ANY, lambda rules, dice: rules.enqueue_again(_any(dice), dice.choice(KINDS))),
     (2, _ANY, lambda rules, dice: rules.cancel(_any(dice))),
     (2, _ANY, lambda rules, dice: rules.retry(_any(dice), again=dice.random() < 0.5)),

@@ -18,10 +18,11 @@ import pytest
 from shared.domain.job import Job
 from shared.errors import WouldLeaveDebt
 from shared.settings import ChargeBasis
-from tests.model.kinds import KINDS, Kind
+from tests.model.kinds import KINDS, ROUTE, Kind
 
 SEEDED_PRICES = dict(zip(KINDS, map(Decimal, (6, 7, 8, 5, 9)), strict=True))
 ENDED = {"succeeded", "failed", "cancelled"}
+_ROUTE_WAITS = {"wrong_endpoint", "route_unfit"}
 LIVE_OUTCOMES = {None, "accepted", "unknown", "lost"}
 
 
@@ -33,6 +34,8 @@ class RefAttempt:
     token: str
     own_task: str
     """The task that Kie makes of it, if it makes one."""
+    route: str | None = None
+    """The family that sends it; None: that of its model."""
     outcome: str | None = None
     stored_task: str | None = None
 
@@ -148,6 +151,8 @@ class Reference:
         self.jobs: dict[UUID, RefJob] = {}
         self.callbacks: list[RefCallback] = []
         self.pauses: list[RefPause] = []
+        self.route: str | None = None
+        """The family by which the model is sent that another can send; None: its own."""
 
     def active_pauses(self) -> list[RefPause]:
         """Return the pauses that hold now."""
@@ -167,7 +172,28 @@ class Reference:
 
     def is_submitted(self, job: RefJob) -> bool:
         """Whether a delivery of this queued job is submitted now."""
+        return self.is_awaited(job) and job.kind.is_carried(self.route)
+
+    def is_awaited(self, job: RefJob) -> bool:
+        """Whether a queued job is due and not paused."""
         return job.is_due and not any(one.applies_to(job) for one in self.pauses)
+
+    def found_unfit(self, job: RefJob) -> None:
+        """Let a job wait that its route cannot carry; said once."""
+        job.notes["route_unfit"] += job.reason != "route_unfit"
+        job.reason, job.is_due = "route_unfit", False
+
+    def routed(self, route: str | None) -> int:
+        """Change the route. Returns how many jobs wait no more."""
+        self.route = route
+        waiting = [
+            job
+            for job in self.jobs_in("queued")
+            if job.kind.family_by(ROUTE) and not job.is_due and job.reason in _ROUTE_WAITS
+        ]
+        for job in waiting:
+            job.reason, job.is_due = None, True
+        return len(waiting)
 
     def jobs_in(self, *states: str) -> list[RefJob]:
         """Return the jobs in these states, oldest first."""
@@ -212,7 +238,8 @@ class Reference:
 
     def claimed(self, job: RefJob, token: str, own_task: str) -> RefAttempt:
         job.state, job.reason, job.is_old = "submitting", None, False
-        job.attempts.append(RefAttempt(len(job.attempts) + 1, token, own_task))
+        route = job.kind.family_by(self.route)
+        job.attempts.append(RefAttempt(len(job.attempts) + 1, token, own_task, route))
         return job.newest
 
     def submitted(self, job: RefJob, task: str) -> None:
@@ -220,7 +247,9 @@ class Reference:
         job.newest.outcome, job.newest.stored_task = "accepted", task
 
     def deferred(self, job: RefJob, reason: str) -> None:
-        job.state, job.reason, job.is_due = "queued", reason, False
+        job.state, job.reason = "queued", reason
+        has_new_route = job.newest.route != job.kind.family_by(self.route)
+        job.is_due = reason == "wrong_endpoint" and has_new_route
         job.newest.outcome = "deferred"
 
     def became_unknown(self, job: RefJob, reason: str) -> None:

@@ -85,6 +85,10 @@ class RandomJob:
             self.paid_twice |= any(not one.made_nothing for one in self.attempts)
             self.attempts.append(Attempt(len(self.attempts) + 1, self.now))
 
+    def find_unfit(self) -> None:
+        """A worker finds that the route in force cannot carry the job: it waits on."""
+        self.write(job_events.RouteUnfit, len(self.attempts))
+
     def reply(self) -> None:
         """Kie answers some POST, in time or not; its worker writes the answer down."""
         waiting = [one for one in self.attempts if not one.is_answered]
@@ -134,7 +138,7 @@ class RandomJob:
         """Let some time pass and something happen."""
         self.now += self.random.choice((0, 1, 5, 20, 400))
         happen = (self.claim, self.reply, self.repeat, self.crash, self.look_after, self.poll)
-        self.random.choice((*happen, self.cancel))()
+        self.random.choice((*happen, self.cancel, self.find_unfit))()
 
     def check(self) -> None:
         """Fail unless money and POSTs are right now."""
