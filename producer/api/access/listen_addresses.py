@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 
 from producer.api.access.direct_requests import is_loopback_host
-from producer.api.responses.problems import listener_problem
+from producer.api.openai_api.openai_errors import refuse_request
 from producer.keys.key_store import KeyStore
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.http_server import LimitedRunner, listen
@@ -82,7 +82,7 @@ def build_runner(app: web.Application, *, drain_seconds: float) -> LimitedRunner
     return LimitedRunner(
         app,
         name="api",
-        refuse=listener_problem,
+        refuse=refuse_request,
         # Cancel the handler of a caller who has disconnected.
         handler_cancellation=True,
         shutdown_timeout=drain_seconds,

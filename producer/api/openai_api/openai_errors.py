@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from producer.api.responses.problems import TYPE_PREFIX, Problem
+from producer.api.responses.problems import TYPE_PREFIX, Problem, listener_problem
 
 PATH_PREFIX = "/openai/"
 SHOULD_RETRY = "x-should-retry"
@@ -85,3 +85,13 @@ def convert_problem(problem: Problem) -> OpenaiError:
         param=faults[0]["field"] or None,
         headers=headers,
     )
+
+
+def refuse_request(
+    request: web.BaseRequest | None, status: int, code: str, detail: str
+) -> web.Response:
+    """Return the response for a request or connection that the server refuses before a handler."""
+    refusal = listener_problem(request, status, code, detail)
+    if request is None or not request.path.startswith(PATH_PREFIX):
+        return refusal
+    return convert_problem(refusal)

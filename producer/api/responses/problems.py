@@ -215,7 +215,7 @@ def faults_to_json(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
 
 def listener_problem(
     request: web.BaseRequest | None, status: int, code: str, detail: str
-) -> web.Response:
+) -> Problem:
     """Return the problem response for a request or connection that the server refuses."""
     response = problem(status, code, detail)
     if request is not None:

@@ -109,6 +109,10 @@ async def test_a_body_that_cannot_be_read_is_refused_and_stores_nothing(
             headers = {"Content-Type": content_type, "x-stainless-retry-count": "9" * 5000}
             answer = await api.send("POST", path, data=body, headers=headers)
             check_error(answer, status, code, param)
+        packed = {"Content-Type": JSON, "Content-Encoding": "gzip"}
+        refused = await api.send("POST", GENERATIONS, data=b"x", headers=packed)
+        # The listener refuses it before any handler.
+        check_error(refused, 415, "unsupported_content")
     assert await deployment.run_sql("SELECT FROM jobs") == []
     assert await deployment.run_sql("SELECT FROM files") == []
 
