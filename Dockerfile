@@ -31,6 +31,8 @@ ENV PATH=/opt/darkroom/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 COPY --from=builder /opt/darkroom /opt/darkroom
+# For copies of images: a volume that is mounted here takes this owner.
+RUN install -d -o 10001 -g 10001 /srv/images
 WORKDIR /app
 USER 10001:10001
 STOPSIGNAL SIGTERM

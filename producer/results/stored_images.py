@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
@@ -22,8 +24,30 @@ class CopyOptions:
 
     @classmethod
     def of(cls, settings: Settings) -> CopyOptions:
-        """Return the options of these settings."""
-        return cls(settings.results_store_url, settings.copies_within_seconds)
+        """Return the options of these settings, or of the folder that `darkroom up` has made."""
+        url, folder = settings.results_store_url, local_folder(settings)
+        is_embedded = settings.database_url is None and settings.results_url is None
+        if is_embedded and folder.is_dir():
+            url = folder.as_uri()
+        return cls(url, None if url is None else settings.results_deadline_seconds)
+
+
+def local_folder(settings: Settings) -> Path:
+    """Return where `darkroom up` and `darkroom demo` have images copied to by default."""
+    return settings.darkroom_home.resolve() / "images"
+
+
+def prepare_local_folder(settings: Settings) -> str | None:
+    """Return RESULTS_URL for `darkroom up`: by default a folder in DARKROOM_HOME, made here.
+
+    None if RESULTS_URL says where to, or that nothing is copied, and where the extra `results` is
+    not installed.
+    """
+    if settings.results_url is not None or find_spec("obstore") is None:
+        return None
+    folder = local_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.as_uri()
 
 
 @dataclass(frozen=True, slots=True)

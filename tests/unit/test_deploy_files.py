@@ -91,7 +91,9 @@ def test_data_survives_and_lies_where_the_images_keep_it(
     # Images of Postgres 18 abort where a volume is mounted on .../postgresql/data.
     assert services["postgres"]["volumes"] == ["postgres-data:/var/lib/postgresql"]
     assert services["valkey"]["volumes"] == ["valkey-data:/data"]
-    assert set(compose["volumes"]) == {"postgres-data", "valkey-data"}
+    for name in ("api", "worker"):
+        assert services[name]["volumes"] == ["images:/srv/images"]
+    assert set(compose["volumes"]) == {"images", "postgres-data", "valkey-data"}
 
 
 def test_valkey_keeps_what_it_is_given(

@@ -54,6 +54,7 @@ _OF_ONE_PROCESS = frozenset(
         *("CALLBACK_HTTP_HOST", "CALLBACK_HTTP_PORT"),
     }
 )
+_DEFAULTS = {"RESULTS_URL": "file:///srv/images"}
 _FOR_DRILLS = frozenset({"DARKROOM_CRASH_AT"})
 _PINNED = re.compile(r"[a-z0-9./-]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}")
 
@@ -123,7 +124,8 @@ def test_every_other_setting_reaches_the_api_and_the_workers(
         assert handed == (plain - _OF_ONE_PROCESS) | of_it, name
         fixed = {"LOG_FORMAT", *of_it}
         for setting in handed - fixed:
-            assert services[name]["environment"][setting] == f"${{{setting}:-}}"
+            default = _DEFAULTS.get(setting, "")
+            assert services[name]["environment"][setting] == f"${{{setting}:-{default}}}"
 
 
 @pytest.mark.parametrize(("name", "login"), LOGINS.items())

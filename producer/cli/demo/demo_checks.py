@@ -42,6 +42,9 @@ def _check_job(demo_job: DemoJob, job: Job, price: Decimal, entries: Entries) ->
     images = job.quantity if demo_job.succeeds else 0
     if len(job.result_urls) != images:
         yield f"has {count_text(len(job.result_urls), 'image')}, not {images}"
+    for number, image in enumerate(job.images, 1):
+        if not image.is_stored:
+            yield f"image {number} is not copied"
     kinds = [entry["kind"] for entry in entries]
     if kinds != ["hold", "capture" if demo_job.succeeds else "release"]:
         yield f"its ledger entries are {', '.join(kinds)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
@@ -20,8 +21,9 @@ from producer.cli.display.console import print_message
 from producer.cli.processes.child_process import ChildProcess, Program
 from producer.cli.processes.log_lines import LogLine, format_text, read_line
 from producer.cli.processes.service_commands import program_environ
+from producer.results.stored_images import prepare_local_folder
 from shared.errors import ConfigurationError, EmbeddedServerError
-from shared.settings import Settings
+from shared.settings import NO_RESULTS, Settings
 
 SIMULATOR_NAME = "demo-kie"
 # Slow enough to see the progress, and fast enough for a short demo.
@@ -62,11 +64,21 @@ async def start_processes(settings: Settings) -> AsyncIterator[DemoProcesses]:
         children = _Children(logs)
         stack.push_async_callback(children.stop)
         kie_environ = {"KIE_API_KEY": kie["api_key"], "KIE_BASE_URL": kie["base_url"]}
-        environ = child_environ(settings, {**kie_environ, **_DEADLINES})
+        port = str(_find_free_port())
+        addresses = {"API_PORT": port, "API_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+        results = {"RESULTS_URL": prepare_local_folder(settings) or NO_RESULTS}
+        environ = child_environ(settings, {**kie_environ, **_DEADLINES, **addresses, **results})
         for name, arguments in (("worker", ["-m", "worker"]), ("api", ["-m", "producer", "api"])):
             await children.start(Program(name, arguments, environ, settings.darkroom_home))
         await children.wait_until_started()
         yield DemoProcesses(context, kie["base_url"], children.addresses, logs)
+
+
+def _find_free_port() -> int:
+    """Return a port for the API, which the links to images contain."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class _Children:

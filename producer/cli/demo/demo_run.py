@@ -80,7 +80,7 @@ async def run_jobs(processes: DemoProcesses, before: Account) -> DemoResult:
     jobs = await enqueue_jobs(processes)
     ended = await wait_with_progress(producer, jobs, WAIT_SECONDS)
     details = [await producer.job_details(job.id) for job in ended]
-    urls = [url for job in ended for url in job.result_urls]
+    urls = [url for job in ended for url in job.kie_result_urls]
     names = list(processes.addresses)
     readiness = await asyncio.gather(*(is_ready(processes.addresses[name]) for name in names))
     return DemoResult(

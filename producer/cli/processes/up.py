@@ -18,6 +18,7 @@ from producer.cli.processes.child_process import Program
 from producer.cli.processes.log_lines import LogLine, format_json, format_text
 from producer.cli.processes.process_supervisor import ProcessSupervisor
 from producer.cli.processes.service_commands import program_environ
+from producer.results.stored_images import local_folder, prepare_local_folder
 from shared.adapters.postgres.migrations import migrate
 from shared.adapters.servers import Servers, open_servers
 from shared.settings import Settings
@@ -62,6 +63,10 @@ def _listen_for_signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 def _programs(settings: Settings, workers: int) -> Iterator[Program]:
     environ = program_environ({**os.environ, "LOG_FORMAT": "json"})
+    results_url = prepare_local_folder(settings)
+    if results_url is not None:
+        environ["RESULTS_URL"] = results_url
+        print_message(f"images are copied into {local_folder(settings)}")
     for number in range(1, workers + 1):
         name = "worker" if workers == 1 else f"worker-{number}"
         # Only one worker can use the configured port. The others use free ports.
