@@ -49,7 +49,7 @@ def parse_market_request(raw: bytes, models: Mapping[str, KieModel]) -> CreateRe
     prompt = obeyed.get("prompt")
     return CreateRequest(
         prompt=prompt if isinstance(prompt, str) else "",
-        size=_read_ratio(obeyed),
+        size=_read_ratio(known, obeyed),
         n_variants=1,
         call_back_url=given.get("callBackUrl") or "",
         param_json=_echo(given, task_input),
@@ -99,9 +99,10 @@ def _echo(given: Mapping[str, Any], task_input: dict[str, Any]) -> str:
     ).decode()
 
 
-def _read_ratio(obeyed: Mapping[str, Any]) -> str:
-    """Return the ratio of the image. Kie chooses one where the request does not."""
-    ratio = obeyed.get("aspect_ratio") or obeyed.get("size")
+def _read_ratio(known: Mapping[str, Any], obeyed: Mapping[str, Any]) -> str:
+    """Return the ratio of the image: the model's default where the request has none, or 1:1."""
+    default = known.get("aspect_ratio", {}).get("default")
+    ratio = obeyed.get("aspect_ratio") or obeyed.get("size") or default
     return ratio if isinstance(ratio, str) and _RATIO.fullmatch(ratio) else "1:1"
 
 

@@ -70,7 +70,7 @@ def test_the_catalogue_confirms_what_ours_knows_of_each_model(model: str) -> Non
     assert schema is not None
     assert find_missing_parts(ours.input_schema, schema) == []
     told = read_credits(answers[1]["data"]["pricingDesc"])
-    assert set(told) == set(ours.credits.values())
+    assert set(told) >= set(ours.credits.values())
 
 
 def test_a_model_a_field_and_a_schema_can_be_gone() -> None:

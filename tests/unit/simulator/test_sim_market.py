@@ -78,6 +78,23 @@ def test_the_record_of_a_task_passes_through_the_markets_states() -> None:
     assert (shown["costTime"], shown["completeTime"]) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("model", "task_input", "ratio"),
+    [
+        ("flux1-kontext", {}, "16:9"),
+        ("flux1-kontext", {"aspect_ratio": "9:16"}, "9:16"),
+        ("gpt-image-2-text-to-image", {"aspect_ratio": "auto"}, "1:1"),
+        ("4o-image-api", {"size": "3:2"}, "3:2"),
+    ],
+)
+def test_an_image_has_the_ratio_that_was_asked_for_or_the_models_own(
+    model: str, task_input: Mapping[str, Any], ratio: str
+) -> None:
+    task = FakeKie().create_by_market(model, prompt="x", **task_input).task
+    assert task is not None
+    assert task.request.size == ratio
+
+
 def test_a_success_has_its_urls_twice_and_its_duration_in_seconds() -> None:
     shown = finished(FakeKie())
     assert shown["state"] == "success"
