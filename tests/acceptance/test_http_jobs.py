@@ -149,7 +149,7 @@ async def test_a_refusal_is_not_kept_under_its_key(deployment: Deployment) -> No
 
 
 @pytest.mark.promise("50 entries by default, and 1,000 at most with `limit`")
-async def test_a_list_has_50_jobs_unless_it_is_told_otherwise(deployment: Deployment) -> None:
+async def test_a_list_has_50_jobs_unless_another_limit_is_given(deployment: Deployment) -> None:
     orders = [Order(request=text_to_image(f"{n}"), account_id="acme") for n in range(1_001)]
     await deployment.producer.enqueue_many(orders)
     async with deployment.api() as api:

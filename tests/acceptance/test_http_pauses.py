@@ -73,7 +73,7 @@ async def test_a_repeated_request_starts_one_pause_and_the_list_has_pages(
         ({"unitl": "2030-01-31T18:00:00Z"}, "unitl"),
     ],
 )
-async def test_a_fault_is_told_with_its_field_and_nothing_is_paused(
+async def test_a_fault_is_reported_with_its_field_and_nothing_is_paused(
     deployment: Deployment, changes: dict[str, object], field: str
 ) -> None:
     async with deployment.api() as api:

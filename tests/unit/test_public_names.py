@@ -91,7 +91,7 @@ def test_enqueue_takes_every_promised_option_by_keyword() -> None:
     assert [name for name in parameters if name not in keywords] == ["self", "request"]
 
 
-def test_waiting_has_a_limit_unless_told_otherwise() -> None:
+def test_waiting_has_a_limit_unless_another_is_given() -> None:
     limit = inspect.signature(Producer.wait).parameters["timeout_seconds"]
     assert limit.default > 0
 

@@ -105,7 +105,7 @@ def test_one_error_lists_every_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_a_wrong_url_is_told_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_wrong_url_says_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://db.example/darkroom")
     with pytest.raises(ConfigurationError, match="postgresql://, postgres://"):
         load_settings()

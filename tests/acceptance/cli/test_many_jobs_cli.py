@@ -63,7 +63,7 @@ async def test_all_that_match_are_retried_after_a_dry_run_and_a_yes(
     assert await setup.broken_invariants() == {}
 
 
-async def test_given_jobs_are_cancelled_and_each_refusal_is_told(
+async def test_given_jobs_are_cancelled_and_each_refusal_is_reported(
     darkroom: Darkroom, setup: DatabaseSetup
 ) -> None:
     queued = [await setup.enqueue() for _ in range(2)]

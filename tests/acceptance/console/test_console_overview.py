@@ -54,7 +54,7 @@ async def test_a_healthy_queue_says_so_while_nothing_waits(deployment: Deploymen
     assert "No job yet" not in text
 
 
-async def test_jobs_without_a_worker_are_told_with_the_command_that_starts_one(
+async def test_jobs_without_a_worker_are_reported_with_the_command_that_starts_one(
     deployment: Deployment,
 ) -> None:
     await deployment.enqueue()
@@ -65,7 +65,7 @@ async def test_jobs_without_a_worker_are_told_with_the_command_that_starts_one(
     assert "All is well" not in text
 
 
-async def test_submits_that_kie_refuses_are_told_with_kies_words_and_what_waits(
+async def test_submits_that_kie_refuses_are_reported_with_kies_words_and_what_waits(
     deployment: Deployment,
 ) -> None:
     await deployment.enqueue()

@@ -231,7 +231,7 @@ async def test_a_schema_older_than_this_version_is_refused_with_the_command_to_t
         await require_current_schema(empty_database_url)
 
 
-async def test_a_role_that_may_not_create_tables_is_told_so(
+async def test_a_role_that_may_not_create_tables_gets_an_error_that_says_so(
     empty_database_url: str, connection: Connection
 ) -> None:
     stranger = f"r{uuid4().hex[:8]}"

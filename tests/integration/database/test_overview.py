@@ -73,7 +73,7 @@ async def test_without_redis_the_figures_are_there_and_what_redis_has_is_unknown
     assert told["today"]["failed"] == 1
 
 
-async def test_whoever_asks_within_a_second_shares_one_read(setup: DatabaseSetup) -> None:
+async def test_all_readers_within_a_second_share_one_read(setup: DatabaseSetup) -> None:
     queries, clock = CountedQueries(setup.database), Hand()
     reader = reader_of(queries, clock)
     first = await asyncio.gather(*(reader.read() for _ in range(5)))

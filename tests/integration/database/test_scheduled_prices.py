@@ -89,7 +89,7 @@ async def test_a_batch_of_jobs_is_priced_by_it(setup: DatabaseSetup) -> None:
     assert [one["credits_quoted"] for one in enqueued] == [9, 9]
 
 
-async def test_history_says_who_scheduled_it_and_why_whoever_applies_it(
+async def test_history_says_who_scheduled_it_and_why_not_who_applied_it(
     setup: DatabaseSetup, database_url: str
 ) -> None:
     async with (
@@ -132,7 +132,7 @@ async def test_it_is_applied_once_however_many_apply_it_at_once(
     assert await setup.broken_invariants() == {}
 
 
-async def test_whoever_dies_while_he_applies_it_leaves_it_for_the_next(
+async def test_a_program_that_dies_while_it_applies_one_leaves_it_for_the_next(
     setup: DatabaseSetup,
 ) -> None:
     scheduled = await schedule(setup, 9)

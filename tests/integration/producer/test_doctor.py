@@ -105,7 +105,7 @@ async def test_a_job_that_nobody_moves_is_named(
     assert "darkroom worker" in (stuck.fix or "")
 
 
-async def test_an_old_schema_is_told_and_the_books_are_left_alone(
+async def test_an_old_schema_is_reported_and_the_books_are_left_alone(
     servers: Servers, database: Database
 ) -> None:
     await database.pool.execute("DELETE FROM darkroom_migrations WHERE number > 1")

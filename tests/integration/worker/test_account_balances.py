@@ -97,7 +97,7 @@ async def test_each_accounts_balance_is_explained_by_its_own_attempts(setup: Bal
     assert highest == {"studio": 12, "archive": 6}
 
 
-async def test_drift_of_one_account_is_told_of_that_one(setup: BalanceSetup) -> None:
+async def test_drift_of_one_account_is_reported_for_that_one(setup: BalanceSetup) -> None:
     setup.spend_from_outside(2, 60)
     with structlog.testing.capture_logs() as logs:
         found = await setup.check()

@@ -142,7 +142,7 @@ async def test_a_sampler_outlives_an_outage_of_postgres(
         await eventually(has_sampled, "a sample was written")
 
 
-async def test_one_call_is_one_statement_whoever_comes_first(setup: WorkerSetup) -> None:
+async def test_one_call_is_one_statement_for_any_first_caller(setup: WorkerSetup) -> None:
     queries = Counting(setup.database)
     deps = setup.with_deps(store=JobStore(queries)).deps
     samplers = [HistorySampler(deps, setup.redis) for _ in range(8)]

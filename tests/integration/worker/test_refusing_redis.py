@@ -200,7 +200,9 @@ async def test_a_forbidden_key_is_named_by_the_server(
         await _run(operator, "ACL", "DELUSER", "narrow")
 
 
-async def test_a_rotated_password_is_told_as_such(other_valkey: str, operator: ArqRedis) -> None:
+async def test_a_rotated_password_is_reported_as_such(
+    other_valkey: str, operator: ArqRedis
+) -> None:
     await _run(operator, "ACL", "SETUSER", "app", "on", ">old", "~*", "&*", "+@all")
     try:
         async with connect_redis(_as_user(other_valkey, "app", "old")) as redis:

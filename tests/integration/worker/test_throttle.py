@@ -46,7 +46,7 @@ async def ask_until_granted(throttle: Throttle, name: str = "task") -> float:
     return monotonic() - started_at
 
 
-async def test_the_limit_is_granted_and_the_next_is_told_to_wait(throttle: Throttle) -> None:
+async def test_the_limit_is_granted_and_the_next_must_wait(throttle: Throttle) -> None:
     assert [await ask(throttle) for _ in range(3)] == [0, 0, 0]
     assert 0 < await ask(throttle) <= (WINDOW_MS + WINDOW_MARGIN_MS) / 1000
 

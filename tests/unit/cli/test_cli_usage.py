@@ -59,7 +59,7 @@ def test_health_exits_with_6_when_no_server_answers(monkeypatch: pytest.MonkeyPa
     assert "--url" in chosen_by_itself.stderr
 
 
-def test_the_version_is_told_in_three_ways() -> None:
+def test_the_version_is_printed_in_three_ways() -> None:
     runner, app = CliRunner(), build_app()
     for words in (["--version"], ["version"]):
         assert runner.invoke(app, words).stdout.startswith("darkroom ")
@@ -68,7 +68,7 @@ def test_the_version_is_told_in_three_ways() -> None:
 
 
 @pytest.mark.parametrize("word", ["version", "--version"])
-def test_the_version_is_told_without_loading_what_other_commands_need(word: str) -> None:
+def test_the_version_is_printed_without_loading_what_other_commands_need(word: str) -> None:
     program = f"""
 import sys
 from producer.cli import main

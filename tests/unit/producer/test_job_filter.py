@@ -97,7 +97,7 @@ def test_a_filter_that_cannot_match_what_is_meant_is_refused_by_its_name(
     assert [fault.field for fault in caught.value.faults] == [name]
 
 
-def test_all_faults_of_a_filter_are_told_together() -> None:
+def test_all_faults_of_a_filter_are_reported_together() -> None:
     with pytest.raises(InvalidRequest) as caught:
         JobFilter.from_texts({"staet": "failed", "state": "faild", "retried": "no"})
     assert [fault.field for fault in caught.value.faults] == ["staet", "state", "retried"]

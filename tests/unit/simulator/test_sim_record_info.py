@@ -212,7 +212,7 @@ def test_a_new_task_can_be_unknown_for_a_while() -> None:
 
 
 @pytest.mark.parametrize(("form", "code"), [("422", 422), ("404", 404), ("null", 200)])
-def test_a_missing_task_is_told_in_three_forms(form: str, code: int) -> None:
+def test_a_missing_task_is_reported_in_three_forms(form: str, code: int) -> None:
     answer = read(FakeKie(missing_form=form).poll("nobody"))
     assert (answer["code"], answer["data"]) == (code, None)
 

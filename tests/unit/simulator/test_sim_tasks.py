@@ -133,7 +133,7 @@ def test_polls_of_unknown_tasks_are_counted_and_throttled_too() -> None:
     assert fake.kie.record.worst_window == 4
 
 
-def test_a_poll_without_a_task_id_is_told_so() -> None:
+def test_a_poll_without_a_task_id_is_refused_by_name() -> None:
     assert read(FakeKie().poll(""))["msg"] == "taskId is required"
 
 
