@@ -78,7 +78,7 @@ class FakeUploads:
         data = self.stored.get(body["fileUrl"])
         if data is None:
             return _error(request, 500, "Failed to download")
-        return self._answer(request, body, data)
+        return self._answer(request, body, data, self.sizes[body["fileUrl"]])
 
     def _answer(
         self, request: web.Request, fields: dict[str, str], data: bytes, size: int | None = None
