@@ -4,7 +4,75 @@
 
 export type State = Job["state"];
 
-export type Order = Gpt4oImageTextToImage | Gpt4oImageImageToImage | GptImage15TextToImage | GptImage15ImageToImage | GptImage2TextToImage | GptImage2ImageToImage | GptImage25TextToImage | GptImage25ImageToImage | Model4oImageApiTextToImage | Model4oImageApiImageToImage;
+export type Order = Flux1KontextTextToImage | Flux1KontextImageToImage | Gpt4oImageTextToImage | Gpt4oImageImageToImage | GptImage15TextToImage | GptImage15ImageToImage | GptImage2TextToImage | GptImage2ImageToImage | GptImage25TextToImage | GptImage25ImageToImage | Model4oImageApiTextToImage | Model4oImageApiImageToImage;
+
+export interface Flux1KontextTextToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "flux1-kontext";
+  task: "text-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of jpeg, png */
+  output_format?: "jpeg" | "png";
+  /** whether Kie refines the prompt */
+  enhance_prompt?: boolean;
+  /** whether Kie translates the prompt into English, which is needed */
+  translate_prompt?: boolean;
+  /** a whole number from 0 (strict) to 6 */
+  safety_tolerance?: number;
+  /** text of 1 to 200 characters that Kie writes on the image */
+  watermark?: string | null;
+  /** whether to upload through China */
+  upload_cn?: boolean;
+  /** one of 21:9, 16:9, 4:3, 1:1, 3:4, 9:16 */
+  aspect_ratio?: "21:9" | "16:9" | "4:3" | "1:1" | "3:4" | "9:16";
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
+
+export interface Flux1KontextImageToImage {
+  /** who pays; the account must exist. A service key may leave it out: it pays from its own account */
+  account_id?: string;
+  model: "flux1-kontext";
+  task: "image-to-image";
+  /** how many images: 1, because one task makes one image */
+  quantity?: 1;
+  /** text of 1 to 20,000 characters */
+  prompt: string;
+  /** one of jpeg, png */
+  output_format?: "jpeg" | "png";
+  /** whether Kie refines the prompt */
+  enhance_prompt?: boolean;
+  /** whether Kie translates the prompt into English, which is needed */
+  translate_prompt?: boolean;
+  /** a whole number from 0 (strict) to 6 */
+  safety_tolerance?: number;
+  /** text of 1 to 200 characters that Kie writes on the image */
+  watermark?: string | null;
+  /** whether to upload through China */
+  upload_cn?: boolean;
+  /** one public http:// or https:// image URL */
+  image_urls: Array<string>;
+  /** one of 21:9, 16:9, 4:3, 1:1, 3:4, 9:16; left out: that of the image */
+  aspect_ratio?: "21:9" | "16:9" | "4:3" | "1:1" | "3:4" | "9:16" | null;
+  /** your own notes, given back as they are; at most 16 KiB of JSON */
+  metadata?: Record<string, unknown>;
+  /** receives a signed POST when the job ends; a public http:// or https:// URL */
+  webhook_url?: string | null;
+  /** high, normal or low */
+  priority?: "high" | "normal" | "low";
+  /** the earliest time to run the job, with its timezone; null: now */
+  run_at?: string | null;
+}
 
 export interface Gpt4oImageTextToImage {
   /** who pays; the account must exist. A service key may leave it out: it pays from its own account */

@@ -108,6 +108,7 @@ async def test_only_a_body_with_data_urls_may_be_long(
     assert batch.keys() == {"jobs.0.image_urls.0"}
 
 
+@pytest.mark.promise("`?check_images=true` requests")
 @pytest.mark.promise("An image that does not answer")
 async def test_images_are_checked_before_anything_is_held(
     deployment: Deployment, kie: FakeUploads

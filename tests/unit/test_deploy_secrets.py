@@ -51,7 +51,7 @@ LOGINS = {
 _OF_ONE_PROCESS = frozenset(
     {
         *("API_HOST", "API_PORT", "WORKER_HTTP_HOST", "WORKER_HTTP_PORT", "DARKROOM_HOME"),
-        *("CALLBACK_HTTP_HOST", "CALLBACK_HTTP_PORT"),
+        *("CALLBACK_HTTP_HOST", "CALLBACK_HTTP_PORT", "OPENAI_WAIT_SECONDS"),
     }
 )
 _DEFAULTS = {"RESULTS_URL": "file:///srv/images"}
@@ -118,11 +118,11 @@ def test_every_other_setting_reaches_the_api_and_the_workers(
     services: dict[str, dict[str, Any]],
 ) -> None:
     plain = {name.upper() for name in Settings.model_fields} - secret_settings() - _FOR_DRILLS
-    for name, ours in (("api", ("API_",)), ("worker", ("WORKER_HTTP_", "CALLBACK_"))):
+    for name, ours in (("api", ("API_", "OPENAI_")), ("worker", ("WORKER_HTTP_", "CALLBACK_"))):
         handed = set(services[name]["environment"]) - SECRETS[name]
         of_it = {one for one in _OF_ONE_PROCESS if one.startswith(ours)}
         assert handed == (plain - _OF_ONE_PROCESS) | of_it, name
-        fixed = {"LOG_FORMAT", *of_it}
+        fixed = {"LOG_FORMAT", *of_it} - {"OPENAI_WAIT_SECONDS"}
         for setting in handed - fixed:
             default = _DEFAULTS.get(setting, "")
             assert services[name]["environment"][setting] == f"${{{setting}:-{default}}}"

@@ -18,7 +18,7 @@ from shared.catalog.kie_response_codes import SUCCESS_CODE, parse_envelope
 
 MODELS = KieRequest("GET", "/api/v1/models")
 _POINTS_OF_AN_HOUR = 6
-_CREDITS = re.compile(r"(\d{1,6}(?:[.,]\d{1,3})?)\s*credits?\b", re.IGNORECASE)
+_CREDITS = re.compile(r"([0-9]{1,6}(?:[.,][0-9]{1,3})?)\s*credits?\b", re.IGNORECASE)
 _CREATE_TASK = "/api/v1/jobs/createTask"
 
 

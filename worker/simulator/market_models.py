@@ -18,7 +18,7 @@ from shared.catalog.model_family import KieModel
 
 from .fault_switches import FaultSwitches
 
-_AMOUNT = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)(?= credits\b)|(?<=\$)(\d+(?:\.\d+)?)")
+_AMOUNT = re.compile(r"(?<![0-9.])([0-9]+(?:\.[0-9]+)?)(?= credits\b)|(?<=\$)([0-9]+(?:\.[0-9]+)?)")
 
 
 def list_models(faults: FaultSwitches) -> Mapping[str, KieModel]:

@@ -23,7 +23,7 @@ from .input_schema import check_input
 
 MARKET = "market"
 
-_RATIO = re.compile(r"[1-9]\d{0,2}:[1-9]\d{0,2}")
+_RATIO = re.compile(r"[1-9][0-9]{0,2}:[1-9][0-9]{0,2}")
 _BESIDE_INPUT = frozenset({"model", "input", "callBackUrl"})
 
 

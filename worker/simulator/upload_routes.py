@@ -114,7 +114,7 @@ def no_upload_route() -> SimulatedResponse:
 
 
 def _as_upload_error(reply: SimulatedResponse) -> SimulatedResponse:
-    if not reply.record_code.isdecimal():
+    if not (reply.record_code.isascii() and reply.record_code.isdecimal()):
         return reply
     told = orjson.loads(reply.body) if reply.body.startswith(b"{") else {}
     return upload_error(int(reply.record_code), told.get("msg", ""))

@@ -125,7 +125,8 @@ async def _find_equal(
     placed: dict[str, list[Job]] = {}
     for job in await producer.list(where, limit=_JOBS_READ):
         key, _, index = (job.idempotency_key or "").rpartition("/")
-        whole = key if key and index.isdecimal() else job.idempotency_key or ""
+        is_part = bool(key) and index.isascii() and index.isdecimal()
+        whole = key if is_part else job.idempotency_key or ""
         placed.setdefault(whole, []).insert(0, job)
     return placed
 

@@ -37,7 +37,7 @@ _FIELDS_WITH_ROWS = frozenset(
         *("id", "account_id", "model", "task", "variant", "request", "state", "reason", "message"),
         *("progress", "provider_task_id", "result_urls", "late_result_urls", "images"),
         # In the tables of attempts, events and credits.
-        *("attempt", "created_at", "submitted_at", "finished_at"),
+        *("attempt", "route", "created_at", "submitted_at", "finished_at"),
         *("credits_quoted", "credits_charged"),
         # Only in the JSON.
         *("metadata", "priority", "run_at"),

@@ -110,6 +110,7 @@ async def test_a_preview_counts_what_goes_and_what_waits_by_field_and_changes_no
         ({"upload_cn": True}, "upload_cn"),
     ],
 )
+@pytest.mark.promise("Orders that the route in force cannot carry")
 async def test_an_order_that_the_route_cannot_carry_is_refused_by_its_field_and_nothing_is_held(
     acme: Producer, options: dict[str, Any], field: str
 ) -> None:

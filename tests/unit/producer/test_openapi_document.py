@@ -67,7 +67,8 @@ def test_an_endpoint_is_described_as_its_row_says(endpoint: Endpoint) -> None:
     given = {(one["name"], one["in"]) for one in operation.get("parameters", [])}
     in_path = {(name, "path") for name in re.findall(r"{(\w+)}", endpoint.path)}
     assert given == in_path | {(one.name, one.location) for one in endpoint.parameters}
-    assert ("requestBody" in operation) == (endpoint.body is not None)
+    takes_body = endpoint.body is not None or endpoint.uploads is not None
+    assert ("requestBody" in operation) == takes_body
     for role in Role:
         assert (role.value in operation["description"]) == (role in endpoint.roles)
 
@@ -76,7 +77,7 @@ def test_an_endpoint_is_described_as_its_row_says(endpoint: Endpoint) -> None:
 def test_every_answer_and_refusal_is_described(endpoint: Endpoint) -> None:
     described = set(operation_of(endpoint)["responses"])
     wanted = {*endpoint.responses, *endpoint.problems, 400, 401, 403, 429, 500, 503}
-    if endpoint.body is not None:
+    if endpoint.body is not None or endpoint.uploads is not None:
         wanted |= {408, 413, 415}
     assert described == {str(status) for status in wanted}
 
