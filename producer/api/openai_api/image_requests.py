@@ -30,7 +30,11 @@ from producer.api.openai_api.repeated_requests import (
     new_key,
     read_sent_request,
 )
-from producer.api.openai_api.result_images import ImageNotFetched, ResultImages
+from producer.api.openai_api.result_images import (
+    ImageNotFetched,
+    ResultImages,
+    list_result_images,
+)
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.order_body import require_few_fields
 from producer.api.responses.http_errors import HttpRefusal
@@ -116,7 +120,7 @@ class OpenaiImages:
         delivered = [job for job in jobs if job.state is JobState.SUCCEEDED]
         if not delivered:
             return failed_answer(jobs, options.model)
-        return await self._answer_with_images(delivered, options)
+        return await self._answer_with_images(call.context, delivered, options)
 
     def _seconds_to_wait(self, sent: SentRequest) -> float:
         given = sent.timeout_seconds
@@ -125,13 +129,15 @@ class OpenaiImages:
         return min(self._wait_seconds, max(given - _ANSWER_SECONDS, given / 2))
 
     async def _answer_with_images(
-        self, jobs: Sequence[Job], options: ImageOptions
+        self, context: ApiContext, jobs: Sequence[Job], options: ImageOptions
     ) -> web.StreamResponse:
-        urls = [url for job in jobs for url in job.kie_result_urls]
         if options.response_format == "url":
+            # Kie's links answer without a key. A copy of ours would not.
+            urls = [url for job in jobs for url in job.kie_result_urls]
             return url_answer(jobs, options.model, urls)
+        results = [image for job in jobs for image in list_result_images(job)]
         try:
-            images = await self._images.fetch_all(urls)
+            images = await self._images.fetch_all(results, context.producer.stored_images)
         except ImageNotFetched as error:
             return unreadable_answer(jobs, str(error))
         return EncodedImages(jobs, options.model, images)

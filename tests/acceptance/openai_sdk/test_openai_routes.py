@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -133,6 +136,22 @@ async def test_an_image_that_cannot_be_read_is_an_error_that_names_its_job(
         assert len(retried.expect(200)["data"][0]["b64_json"]) > 100
         assert retried.headers["x-darkroom-job-id"] == job_id
     await deployment.check_account(balance=10_000 - 6)
+
+
+async def test_an_image_comes_from_its_copy_where_the_link_of_kie_has_died(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    results: dict[str, Any] = {"results_url": f"file://{tmp_path}/images"}
+    deployment.simulator.set_faults(image_lifetime_seconds=0.001)
+    async with deployment.worker(**results), openai_api(deployment, **results) as api:
+        answer = await api.post(GENERATIONS, {"prompt": "a cat", "n": 2})
+        encoded = [base64.b64decode(one["b64_json"]) for one in answer.expect(200)["data"]]
+        job = await deployment.producer.get(answer.headers["x-darkroom-job-id"])
+        # An address of a copy needs a key, which the program of the caller does not send.
+        links = await api.post(GENERATIONS, URL)
+        named = await deployment.producer.get(links.headers["x-darkroom-job-id"])
+    assert [sha256(one).hexdigest() for one in encoded] == [one.sha256 for one in job.images]
+    assert [one["url"] for one in links.body["data"]] == [one.kie_url for one in named.images]
 
 
 async def test_a_request_that_waits_is_answered_when_the_process_stops(
