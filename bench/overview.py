@@ -79,6 +79,7 @@ async def main() -> None:
         print(f"Python {sys.version.split()[0]}, Postgres {version}")
         print(f"{size.ended:,} jobs have ended, one every 2 s; {size.queued:,} wait")
         await _print_history_cost(database)
+        await _print_totals_cost(database)
         async with connect_redis(servers.redis_url, connections=4) as redis:
             alerts = partial(read_alerts, database, redis, ACCOUNTS)
             # A clock that advances by a second at each read, so that no read uses the cache.
@@ -227,6 +228,18 @@ async def _print_history_cost(database: Database) -> None:
     each = size / rows
     print(f"history when full: {rows:,} rows, {size / 1e6:.1f} MB, {each:.0f} bytes a row")
     print(f"  short intervals: {5760 * each / 1e6:.1f} MB a day; long ones: {288 * each / 1e6:.2f}")
+
+
+async def _print_totals_cost(database: Database) -> None:
+    """Write the totals of the past, as a worker has done long before there are so many jobs."""
+    seconds = []
+    is_more = True
+    while is_more:
+        started_at = time.perf_counter()
+        is_more = (await database.fetch("sum_settlements"))[0]["is_more"]
+        seconds.append(time.perf_counter() - started_at)
+    await database.pool.execute("VACUUM ANALYZE hourly_totals, daily_account_totals")
+    print(f"totals of the past: {len(seconds)} days, each {_milliseconds(seconds)}")
 
 
 async def _print_timings(title: str, reads: Mapping[str, Read]) -> None:
