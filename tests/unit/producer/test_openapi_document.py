@@ -109,6 +109,7 @@ def test_no_schema_shows_a_keyword_that_json_schema_does_not_have() -> None:
 # --- as exact as the checks ---------------------------------------------------------------------
 
 
+@pytest.mark.promise("`GET /openapi.json` has the fields of each")
 def test_each_task_of_each_family_has_its_order() -> None:
     found = [
         (one["properties"]["model"]["const"], one["properties"]["task"]["const"])
