@@ -35,8 +35,8 @@ from producer.jobs.job_repository import EnqueueResult
 from shared.errors import Fault, InvalidRequest, JobNotFound
 from shared.job_json import job_to_json
 
-_Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The jobs' ids.")]
-_Where = Annotated[
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The jobs' ids.")]
+Where = Annotated[
     list[str] | None,
     typer.Option(
         "--where",
@@ -47,10 +47,10 @@ _Where = Annotated[
 _DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say how many and at what cost; do nothing.")
 ]
-_Limit = Annotated[
+SelectionLimit = Annotated[
     int, typer.Option("--limit", metavar="N", min=1, max=MAX_BULK_JOBS, help="At most.")
 ]
-_Below = Annotated[
+Below = Annotated[
     str | None, typer.Option(metavar="ID", help="With --where: only older jobs than this one.")
 ]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether these jobs are meant.")]
@@ -58,16 +58,16 @@ _Act = Callable[[Producer, JobSelection, bool], Awaitable[BulkResult]]
 
 
 def cancel(
-    ids: _Ids = None,
-    where: _Where = None,
+    ids: Ids = None,
+    where: Where = None,
     dry_run: _DryRun = False,
-    limit: _Limit = MAX_BULK_JOBS,
-    below: _Below = None,
+    limit: SelectionLimit = MAX_BULK_JOBS,
+    below: Below = None,
     yes: _Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Take queued jobs back and release their credits: by ids, or all that match --where."""
-    selection = _read_selection(ids, where, limit, below)
+    selection = read_selection(ids, where, limit, below)
     if len(selection.ids) == 1 and not dry_run:
         _cancel_one(selection.ids[0], as_json=as_json)
         return
@@ -79,14 +79,14 @@ def cancel(
 
 
 def retry(
-    ids: _Ids = None,
-    where: _Where = None,
+    ids: Ids = None,
+    where: Where = None,
     again: Annotated[
         bool, typer.Option("--again", help="Also jobs that succeeded: they are charged once more.")
     ] = False,
     dry_run: _DryRun = False,
-    limit: _Limit = MAX_BULK_JOBS,
-    below: _Below = None,
+    limit: SelectionLimit = MAX_BULK_JOBS,
+    below: Below = None,
     yes: _Yes = False,
     wait: Wait = False,
     timeout: Timeout = 600,
@@ -96,7 +96,7 @@ def retry(
 
     Prints the ids of the new jobs. Without a state, --where means failed jobs.
     """
-    selection = _read_selection(ids, where, limit, below)
+    selection = read_selection(ids, where, limit, below)
     if len(selection.ids) == 1 and not dry_run:
         seconds = timeout if wait else None
         _retry_one(selection.ids[0], again=again, timeout_seconds=seconds, as_json=as_json)
@@ -112,9 +112,10 @@ def retry(
     _run_many("retry", act, selection, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
-def _read_selection(
+def read_selection(
     ids: Sequence[str] | None, where: Sequence[str] | None, limit: int, below: str | None
 ) -> JobSelection:
+    """Return the jobs that a command is for. A usage error exits."""
     if bool(ids) == bool(where):
         raise typer.BadParameter("say either ID..., or --where FILTER=VALUE")
     if below is not None and not where:

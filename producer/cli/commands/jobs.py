@@ -23,6 +23,7 @@ from producer.cli.display.job_tables import (
     job_details_view,
 )
 from producer.cli.exit_codes import ExitCode
+from producer.cli.image_downloads import download
 from producer.cli.job_filter_options import list_filter_options, with_job_filters
 from producer.cli.options import AsJson, JobId, Limit, Timeout
 from producer.cli.resolve import late_resolve_advice, list_advice, resolve, resolve_advice
@@ -34,6 +35,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry,
 app.command()(resolve)
 app.command()(cancel)
 app.command()(retry)
+app.command()(download)
 
 
 @app.command("list")

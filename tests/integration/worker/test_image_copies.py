@@ -264,6 +264,19 @@ async def test_a_worker_that_dies_leaves_its_image_to_another_and_no_part_of_it(
     assert (await copying.rows())[0]["url"] != "http://other"
 
 
+async def test_a_try_that_another_has_followed_puts_nothing_off(
+    copying: Copying, host: ImageHost
+) -> None:
+    job = await copying.succeed(host.serve("a.png", PICTURE))
+    queries = copying.setup.deps.queries
+    (first,) = await queries.fetch("claim_images", 180.0, 8)
+    await copying.make_due()
+    (second,) = await queries.fetch("claim_images", 180.0, 8)
+    for tries, is_recorded in ((first["tries"], False), (second["tries"], True)):
+        row = await queries.fetch_row("record_image_failed", job.id, 1, tries, "no", 5.0)
+        assert (row is not None) is is_recorded
+
+
 async def test_a_cancelled_copy_leaves_nothing_in_the_store(
     copying: Copying, host: ImageHost
 ) -> None:
