@@ -109,7 +109,7 @@ async def test_only_a_body_with_data_urls_may_be_long(
 
 
 @pytest.mark.promise("`?check_images=true` requests")
-@pytest.mark.promise("An image that does not answer")
+@pytest.mark.promise("An image that does not answer", "requests the start of each image")
 async def test_images_are_checked_before_anything_is_held(
     deployment: Deployment, kie: FakeUploads
 ) -> None:
