@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from pydantic import SecretStr
 
 from producer.api import serving_api
 from producer.api.openai_api.image_requests import OpenaiImages
 from producer.api.openai_api.openai_routes import openai_endpoints
 from producer.keys.key_store import KeyStore, Role
 from tests.support.api_client import ApiClient, ApiResponse
+from tests.support.database_logins import logged_in
 from tests.support.deployment import Deployment, eventually
+from tests.support.example_images import encoded_image
 
 GENERATIONS = "/openai/v1/images/generations"
 EDITS = "/openai/v1/images/edits"
@@ -170,6 +174,21 @@ async def test_a_request_that_waits_is_answered_when_the_process_stops(
         answer = await waiting
     message = check_error(answer, 503, "job_not_finished")
     assert "this server stops" in message
+
+
+async def test_a_login_of_the_role_of_the_api_suffices(
+    deployment: Deployment, database_url: str
+) -> None:
+    picture = io.BytesIO(encoded_image("PNG"))
+    form = {"prompt": "a hat", "image": picture, "response_format": "url"}
+    async with logged_in(database_url, ["darkroom_api"]) as url:
+        changes = {"database_url": SecretStr(url), "openai_wait_seconds": 0.01}
+        async with openai_api(deployment, **changes) as api:
+            first = await placed(api)
+            assert await placed(api, x_stainless_retry_count="1") == first
+            edited = await api.send("POST", EDITS, data=form)
+            check_error(edited, 504, "job_not_finished")
+            assert (await api.get("/openai/v1/models")).expect(200)["object"] == "list"
 
 
 NO_RETRIES: list[dict[str, Any]] = [
