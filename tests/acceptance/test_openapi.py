@@ -19,12 +19,12 @@ from typing import Any
 import orjson
 import pytest
 
-from producer import Producer
+from producer import Job, Producer
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.api_client import ApiClient
-from tests.support.deployment import Deployment, text_to_image
+from tests.support.deployment import Deployment, eventually, text_to_image
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "tests/schemathesis.toml"
@@ -39,17 +39,35 @@ Known = dict[str, Any]
 
 
 @asynccontextmanager
-async def api_in_use(deployment: Deployment) -> AsyncIterator[tuple[str, Known]]:
+async def api_in_use(deployment: Deployment, images: Path) -> AsyncIterator[tuple[str, Known]]:
     """Run the API, a worker, Kie and a receiver of webhooks; yields the document's URL."""
-    settings = deployment.settings.model_copy(update={"webhooks_allow_loopback": True})
+    options: dict[str, Any] = {"webhooks_allow_loopback": True, "results_url": f"file://{images}"}
+    settings = deployment.settings.model_copy(update=options)
     async with (
         receiving() as receiver,
-        deployment.worker(webhooks_allow_loopback=True),
+        deployment.worker(**options),
         serving_api(settings) as addresses,
         Producer.connect(settings) as producer,
     ):
         known = await prepare(deployment, producer, f"{receiver.url}/ended")
         yield f"http://{addresses[0]}/openapi.json", known
+
+
+async def end_jobs(deployment: Deployment, producer: Producer, webhook_url: str) -> list[Job]:
+    """Return three jobs that succeeded and whose images are stored."""
+    jobs = [
+        await producer.enqueue(text_to_image(), account_id="acme", webhook_url=webhook_url)
+        for _ in range(3)
+    ]
+    for job in jobs:
+        await deployment.ended(job)
+
+    async def are_stored() -> bool:
+        shown = [await producer.get(job.id) for job in jobs]
+        return all(image.is_stored for job in shown for image in job.images)
+
+    await eventually(are_stored, "the images are stored")
+    return jobs
 
 
 async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) -> Known:
@@ -64,12 +82,7 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
             " SELECT 'test-model', 'text-to-image', 1, variant, 1, 1"
             "   FROM unnest('{\"\",2K}'::text[]) AS variant"
         )
-    jobs = [
-        await producer.enqueue(text_to_image(), account_id="acme", webhook_url=webhook_url)
-        for _ in range(3)
-    ]
-    for job in jobs:
-        await deployment.ended(job)
+    jobs = await end_jobs(deployment, producer, webhook_url)
     messages = await producer.webhooks.list()
     ended = {"id": [str(job.id) for job in jobs]}
     account = {"id": list(ACCOUNTS)}
@@ -91,6 +104,8 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
             **dict.fromkeys(("changePrice", "previewPrice"), price_path),
             "refundJob": ended,
             "revokeScheduledPrice": {"id": ["1"]},
+            "routeModel": {"model": ["gpt-4o-image"]},
+            "getJobImage": {**ended, "number": ["1"]},
         },
         "scheduled_price": {
             **{name: {"enum": values} for name, values in price.items()},
@@ -124,7 +139,7 @@ async def test_to_an_admin_the_api_is_as_its_document_says(
     _, key = await KeyStore(deployment.database).create(Role.ADMIN, None)
     config = tmp_path / "schemathesis.toml"
     config.write_text(f"{CONFIG.read_text('utf-8')}\n[auth.openapi.key]\nbearer = '{key}'\n")
-    async with api_in_use(deployment) as (url, known):
+    async with api_in_use(deployment, tmp_path / "images") as (url, known):
         # A caller without an account must name one.
         known["must_name_account"] = True
         await inspect(url, config, known, "--phases", phases)
@@ -134,7 +149,7 @@ async def test_to_an_admin_the_api_is_as_its_document_says(
 async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    async with api_in_use(deployment) as (url, known):
+    async with api_in_use(deployment, tmp_path / "images") as (url, known):
         users = tmp_path / "users.json"
         users.write_bytes(orjson.dumps({"auth": [await user(deployment, one) for one in ACCOUNTS]}))
         config = tmp_path / "schemathesis.toml"
