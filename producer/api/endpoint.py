@@ -58,6 +58,8 @@ class ApiContext:
     """Limits the concurrent requests, waits and bytes of each key."""
     uploads: UploadSlots = field(default_factory=UploadSlots)
     """Limits the uploads in progress."""
+    thumbnail_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Limits the images that are decoded at once."""
     viewers_see_prompts: bool = False
     """The setting `VIEWERS_SEE_PROMPTS`."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

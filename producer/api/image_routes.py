@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from producer.api.endpoint import Endpoint
+from producer.api.endpoint import Endpoint, Parameter
 from producer.api.handlers import image_handlers
 from producer.api.handlers.image_handlers import NUMBER_MAX
 from producer.api.operator_routes import JOB_ID
@@ -27,6 +27,13 @@ IMAGE_ENDPOINTS: tuple[Endpoint, ...] = (
         tag="jobs",
         path_schemas={**JOB_ID, **_NUMBER},
         not_found=_image_not_found,
+        parameters=(
+            Parameter(
+                "size",
+                {"type": "string", "enum": [image_handlers.THUMBNAIL]},
+                "a WebP of at most 256 by 256 pixels instead",
+            ),
+        ),
         responses={200: None, 302: None, 304: None},
         problems=(404, 422),
         is_download=True,

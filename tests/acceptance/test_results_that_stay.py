@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from producer.keys.key_store import KeyStore, Role
 from shared.domain.lifecycle import JobState
@@ -92,6 +94,13 @@ async def test_an_image_is_sent_to_whom_its_job_is_shown(
         assert headers["Content-Disposition"] == f'inline; filename="{job.id}-1.png"'
         status, _, body = await read_image(owner, path, **{"If-None-Match": headers["ETag"]})
         assert (status, body) == (304, b"")
+        for _ in range(2):
+            status, headers, body = await read_image(owner, f"{path}?size=thumbnail")
+            assert (status, headers["Content-Type"]) == (200, "image/webp")
+            with Image.open(BytesIO(body)) as small:
+                assert (small.format, max(small.size)) == ("WEBP", 256)
+        assert len(list(tmp_path.rglob("*.thumbnail.webp"))) == 1
+        assert (await read_image(owner, f"{path}?size=huge"))[0] == 422
         for number in ("0", "2", "x", "-1", "\u0661", "9" * 40):
             assert (await read_image(owner, f"/v1/jobs/{job.id}/images/{number}"))[0] == 404
         shown = (await owner.get(f"/v1/jobs/{job.id}")).expect(200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -13,12 +14,14 @@ from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import Forbidden
 from producer.keys.key_store import Role
 from producer.results.stored_images import StoredImage
+from producer.results.thumbnails import CONTENT_TYPE, open_thumbnail
 from shared.adapters.http.slow_readers import reset
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.results_store import StoredObject
 from shared.errors import ResultsStoreDown
 
 NUMBER_MAX = 999
+THUMBNAIL = "thumbnail"
 SIGNED_SECONDS = 900.0
 """How long a link to an image in a bucket answers."""
 _WRITE_TIMEOUT_SECONDS = 30.0
@@ -34,7 +37,9 @@ _CACHED = "private, max-age=31536000, immutable"
 
 async def job_image(call: Call) -> web.StreamResponse:
     """Send an image of a job, or redirect to it."""
-    QueryParameters(call.request, ()).raise_faults()
+    query = QueryParameters(call.request, ("size",))
+    size = query.one_of("size", (THUMBNAIL,))
+    query.raise_faults()
     if call.caller.role is Role.VIEWER and not call.context.viewers_see_prompts:
         raise Forbidden("a viewer does not see images: VIEWERS_SEE_PROMPTS is not set")
     job = await find_job(call)
@@ -42,14 +47,25 @@ async def job_image(call: Call) -> web.StreamResponse:
     image = await images.find(job.id, _number(call.request.match_info["number"]))
     if not image.is_stored:
         return _redirect(image.kie_url)
-    etag = f'"{image.sha256}"'
+    etag = f'"{image.sha256}{"-thumbnail" if size else ""}"'
     if call.request.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers={"ETag": etag, "Cache-Control": _CACHED})
+    if size:
+        return await _send_thumbnail(call, image, etag)
     link = await images.sign(image, valid_seconds=SIGNED_SECONDS)
     if link is not None:
         return _redirect(link)
     call.reservation.set_response_bytes(_HELD_BYTES, may_refuse=True)
     return await _send(call.request, image, await images.open(image), etag)
+
+
+async def _send_thumbnail(call: Call, image: StoredImage, etag: str) -> web.StreamResponse:
+    call.reservation.set_response_bytes(_HELD_BYTES, may_refuse=True)
+    stored = await open_thumbnail(
+        call.context.producer.stored_images, image, call.context.thumbnail_slots
+    )
+    small = replace(image, key=f"{image.number}.webp", content_type=CONTENT_TYPE)
+    return await _send(call.request, small, stored, etag)
 
 
 def _number(text: str) -> int:
