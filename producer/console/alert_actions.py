@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from string import digits
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from producer.console.page import CONSOLE
 from shared.domain.alerts.alert import Alert
+from shared.domain.lifecycle import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,15 @@ def _end_brake(alert: Alert) -> AlertAction:
     return AlertAction("Let submits go on", path, needs="end_brake")
 
 
+def _see_unfit_jobs(alert: Alert) -> AlertAction:
+    # The subject is the model.
+    query = urlencode({"model": alert.subject, "reason": Reason.ROUTE_UNFIT})
+    return AlertAction("See these jobs", f"{CONSOLE}/jobs?{query}")
+
+
 _START_WORKER = _command("darkroom worker")
 _EXAMINE = _command("darkroom doctor")
+_SEE_MODELS = _page("See what Kie says", "/models#at-kie")
 _WAITING = _page("See waiting jobs", "/jobs?state=queued")
 _FAILED = _page("See failed jobs", "/jobs?state=failed")
 _RUNNING = _page("See running jobs", "/jobs?state=generating")
@@ -66,13 +74,14 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "clock_skew": _EXAMINE,
     "connections_nearly_used_up": _EXAMINE,
     "images_come_late": _FAILED,
+    "images_not_stored": _EXAMINE,
     "jobs_fail": _FAILED,
     "jobs_wait": _WAITING,
     "keys_differ": _EXAMINE,
     "kie_balance_drifts": _EXAMINE,
-    "kie_model_changed": _command("darkroom kie models"),
-    "kie_model_unreliable": _page("See the pauses", "/pauses"),
-    "kie_price_moved": _page("Open prices", "/prices"),
+    "kie_model_changed": _SEE_MODELS,
+    "kie_model_unreliable": _SEE_MODELS,
+    "kie_price_moved": _page("Compare prices", "/prices"),
     "late_tasks_in_doubt": _FAILED,
     "nothing_is_submitted": _WAITING,
     "no_worker": _START_WORKER,
@@ -86,7 +95,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "redis_is_replica": _EXAMINE,
     "redis_was_wiped": _RUNNING,
     "results_unreadable": _page("Resolve these jobs", "/jobs?reason=result_unreadable"),
-    "route_unfit": _page("See these jobs", "/jobs?reason=route_unfit"),
+    "route_unfit": _see_unfit_jobs,
     "rows_locked": _end_session,
     "submits_paused": _end_brake,
     "tasks_run_long": _RUNNING,

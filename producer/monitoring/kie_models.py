@@ -11,6 +11,7 @@ from typing import Any
 
 from producer.list_pages import DEFAULT_LIST_LIMIT
 from shared.adapters.postgres.database import Queries, as_dicts
+from shared.domain.alerts.kie_model_alert_rules import is_unreliable
 from shared.job_json import credits_to_json, timestamp_to_json
 
 SURPRISE_DAYS = 90
@@ -39,6 +40,11 @@ class KieModelHealth:
     def is_well(self) -> bool:
         """Whether Kie lists it with everything that our requests use."""
         return self.is_listed and not self.missing_parts
+
+    @property
+    def is_unreliable(self) -> bool:
+        """Whether its success rate of the last hour is low and below the usual one."""
+        return is_unreliable(self.success_percent, self.usual_success_percent)
 
 
 class PriceVerdict(StrEnum):

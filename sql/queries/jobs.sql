@@ -71,9 +71,15 @@ SELECT * FROM darkroom_cancel_job($1, $2::text::jsonb);
 SELECT id, at, event, detail FROM job_events WHERE job_id = $1 ORDER BY id;
 
 -- name: list_attempts
--- $1 job id: its paid POSTs, oldest first, without their secret tokens.
-SELECT number, worker, provider_account, route, sent_at, answered_at, outcome, provider_task_id, message
-  FROM job_attempts WHERE job_id = $1 ORDER BY number;
+-- $1 job id: its paid POSTs, oldest first, without their secret tokens. What Kie says that the task cost
+-- is that of the newest, beside what the price of the job says.
+SELECT one.number, one.worker, one.provider_account, one.route, one.sent_at, one.answered_at, one.outcome,
+       one.provider_task_id, one.message, jobs.consumed_credits,
+       version.provider_credits AS expected_credits
+  FROM job_attempts AS one
+  LEFT JOIN jobs ON jobs.id = one.job_id AND jobs.attempt = one.number
+  LEFT JOIN pricing_history AS version ON version.id = jobs.price_id
+ WHERE one.job_id = $1 ORDER BY one.number;
 
 -- name: list_job_entries
 -- $1 job id: what it did to its account, oldest first.

@@ -36,6 +36,12 @@ class Attempt(BaseModel):
     )
     provider_task_id: str | None
     message: str | None
+    consumed_credits: float | None = Field(
+        description="what Kie says that the task cost us; null: it did not say"
+    )
+    expected_credits: float | None = Field(
+        description="what it costs us by the price of the job; null: a later attempt decides"
+    )
 
 
 class JobLedgerEntry(BaseModel):

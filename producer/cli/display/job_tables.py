@@ -164,8 +164,8 @@ def _timeline(job: Job, events: Sequence[Mapping[str, Any]]) -> Table:
 
 def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
     table = build_table(
-        *("#", "Kie account", "by", "sent", "answered", "outcome", "message"),
-        right=("#",),
+        *("#", "Kie account", "by", "sent", "answered", "outcome", "cost to us", "message"),
+        right=("#", "cost to us"),
         title="Paid POSTs to Kie",
     )
     for attempt in attempts:
@@ -178,9 +178,19 @@ def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
             if attempt["answered_at"]
             else NO_VALUE,
             attempt["outcome"] or "no answer yet",
+            _cost_text(attempt),
             shortened(attempt["message"] or NO_VALUE, 200),
         )
     return table
+
+
+def _cost_text(attempt: Mapping[str, Any]) -> str:
+    """Return what Kie says that the task cost, and what the price says if that is another."""
+    consumed, expected = attempt["consumed_credits"], attempt["expected_credits"]
+    if consumed is None:
+        return NO_VALUE
+    told = credits_text(consumed)
+    return told if consumed == expected else f"{told}, by the price {credits_text(expected)}"
 
 
 def _late_tasks(late_tasks: Sequence[Mapping[str, Any]]) -> Table:

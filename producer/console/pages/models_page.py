@@ -1,18 +1,55 @@
-"""The models: by which family the jobs of each are sent to Kie, and the choice of another."""
+"""The models: their routes and prices, what Kie says of them, and the choice of another route."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from producer.actor import MAX_REASON_LENGTH
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.model_routes import Model, model_not_found
+from producer.monitoring.kie_models import SURPRISE_DAYS_DEFAULT, KieModelHealth
 from shared.errors import Fault, InvalidRequest
 
 _PATH = f"{CONSOLE}/models"
+_SURPRISES = 20
+"""How many are shown, of which each may have an example of 2,000 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownModel:
+    """A model as the page shows it."""
+
+    model: Model
+    prices: Mapping[str, Sequence[Mapping[str, Any]]]
+    """Its rows of `pricing`, by task. A task without a row has an empty list."""
+    at_kie: Sequence[KieModelHealth]
+    """What Kie last said of the models at Kie that make its images, by any route."""
 
 
 async def show_models(call: PageCall) -> PageView:
-    """Show each model with its tasks and its route."""
-    return PageView("models.html", {"models": await call.producer.models.list()})
+    """Show each model with its route, its prices and what Kie says of it."""
+    producer = call.producer
+    prices, at_kie = await call.billing.prices(), await producer.kie.models()
+    values = {
+        "models": [_show(one, prices, at_kie) for one in await producer.models.list()],
+        "at_kie": at_kie,
+        "surprises": await producer.kie.surprises(SURPRISE_DAYS_DEFAULT, _SURPRISES),
+        "surprise_days": SURPRISE_DAYS_DEFAULT,
+    }
+    return PageView("models.html", values)
+
+
+def _show(
+    model: Model, prices: Sequence[Mapping[str, Any]], at_kie: Sequence[KieModelHealth]
+) -> ShownModel:
+    own = [row for row in prices if row["model"] == model.name]
+    return ShownModel(
+        model,
+        {task: [row for row in own if row["task"] == task] for task in model.tasks},
+        [one for one in at_kie if model.name in one.sold_as],
+    )
 
 
 async def ask_route(call: PageCall) -> PageView:

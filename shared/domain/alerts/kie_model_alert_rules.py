@@ -12,6 +12,13 @@ UNRELIABLE_PERCENT = Decimal(80)
 """Below this success rate of an hour, and below the usual rate, a model is unreliable."""
 
 
+def is_unreliable(percent: Decimal | None, usual_percent: Decimal | None) -> bool:
+    """Return whether a success rate of an hour is low and below the usual one."""
+    if percent is None or usual_percent is None:
+        return False
+    return percent < min(UNRELIABLE_PERCENT, usual_percent)
+
+
 def find_kie_model_alerts(models: Sequence[KieModelState]) -> Iterator[Alert]:
     """Return the alerts about Kie's models."""
     for model in models:
@@ -48,7 +55,7 @@ def _model_alerts(model: KieModelState) -> Iterator[Alert]:
             subject=name,
         )
     percent, usual = model.success_percent, model.usual_success_percent
-    if percent is not None and usual is not None and percent < min(UNRELIABLE_PERCENT, usual):
+    if is_unreliable(percent, usual):
         yield Alert(
             "kie_model_unreliable",
             f"Kie reports that {percent:f} % of its tasks of {name} succeeded in the last hour, and"

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import sha256
 
 import orjson
@@ -178,6 +179,42 @@ async def test_images_are_loaded_from_the_configured_hosts_alone(operator: Opera
         assert "https://tempfile.aiquickdraw.com" in answer.headers["Content-Security-Policy"]
     assert f'href="{BAD_URL}"' not in await operator.text_of(page_of(job))
     assert 'referrerpolicy="no-referrer"' in await operator.text_of(page_of(job))
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("6", "6 as the price says"),
+        ("10.5", "10.5 6 by the price"),
+        ("0", "0 6 by the price"),
+        (None, "not said 6 by the price"),
+    ],
+)
+async def test_a_success_shows_what_kie_charged_beside_what_the_price_says(
+    operator: OperatorBrowser, told: str | None, shown: str
+) -> None:
+    job = await operator.setup.job_in(JobState.GENERATING)
+    consumed = None if told is None else Decimal(told)
+    delivered = job_events.Completed((IMAGE,), consumed_credits=consumed)
+    await operator.setup.store.settle(polled(job), delivered, "current")
+    text = await operator.text_of(page_of(job))
+    fact = re.search("<dt>Kie charged</dt><dd>(.*?)</dd>", text)
+    assert fact is not None
+    assert " ".join(re.sub("<[^>]+>", " ", fact[1]).split()) == shown
+    (attempt,) = (await operator.deployment.producer.job_details(job.id))["attempts"]
+    assert (attempt["consumed_credits"], attempt["expected_credits"]) == (consumed, 6)
+
+
+async def test_a_job_that_its_route_cannot_carry_says_what_to_do(operator: OperatorBrowser) -> None:
+    producer = operator.deployment.producer
+    await producer.models.route("gpt-4o-image", "4o-image-api")
+    job = await operator.setup.enqueue()
+    event = job_events.RouteUnfit("4o-image-api", "it has no field quantity", 3600.0)
+    await operator.setup.store.record_route_unfit(job, event)
+    text = await operator.text_of(page_of(job))
+    assert "it has no field quantity" in text
+    assert 'href="/console/models">See the route</a>' in text
+    assert "It goes on by itself when the route is taken back. Cancel it to release" in text
 
 
 async def test_the_curl_command_places_the_same_order_without_a_key(

@@ -22,6 +22,7 @@ from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.console_client import browsing
 from tests.support.deployment import Deployment, text_to_image
 from tests.support.example_jobs import polled
+from tests.support.told_by_kie import tell_of_model, tell_of_surprise
 
 MARK = "h0stile"
 HOSTILE = (
@@ -95,6 +96,19 @@ async def make_hostile_money(deployment: Deployment, charged: Job) -> None:
     await billing.refund(charged.id, reason=HOSTILE, actor=by)
 
 
+async def make_hostile_reports(deployment: Deployment) -> None:
+    """Let Kie's catalogue and its responses have a hostile text wherever it may be."""
+    await tell_of_model(
+        deployment,
+        HOSTILE,
+        family="gpt-4o-image",
+        task="text-to-image",
+        missing_parts=[HOSTILE],
+        price_text=HOSTILE,
+    )
+    await tell_of_surprise(deployment, "gpt-4o-image", HOSTILE, HOSTILE)
+
+
 async def end_with(
     setup: DatabaseSetup,
     jobs: Mapping[JobState, Job],
@@ -117,6 +131,7 @@ async def test_every_text_is_escaped_on_every_page(deployment: Deployment) -> No
     jobs = await make_hostile_jobs(deployment)
     _, key = await KeyStore(deployment.database).create(Role.ADMIN, name=HOSTILE[:150])
     await make_hostile_money(deployment, jobs[JobState.SUCCEEDED])
+    await make_hostile_reports(deployment)
     shown = [page for page in PAGES if not page.is_stream and not page.is_file]
     paths = {path_of(page.path) for page in shown}
     paths |= {path_of(action.path) for action in ACTIONS if action.form is not None}
@@ -151,6 +166,7 @@ async def test_every_text_is_escaped_on_every_page(deployment: Deployment) -> No
             "/jobs",
             "/accounts",
             "/audit",
+            "/models",
             "/pauses",
             "/prices",
             "/margin?by=account",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -22,20 +23,27 @@ def test_an_action_leads_to_a_page_or_is_a_command(name: str) -> None:
     action = show_alert(Alert(name, "something is wrong", "mend it", subject="17")).action
     assert bool(action.href) != bool(action.command)
     if action.href:
-        path, _, query = action.href.partition("?")
+        path, query = urlsplit(action.href)[2:4]
         forms = [one.path for one in ACTIONS if one.form is not None]
         paths = [*(page.path for page in PAGES), *forms]
         patterns = (re.sub(r"\{\w+\}", "[^/]+", one) for one in paths)
         assert any(re.fullmatch(CONSOLE + pattern, path) for pattern in patterns)
         assert action.label
         assert not action.needs or action.needs in {one.name for one in ACTIONS}
-        JobFilter.from_texts(dict(part.split("=") for part in query.split("&") if part))
+        JobFilter.from_texts(dict(parse_qsl(query)))
 
 
 def test_an_alert_of_a_kie_account_leads_to_its_brake() -> None:
     for subject, part in (("studio", "studio"), ("a/b gpt-4o-image", "a%2Fb")):
         action = show_alert(Alert("submits_paused", "paused", "mend it", subject=subject)).action
         assert action.href == f"{CONSOLE}/brakes/{part}/end"
+
+
+def test_an_alert_of_jobs_that_a_route_cannot_carry_leads_to_those_of_its_model() -> None:
+    for model in ("gpt-4o-image", "a model&reason=x"):
+        action = show_alert(Alert("route_unfit", "they wait", "mend it", subject=model)).action
+        wanted = {"model": model, "reason": "route_unfit"}
+        assert dict(parse_qsl(urlsplit(action.href).query)) == wanted
 
 
 def test_the_number_of_a_session_is_all_that_a_statement_takes_from_an_alert() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.list_pages import MAX_ROW_ID
 from producer.money.price_key import PriceKey
+from producer.monitoring.kie_models import compare_prices
 from shared.errors import Fault, InvalidRequest, NotFound, PriceMissing
 
 PATH = f"{CONSOLE}/prices"
@@ -18,10 +19,12 @@ _SCHEDULED_ROWS = 100
 
 
 async def show_prices(call: PageCall) -> PageView:
-    """Show every price with its margin, and the scheduled changes."""
+    """Show every price with its margin and what Kie's price text names, and the changes to come."""
     billing = call.billing
+    prices = await billing.prices()
+    compared = compare_prices(prices, await call.producer.kie.models())
     values = {
-        "prices": await billing.prices(),
+        "prices": list(zip(prices, compared, strict=True)),
         "scheduled": await billing.price_changes.list_scheduled(
             limit=_SCHEDULED_ROWS, with_settled=False
         ),
@@ -33,12 +36,14 @@ async def show_price(call: PageCall) -> PageView:
     """Show one price: its history with a plot, and its scheduled changes."""
     key = read_price_key(call)
     price = await find_price(call, key)
+    [compared] = compare_prices([price], await call.producer.kie.models())
     versions = await call.billing.price_versions(key, _HISTORY_ROWS)
     changes = await call.billing.price_changes.list_scheduled(
         limit=_SCHEDULED_ROWS, with_settled=True
     )
     values = {
         "price": price,
+        "compared": compared,
         "versions": versions,
         "scheduled": [row for row in changes if PriceKey.of_row(row) == key],
         "plot": plot_of_versions(versions, call.now),
