@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import resource
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -358,6 +359,33 @@ async def test_a_wait_is_answered_when_the_images_are_stored(
     await asyncio.sleep(0)
     await copying.copy()
     assert (await waiting).images[0].is_stored
+
+
+async def test_the_stream_of_a_job_ends_when_its_images_are_stored(
+    copying: Copying, host: ImageHost
+) -> None:
+    job = await copying.succeed(host.serve("a.png", PICTURE))
+    events: list[bytes] = []
+
+    async def follow() -> None:
+        async with copying.setup.producer.events.job_stream(job.id) as frames:
+            assert frames is not None
+            async for frame in frames:
+                events.extend(re.findall(rb"^event: (\w+)$", frame, re.MULTILINE))
+
+    async def has_completed() -> bool:
+        return b"completed" in events
+
+    following = asyncio.create_task(follow())
+    await eventually(has_completed, "the end of the job is in the stream")
+    assert not following.done()
+    await copying.copy()
+    async with asyncio.timeout(20):
+        await following
+    assert events[-2:] == [b"completed", b"images_stored"]
+    async with copying.setup.producer.events.job_stream(job.id) as again:
+        assert again is not None
+        assert b"images_stored" in b"".join([frame async for frame in again])
 
 
 async def test_a_wait_that_times_out_returns_a_success_with_links_of_kie(
