@@ -40,9 +40,11 @@ _UNSUPPORTED_FIELDS = refuse_options("the model flux1-kontext")
 
 
 def _check_tolerance(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= TOLERANCE_MAX:
+    # In JSON, 2.0 is a whole number as well.
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= TOLERANCE_MAX:
         raise ValueError(f"is {format_value(value)}; allowed: {_TOLERANCE}")
-    return value
+    return number
 
 
 def _check_watermark(value: object) -> object:
