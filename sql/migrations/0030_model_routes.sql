@@ -53,13 +53,14 @@ ALTER TABLE audit_entries ADD CONSTRAINT act_must_be_known CHECK (act IN
 CREATE FUNCTION darkroom_audit_route() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before CONSTANT text := (SELECT via FROM public.model_routes
-                              WHERE model = NEW.model AND id < NEW.id ORDER BY id DESC LIMIT 1);
+    before text;
 BEGIN
     IF TG_RELID <> 'public.model_routes'::regclass THEN
         RAISE EXCEPTION 'darkroom_audit_route() is a trigger of model_routes alone, not of %', TG_RELID::regclass
             USING ERRCODE = 'DR001';
     END IF;
+    SELECT via INTO before FROM public.model_routes
+     WHERE model = NEW.model AND id < NEW.id ORDER BY id DESC LIMIT 1;
     PERFORM public.darkroom_write_audit_entry(
         'model_routed', 'model ' || NEW.model, NULL, NULL,
         jsonb_build_object('via', coalesce(before, NEW.model)), jsonb_build_object('via', NEW.via));

@@ -73,7 +73,8 @@ COMMENT ON COLUMN jobs.images_due_at IS
     'Set while the end of the job waits for copies of its images to be announced: until this time at most.';
 
 -- The message about a success waits as long as the images do.
-CREATE OR REPLACE FUNCTION darkroom_write_webhook_message() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION darkroom_write_webhook_message() RETURNS trigger
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     endpoint uuid := darkroom_require_webhook_endpoint(NEW.account_id, NEW.webhook_url);
     message  uuid;

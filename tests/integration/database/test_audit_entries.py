@@ -58,8 +58,15 @@ PLAIN_SQL: Mapping[Act, str] = {
         " previous_secret = secret, previous_secret_until = now(), rotated_at = now()"
     ),
     Act.WEBHOOK_REPLAYED: "UPDATE webhook_messages SET replayed_at = now()",
+    Act.MODEL_ROUTED: (
+        "INSERT INTO model_routes (model, via, reason, routed_by)"
+        " VALUES ('gpt-4o-image', '4o-image-api', 'its endpoint is gone', session_user)"
+    ),
 }
 """Statements that people may type, and the act of the audit entry of each."""
+OF_NO_ACCOUNT = {
+    *(Act.PRICE_CHANGED, Act.PRICE_SCHEDULED, Act.PRICE_UNSCHEDULED, Act.MODEL_ROUTED),
+}
 NOT_PLAIN = {
     Act.JOB_REFUNDED,
     Act.JOB_RETRIED,
@@ -95,7 +102,7 @@ async def test_a_statement_typed_by_hand_leaves_its_entry(setup: DatabaseSetup) 
         assert (entry["actor"], entry["database_role"], entry["via"]) == (owner, owner, "sql")
         assert entry["key_prefix"] is entry["os_user"] is entry["origin"] is None
         assert entry["before"] != entry["after"]
-        if act not in {Act.PRICE_CHANGED, Act.PRICE_SCHEDULED, Act.PRICE_UNSCHEDULED}:
+        if act not in OF_NO_ACCOUNT:
             assert entry["account_id"] in {"acme", "shop"}
     assert "whsec" not in str(await setup.billing.audit())
 

@@ -100,7 +100,7 @@ SELECT (jsonb_populate_record(sample, jsonb_build_object('starts_at', begins))).
 """
 FIGURES: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("queue_snapshot", (300.0,)),
-    ("read_situation", (300.0, 50, 300.0, 2.0, 8.0, 15.0, 3_600.0, 8.0, 5.0, 10_000)),
+    ("read_situation", (300.0, 50, 300.0, 2.0, 8.0, 15.0, 3_600.0, 8.0, 5.0, 10_000, 600.0)),
     ("day_totals", ()),
 )
 

@@ -93,7 +93,7 @@ async def test_a_statement_of_nobody_and_of_no_time_is_refused(setup: DatabaseSe
 
 @pytest.mark.parametrize("typed", ["=1+1", "+49", "-2", "@SUM(A1)", "\tx", "\r=1", "\n=1"])
 def test_no_text_of_a_cell_is_run_by_a_spreadsheet(typed: str) -> None:
-    line = dict.fromkeys(("job_id", "model", "task", "quantity"))
+    line = dict.fromkeys(("job_id", "model", "task", "quantity", "variant"))
     text = lines_to_csv(
         [
             {
