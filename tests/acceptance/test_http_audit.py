@@ -116,8 +116,8 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
 }
 """How each route that changes something is asked to, by staff."""
-OF_CUSTOMERS = {"createJob", "createJobs"}
-"""Routes that place jobs: what they do is in the ledger and the timeline, under the account."""
+OF_CUSTOMERS = {"createJob", "createJobs", "uploadFile"}
+"""Routes of accounts: jobs are in the ledger and the timeline, files have rows of their own."""
 
 
 async def test_every_route_by_which_staff_change_something_notes_who_did(
