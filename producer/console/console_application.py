@@ -116,7 +116,7 @@ class _ConsoleServer:
 
         async def answer(request: web.Request, run: _Run) -> web.StreamResponse:
             run.call = await self._enter(request, page)
-            if page.is_stream:
+            if page.is_stream or page.is_file:
                 return await self._send(run, page, await page.handler(run.call))
             async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
                 return await self._send(run, page, await page.handler(run.call))

@@ -86,6 +86,11 @@ class PageCall:
         return self.visitor.caller.role is not Role.VIEWER or self.context.api.viewers_see_prompts
 
     @property
+    def shows_copies(self) -> bool:
+        """Whether this process can read the copies of images."""
+        return self.producer.stored_images.options.url is not None
+
+    @property
     def now(self) -> datetime:
         """The time at which the handler reads it."""
         return datetime.now(UTC)
@@ -148,7 +153,7 @@ class Page:
     uses_plots: bool = False
     """Whether the page loads the scripts for plots."""
     is_file: bool = False
-    """Whether the response is a file to download."""
+    """Whether the response is a file. Its handler limits how long it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from producer.console.pages import (
     brake_page,
     change_stream,
     job_actions,
+    job_images,
     job_page,
     jobs_page,
     many_jobs,
@@ -59,6 +60,14 @@ PAGES: tuple[Page, ...] = (
         title="Job",
         handler=job_page.show_job,
         section="jobs",
+    ),
+    Page(
+        name="job_image",
+        path="/jobs/{id}/images/{number}",
+        title="Image",
+        handler=job_images.send_image,
+        section="jobs",
+        is_file=True,
     ),
     Page(
         name="pauses",

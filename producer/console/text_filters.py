@@ -30,6 +30,13 @@ def format_number(number: float | None, decimals: int = 0) -> str:
     return NONE if number is None else f"{number:,.{decimals}f}"
 
 
+def format_bytes(count: int | None) -> str:
+    """Return a size as kilobytes or megabytes of 1,000."""
+    if count is None:
+        return NONE
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
+
+
 def format_percent(part: float | Decimal | None, decimals: int = 1) -> str:
     """Return a share, such as 0.125, as a percentage."""
     return NONE if part is None else f"{part * 100:,.{decimals}f} %"

@@ -86,6 +86,7 @@ async def running_system(
             worker_http_port=0,
             api_port=0,
             console_image_hosts=simulator.base_url.removeprefix("http://"),
+            results_url=f"file://{home}/results",
         )
         settings = settings.model_copy(update=changes)
         servers = Servers(database_url, embedded.redis_url, embedded, has_given_database=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from producer.api.endpoint import Call
+from producer.api.endpoint import ApiContext, Call
 from producer.api.handlers.job_handlers import find_job
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import Forbidden
@@ -29,6 +29,7 @@ _HELD_BYTES = 256 * 1024
 """What one download may keep in memory."""
 _SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
     # An image that is opened in a tab of its own runs nothing.
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
@@ -43,32 +44,36 @@ async def job_image(call: Call) -> web.StreamResponse:
     if call.caller.role is Role.VIEWER and not call.context.viewers_see_prompts:
         raise Forbidden("a viewer does not see images: VIEWERS_SEE_PROMPTS is not set")
     job = await find_job(call)
-    images = call.context.producer.stored_images
-    image = await images.find(job.id, _number(call.request.match_info["number"]))
+    number = read_number(call.request.match_info["number"])
+    image = await call.context.producer.stored_images.find(job.id, number)
     if not image.is_stored:
         return _redirect(image.kie_url)
-    etag = f'"{image.sha256}{"-thumbnail" if size else ""}"'
-    if call.request.headers.get("If-None-Match") == etag:
+    call.reservation.set_response_bytes(_HELD_BYTES, may_refuse=True)
+    return await send_copy(call.request, call.context, image, as_thumbnail=bool(size))
+
+
+async def send_copy(
+    request: web.Request, context: ApiContext, image: StoredImage, *, as_thumbnail: bool
+) -> web.StreamResponse:
+    """Send a stored image or its thumbnail, or redirect to the image in a bucket.
+
+    Raises `NotFound` if the store lacks it, and `ResultsStoreDown`.
+    """
+    images = context.producer.stored_images
+    etag = f'"{image.sha256}{"-thumbnail" if as_thumbnail else ""}"'
+    if request.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers={"ETag": etag, "Cache-Control": _CACHED})
-    if size:
-        return await _send_thumbnail(call, image, etag)
+    if as_thumbnail:
+        stored = await open_thumbnail(images, image, context.thumbnail_slots)
+        small = replace(image, key=f"{image.number}.webp", content_type=CONTENT_TYPE)
+        return await _send(request, small, stored, etag)
     link = await images.sign(image, valid_seconds=SIGNED_SECONDS)
     if link is not None:
         return _redirect(link)
-    call.reservation.set_response_bytes(_HELD_BYTES, may_refuse=True)
-    return await _send(call.request, image, await images.open(image), etag)
+    return await _send(request, image, await images.open(image), etag)
 
 
-async def _send_thumbnail(call: Call, image: StoredImage, etag: str) -> web.StreamResponse:
-    call.reservation.set_response_bytes(_HELD_BYTES, may_refuse=True)
-    stored = await open_thumbnail(
-        call.context.producer.stored_images, image, call.context.thumbnail_slots
-    )
-    small = replace(image, key=f"{image.number}.webp", content_type=CONTENT_TYPE)
-    return await _send(call.request, small, stored, etag)
-
-
-def _number(text: str) -> int:
+def read_number(text: str) -> int:
     """Return the number in the path. One that cannot be is 0, which no image has."""
     is_number = text.isascii() and text.isdigit() and int(text) <= NUMBER_MAX
     return int(text) if len(text) <= len(str(NUMBER_MAX)) and is_number else 0

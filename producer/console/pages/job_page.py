@@ -8,6 +8,7 @@ from typing import Any
 from producer.console.job_as_curl import job_as_curl
 from producer.console.job_life import HEIGHT, NODE_HEIGHT, NODE_WIDTH, WIDTH, read_life
 from producer.console.page import ADMINS, PageCall, PageView
+from producer.console.pages.job_images import list_images
 from producer.console.pages.money.accounts_page import account_path
 from producer.console.pages.money.prices_page import price_path
 from producer.jobs.job_mask import mask_details, mask_job
@@ -34,6 +35,7 @@ async def show_job(call: PageCall) -> PageView:
         "life": read_life(job, details["events"]),
         "drawing": {"width": WIDTH, "height": HEIGHT, "w": NODE_WIDTH, "h": NODE_HEIGHT},
         "request": _request_pairs(shown),
+        "images": list_images(shown, has_store=call.shows_copies, now=call.now),
         "doubt": find_doubt(job, details["late_tasks"]),
         "account_url": account_path(job.account_id),
         "price_url": price_path(PriceKey(job.model, job.task, job.quantity, job.variant)),

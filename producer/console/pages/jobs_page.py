@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from producer.console.page import CONSOLE, PageCall, PageView
+from producer.console.pages.job_images import thumbnail_of
 from producer.job_ids import read_uuid
 from producer.jobs.job_filter import FILTER_RULES, JobFilter
 from producer.jobs.job_mask import MASKED_FILTERS, mask_job
@@ -43,6 +44,7 @@ async def show_jobs(call: PageCall) -> PageView:
     jobs = page.jobs if call.sees_prompts else [mask_job(job) for job in page.jobs]
     values = {
         "jobs": jobs,
+        "thumbnails": {job.id: thumbnail_of(job, has_store=call.shows_copies) for job in jobs},
         "texts": texts,
         "faults": faults,
         "tabs": [(text, _list_url(texts, state=state), state) for state, text in _STATE_TABS],

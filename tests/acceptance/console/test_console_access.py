@@ -24,7 +24,13 @@ def path_of(path: str) -> str:
     return CONSOLE + re.sub(r"\{(\w+)\}", lambda part: PARTS.get(part[1], SOME_ID), path)
 
 
-PARTS = {"model": "gpt-4o-image", "task": "text-to-image", "quantity": "1", "account": "acme"}
+PARTS = {
+    "model": "gpt-4o-image",
+    "task": "text-to-image",
+    "quantity": "1",
+    "account": "acme",
+    "number": "1",
+}
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ async def test_every_page_names_the_active_pauses_with_who_and_why(
     [
         ({"value": ""}, "name an account"),
         ({"value": "amce"}, "no account has the id"),
-        ({"scope": "model", "value": "gpt-4o-imag"}, "is none of these: gpt-4o-image"),
+        ({"scope": "model", "value": "gpt-4o-imag"}, "is none of these: 4o-image-api, flux1"),
         ({"scope": "kie_account", "value": "studio"}, "is none of these: default"),
         ({"scope": "everything"}, "everything has no name"),
         ({"scope": "all"}, "choose one"),

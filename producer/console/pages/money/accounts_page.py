@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 from urllib.parse import quote
 
 from aiohttp import web
 
+from producer.api.endpoint import RESPONSE_TIMEOUT_SECONDS
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.money.statements import KINDS, Statement
 from producer.orders.order_fields import ACCOUNT_LENGTH
@@ -65,10 +67,12 @@ async def download_statement(call: PageCall) -> web.StreamResponse:
     """Return the lines of one month as CSV."""
     month = read_month(call.query("month"), call.now)
     billing = call.billing
-    statement = await billing.statement(call.part("id"), *month_period(month))
+    async with asyncio.timeout(RESPONSE_TIMEOUT_SECONDS):
+        statement = await billing.statement(call.part("id"), *month_period(month))
+        text = await billing.statement_csv(statement)
     name = f"statement-{month:%Y-%m}.csv"
     return PacedResponse(
-        text=await billing.statement_csv(statement),
+        text=text,
         content_type="text/csv",
         charset="utf-8",
         headers={
