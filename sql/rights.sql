@@ -139,6 +139,8 @@ BEGIN
     GRANT SELECT ON darkroom_definitions, darkroom_migrations, hourly_totals, pricing, pricing_history,
         scheduled_prices, totals_progress TO darkroom_pricing;
     GRANT EXECUTE ON FUNCTION darkroom_covered_period TO darkroom_pricing;
+    -- What Kie says of its prices, beside which a price is compared.
+    GRANT SELECT ON kie_models TO darkroom_pricing;
     -- What open jobs a price touches, and what it was charged for lately.
     GRANT SELECT (model, task, quantity, variant, state, credits_quoted, credits_charged, price_id,
                   finished_at)

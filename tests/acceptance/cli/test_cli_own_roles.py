@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from tests.acceptance.cli.test_webhooks_cli import dead
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.database_logins import logged_in
 from tests.support.deployment import Deployment
+from tests.support.example_images import encoded_image
 
 URL = "https://shop.example/hook"
 PRICE = ("gpt-4o-image", "text-to-image", "1")
@@ -82,7 +84,7 @@ async def open_session(deployment: Deployment) -> FoundSession:
 
 
 async def played_by(
-    setup: DatabaseSetup, deployment: Deployment
+    setup: DatabaseSetup, deployment: Deployment, folder: Path
 ) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return what each role types, the arguments by the command."""
 
@@ -92,6 +94,15 @@ async def played_by(
     message = await dead(deployment)
     rows = await deployment.run_sql("SELECT id FROM webhook_messages WHERE job_id = $1", message.id)
     failed: Job = await setup.job_in(JobState.FAILED)
+    image = folder / "cat.png"
+    image.write_bytes(encoded_image("PNG"))
+    [file] = await deployment.run_sql(
+        "INSERT INTO files (id, account_id, sha256, bytes, content_type, width, height, url,"
+        "                   expires_at)"
+        " VALUES (gen_random_uuid(), 'acme', sha256('x'), 1, 'image/png', 1, 1,"
+        "         'https://kie.example/x.png', now() + interval '1 day')"
+        " RETURNING id"
+    )
     return {
         "api": {
             "enqueue": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
@@ -109,6 +120,12 @@ async def played_by(
             "jobs list": (),
             "jobs counts": (),
             "jobs show": (str(failed.id),),
+            # It has no image to save.
+            "jobs download": (str(failed.id), "--to", str(folder)),
+            "files upload": (str(image), "--account", "acme"),
+            "files show": (str(file["id"]),),
+            "kie models": (),
+            "kie surprises": (),
             "jobs wait": (await new(JobState.SUCCEEDED),),
             "jobs cancel": (await new(JobState.QUEUED),),
             "jobs retry": (str(failed.id),),
@@ -136,6 +153,7 @@ async def _played_with_money(setup: DatabaseSetup) -> dict[str, dict[str, tuple[
     return {
         "pricing": {
             "prices list": (),
+            "prices compare": (),
             "prices set": (*PRICE, "9", "--reason", "for the test"),
             "prices history": (),
             "prices preview": (*PRICE, "10"),
@@ -159,14 +177,14 @@ async def _played_with_money(setup: DatabaseSetup) -> dict[str, dict[str, tuple[
 
 
 async def test_every_command_runs_as_a_login_of_its_role(
-    as_role: dict[str, Darkroom], deployment: Deployment
+    as_role: dict[str, Darkroom], deployment: Deployment, tmp_path: Path
 ) -> None:
     setup = DatabaseSetup(deployment.database)
     await deployment.run_sql(
         "INSERT INTO api_keys (id, prefix, secret_sha256, role)"
         " VALUES (gen_random_uuid(), 'dk_000000000000', sha256('x'), 'operator')"
     )
-    played = await played_by(setup, deployment)
+    played = await played_by(setup, deployment, tmp_path)
     session = await open_session(deployment)
     played["billing"] |= {"keys sessions": ("--ended",), "keys end-session": (str(session.id),)}
     typed = {command for commands in played.values() for command in commands}
