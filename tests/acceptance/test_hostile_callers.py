@@ -38,7 +38,9 @@ def path_of(endpoint: Endpoint, account_id: str = "acme", job_id: str = "") -> s
     """Return an address of the endpoint: of that account, or of that job."""
     path = endpoint.path.replace("{model}", "gpt-4o-image").replace("{task}", "text-to-image")
     named = job_id or str(uuid4()) if "/jobs/" in path else account_id
-    return path.replace("{quantity}", "1").replace("{id}", named)
+    path = path.replace("{quantity}", "1").replace("{number}", "1").replace("{id}", named)
+    assert "{" not in path, "this function knows no value of that part of the path"
+    return path
 
 
 async def ask(api: ApiClient, endpoint: Endpoint, path: str, **headers: str) -> Any:
