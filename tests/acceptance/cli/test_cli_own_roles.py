@@ -94,15 +94,6 @@ async def played_by(
     message = await dead(deployment)
     rows = await deployment.run_sql("SELECT id FROM webhook_messages WHERE job_id = $1", message.id)
     failed: Job = await setup.job_in(JobState.FAILED)
-    image = folder / "cat.png"
-    image.write_bytes(encoded_image("PNG"))
-    [file] = await deployment.run_sql(
-        "INSERT INTO files (id, account_id, sha256, bytes, content_type, width, height, url,"
-        "                   expires_at)"
-        " VALUES (gen_random_uuid(), 'acme', sha256('x'), 1, 'image/png', 1, 1,"
-        "         'https://kie.example/x.png', now() + interval '1 day')"
-        " RETURNING id"
-    )
     return {
         "api": {
             "enqueue": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
@@ -122,8 +113,7 @@ async def played_by(
             "jobs show": (str(failed.id),),
             # It has no image to save.
             "jobs download": (str(failed.id), "--to", str(folder)),
-            "files upload": (str(image), "--account", "acme"),
-            "files show": (str(file["id"]),),
+            **await _played_with_files(deployment, folder),
             "kie models": (),
             "kie surprises": (),
             "jobs wait": (await new(JobState.SUCCEEDED),),
@@ -138,6 +128,23 @@ async def played_by(
         },
         "worker": {"doctor": ()},
         **await _played_with_money(setup),
+    }
+
+
+async def _played_with_files(deployment: Deployment, folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return what is typed to upload images and to show them."""
+    image = folder / "cat.png"
+    image.write_bytes(encoded_image("PNG"))
+    [file] = await deployment.run_sql(
+        "INSERT INTO files (id, account_id, sha256, bytes, content_type, width, height, url,"
+        "                   expires_at)"
+        " VALUES (gen_random_uuid(), 'acme', sha256('x'), 1, 'image/png', 1, 1,"
+        "         'https://kie.example/x.png', now() + interval '1 day')"
+        " RETURNING id"
+    )
+    return {
+        "files upload": (str(image), "--account", "acme"),
+        "files show": (str(file["id"]),),
     }
 
 
