@@ -16,7 +16,7 @@ from shared.adapters.http.image_download import DownloadFailed, ImageDownloader
 from shared.adapters.results_store import StoredObject
 from shared.domain.image_bytes import ImageReader, ImageType, NotAnImage
 from shared.domain.job import Job, JobImage
-from shared.errors import ConfigurationError, NotFound, ResultsStoreDown
+from shared.errors import NotFound, ResultsStoreDown
 
 Outcome = Literal["saved", "kept", "different", "failed"]
 _EXTENSIONS = {one.value: one.extension for one in ImageType}
@@ -101,7 +101,7 @@ class ImageFiles:
             return None
         try:
             return await self._images.open(await self._images.find(wanted.job_id, wanted.number))
-        except (NotFound, ConfigurationError, ResultsStoreDown):
+        except (NotFound, ResultsStoreDown):
             return None
 
     async def _write(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.adapters.postgres.database import Queries
 from shared.adapters.results_store import ResultsStore, StoredObject, open_results_store
-from shared.errors import NotFound
+from shared.errors import ConfigurationError, NotFound, ResultsStoreDown
 from shared.settings import Settings
 
 
@@ -104,7 +104,7 @@ class StoredImages:
 
     async def open(self, image: StoredImage) -> StoredObject:
         """Open the copy. Raises `NotFound` if the store lacks it, and `ResultsStoreDown`."""
-        found = await self.store.open(image.key) if image.key is not None else None
+        found = await self._usable_store().open(image.key) if image.key is not None else None
         if found is None:
             raise NotFound(f"image {image.number} of job {image.job_id} is not in the store")
         return found
@@ -114,7 +114,7 @@ class StoredImages:
         return (
             None
             if image.key is None
-            else await self.store.sign(image.key, valid_seconds=valid_seconds)
+            else await self._usable_store().sign(image.key, valid_seconds=valid_seconds)
         )
 
     @property
@@ -123,3 +123,10 @@ class StoredImages:
         if self._store is None:
             self._store = open_results_store(self.options.url)
         return self._store
+
+    def _usable_store(self) -> ResultsStore:
+        try:
+            return self.store
+        except ConfigurationError as error:
+            # The image is there, and this process cannot reach it as it is set up now.
+            raise ResultsStoreDown(str(error)) from error

@@ -67,6 +67,7 @@ async def test_a_job_whose_links_have_died_still_has_its_images(
     await deployment.check_invariants_hold()
 
 
+@pytest.mark.promise("With `?size=thumbnail`")
 async def test_an_image_is_sent_to_whom_its_job_is_shown(
     deployment: Deployment, tmp_path: Path
 ) -> None:
@@ -127,3 +128,23 @@ async def test_an_image_that_is_not_stored_is_where_kie_has_it(
         shown = (await api.get(f"/v1/jobs/{job.id}")).expect(200)["images"][0]
         assert (shown["sha256"], shown["url"]) == (None, shown["kie_url"])
         assert shown["expires_at"] > (timestamp_to_json(job.finished_at) or "")
+
+
+@pytest.mark.promise("results_store_down")
+async def test_an_image_of_a_store_that_is_down_can_be_read_later(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    folder, away = tmp_path / "images", tmp_path / "away"
+    results: dict[str, Any] = {"results_url": f"file://{folder}"}
+    async with deployment.worker(**results), deployment.api(**results) as api:
+        job = await deployment.ended(await deployment.enqueue())
+        path = f"/v1/jobs/{job.id}/images/1"
+        folder.rename(away)
+        folder.write_text("a file stands where the folder should be")
+        refused = await api.get(path)
+        assert (refused.status, refused.body["type"]) == (
+            *(503, "urn:darkroom:problem:results_store_down"),
+        )
+        folder.unlink()
+        away.rename(folder)
+        assert (await read_image(api, path))[0] == 200
