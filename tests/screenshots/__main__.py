@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from tests.browser.browser_windows import Windows
 from tests.browser.console_addresses import address_of
 from tests.browser.running_system import RunningSystem, running_system
 from tests.screenshots.filled_system import KIE_CREDITS, OPERATOR, enqueue_orders, fill
-from tests.screenshots.planned_orders import plan_orders
+from tests.screenshots.planned_orders import PlannedOrder, plan_orders
 from tests.support.chromium import CHROMIUM_SWITCHES, bring_chromium
 from tests.support.database_pool import open_pool
-from tests.support.deployment import eventually, fast_simulator_config
+from tests.support.deployment import Deployment, eventually, fast_simulator_config
 
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/153.0.0.0"
 _LOOKS: dict[str, dict[str, Any]] = {
@@ -46,11 +46,14 @@ _AT_KIE = 7
 """The jobs that run while the pictures are taken."""
 _PATHS = {"many_jobs": "/console/jobs/many/retry?state=failed&reason=provider_failed"}
 """Where a page shows more than at its own address."""
+_ASKED_SECONDS = 90.0
+"""Kie's catalogue is asked one question a second."""
 _SAID_MILLISECONDS = 60_000
 """Live updates bring an alert within this time."""
 _IS_DRAWN = """() => document.readyState === 'complete'
   && [...document.images].every(
-    one => one.complete || one.getBoundingClientRect().top > window.innerHeight)
+    one => (one.complete && (one.naturalWidth || 'gone' in one.dataset))
+      || one.getBoundingClientRect().top > window.innerHeight)
   && [...document.querySelectorAll('[data-plot], [data-plot-name]')]
     .every(one => one.querySelector('canvas, p'))
   && !document.querySelector('[hx-trigger="load"]')"""
@@ -104,6 +107,10 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
     async def wait_for_overview(is_shown: Callable[[Overview], bool], what: str) -> None:
         await eventually(partial(overview_shows, is_shown), what)
 
+    async def is_kie_asked() -> bool:
+        told = await deployment.producer.kie.models()
+        return bool(told) and all(one.rated_at is not None for one in told)
+
     deployment.simulator.set_faults(duration=900.0)
     async with deployment.worker():
         await enqueue_orders(deployment, orders[:_AT_KIE], "success", key_suffix="-now")
@@ -115,6 +122,7 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
             ),
             "a worker lives, and all is submitted",
         )
+        await eventually(is_kie_asked, "Kie is asked about each model", _ASKED_SECONDS)
         await album.picture_pages(only)
         if only:
             return
@@ -127,6 +135,7 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
         for look in _LOOKS:
             await album.picture("/console/pauses", f"pauses-{look}", look)
         await deployment.producer.pauses.resume(pause.id, actor=OPERATOR)
+        await _picture_route(deployment, album, orders)
         deployment.simulator.set_faults(submit_code=402)
         await enqueue_orders(deployment, orders[_AT_KIE:30], "success", key_suffix="-now")
         await album.picture("/console", "overview-kie-402", "dark", said="Kie answered 402")
@@ -134,6 +143,23 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
         await deployment.producer.brakes.end("studio", reason="topped up", actor=OPERATOR)
     await enqueue_orders(deployment, orders[30:50], "success", key_suffix="-now")
     await album.picture("/console", "overview-no-worker", "dark", said="no worker is running")
+
+
+async def _picture_route(
+    deployment: Deployment, album: _Album, orders: Sequence[PlannedOrder]
+) -> None:
+    """Take the pictures of a model that is sent by another family, and of a job that waits."""
+    pairs = [one for one in orders if one.request.price_quantity == 2]
+    # Once the route is chosen, the order would be refused.
+    at = datetime.now(UTC) + timedelta(seconds=2)
+    [job] = await enqueue_orders(deployment, pairs[:1], "success", key_suffix="-later", run_at=at)
+    models, reason = deployment.producer.models, "its endpoint answers 404"
+    await models.route(job.model, "4o-image-api", reason=reason, actor=OPERATOR)
+    await album.picture(
+        f"/console/jobs/{job.id}", "job-route-unfit", "dark", said="a family that cannot carry it"
+    )
+    await album.picture("/console/models", "models-routed", "dark")
+    await models.route(job.model, job.model, actor=OPERATOR)
 
 
 class _Album:

@@ -14,12 +14,21 @@ from producer.actor import Actor
 from producer.keys.key_store import KeyStore, Role
 from producer.orders.order import Order
 from shared.adapters.redis.deliveries import connect_redis
+from shared.catalog.families.gpt4o_image import TextToImage
 from shared.domain.job import Job
 from tests.screenshots.past_jobs import move_into_the_past
 from tests.screenshots.past_samples import write_past_samples
 from tests.screenshots.planned_orders import ACCOUNTS, End, PlannedOrder, plan_orders
 from tests.support.deployment import Deployment
+from tests.support.told_by_kie import tell_of_surprise
 
+_SHOWN_SECONDS = 6.0
+"""How long Kie takes for the order whose page is shown."""
+_SURPRISE = (
+    "gpt-image-2",
+    "queuePosition",
+    '{"code": 200, "msg": "success", "data": {"state": "generating", "queuePosition": 14}}',
+)
 KIE_CREDITS = Decimal(31_000)
 """What each Kie account has at first."""
 _ADMIN = Actor("maria", via="cli", is_operator=True, os_user="maria", origin="ops-2")
@@ -49,10 +58,6 @@ SELECT pricing_history.id, coalesce(at, lower(valid) - interval '1 year') AS sta
        lead(at) OVER (PARTITION BY model, task, quantity ORDER BY pricing_history.id) AS ends_at
 FROM pricing_history LEFT JOIN unnest($1::bigint[], $2::timestamptz[]) AS moved (id, at) USING (id)
 ORDER BY pricing_history.id
-"""
-_SHOWN_JOB = """
-SELECT id FROM jobs WHERE state = 'succeeded' AND quantity = 4 AND account_id = 'halcyon-prints'
-ORDER BY id DESC LIMIT 1
 """
 _REFUNDED_JOB = """
 SELECT id FROM jobs WHERE state = 'succeeded' AND account_id = 'halcyon-prints'
@@ -97,10 +102,29 @@ async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str
     async with connect_redis(_url(deployment.settings.redis_url)) as redis:
         await redis.flushall()
     await _act_today(deployment, now)
-    (shown,) = await deployment.run_sql(_SHOWN_JOB)
-    job, account = {"id": str(shown["id"])}, {"id": "halcyon-prints"}
+    shown = await _run_shown_job(deployment)
+    job, account = {"id": str(shown.id)}, {"id": "halcyon-prints"}
     price = {"model": _MODEL, "task": "text-to-image", "quantity": "1"}
     return {"jobs": job, "accounts": account, "prices": price}
+
+
+async def _run_shown_job(deployment: Deployment) -> Job:
+    """Run the order whose page is shown. Its images are copied."""
+    request = TextToImage(
+        prompt="a ceramic teapot in the shape of a heron, studio photograph, white background",
+        aspect_ratio="3:2",
+        quantity=4,
+    )
+    order = Order(
+        request=request,
+        account_id="halcyon-prints",
+        metadata={"order": "print-5001"},
+        idempotency_key="print-5001",
+    )
+    deployment.simulator.set_faults(duration=_SHOWN_SECONDS)
+    async with deployment.worker():
+        [job] = await deployment.producer.enqueue_many([order])
+        return await deployment.ended(job, 60)
 
 
 async def _act_today(deployment: Deployment, now: datetime) -> None:
@@ -120,6 +144,7 @@ async def _act_today(deployment: Deployment, now: datetime) -> None:
     await producer.billing.grant(
         "riverside-museum", Decimal(300), "spring exhibition, invoice 2087", actor=_ADMIN
     )
+    await tell_of_surprise(deployment, *_SURPRISE)
     store = KeyStore(deployment.database)
     for role, account, name in _KEYS:
         await store.create(role, account, name, actor=_ADMIN)
@@ -174,7 +199,8 @@ async def _run_orders(deployment: Deployment, orders: Sequence[PlannedOrder]) ->
     cancelled = await enqueue_orders(deployment, orders, "cancelled")
     for job in cancelled:
         await deployment.producer.cancel(job.id)
-    async with deployment.worker(kie_submits_per_10_seconds=0):
+    # Without a store: the ids of jobs change when they are moved into the past.
+    async with deployment.worker(kie_submits_per_10_seconds=0, results_url=None):
         for end in ("success", "content_policy", "image_fetch_failed"):
             deployment.simulator.set_faults(outcome=end)
             jobs = await enqueue_orders(deployment, orders, end)
@@ -183,7 +209,12 @@ async def _run_orders(deployment: Deployment, orders: Sequence[PlannedOrder]) ->
 
 
 async def enqueue_orders(
-    deployment: Deployment, orders: Sequence[PlannedOrder], end: End, *, key_suffix: str = ""
+    deployment: Deployment,
+    orders: Sequence[PlannedOrder],
+    end: End,
+    *,
+    key_suffix: str = "",
+    run_at: datetime | None = None,
 ) -> Sequence[Job]:
     """Enqueue those of the orders that end so."""
     return await deployment.producer.enqueue_many(
@@ -193,6 +224,7 @@ async def enqueue_orders(
                 account_id=one.account_id,
                 idempotency_key=one.idempotency_key + key_suffix,
                 metadata=one.metadata,
+                run_at=run_at,
             )
             for one in orders
             if one.end == end

@@ -24,6 +24,8 @@ class ShownImage:
     label: str
     url: str
     """Where callers get it."""
+    kie_url: str
+    """Kie's own link."""
     page_url: str | None
     """Where this console has it. None if it has no copy."""
     facts: str
@@ -74,6 +76,7 @@ def _show(
     return ShownImage(
         label=f"Image {number}" if number <= own else late,
         url=url,
+        kie_url=url if image is None else image.kie_url,
         page_url=_path(job, number) if has_store and image and _is_kept(image) else None,
         facts="" if image is None else _facts(image),
         kept=_kept_by_kie(job, now) if image is None else _kept(image, now),

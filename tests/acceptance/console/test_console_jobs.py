@@ -185,9 +185,9 @@ async def test_images_are_loaded_from_the_configured_hosts_alone(operator: Opera
     ("told", "shown"),
     [
         ("6", "6 as the price says"),
-        ("10.5", "10.5 6 by the price"),
-        ("0", "0 6 by the price"),
-        (None, "not said 6 by the price"),
+        ("10.5", "10.5 the price says 6"),
+        ("0", "0 the price says 6"),
+        (None, "6 by the price; Kie did not say"),
     ],
 )
 async def test_a_success_shows_what_kie_charged_beside_what_the_price_says(
