@@ -120,15 +120,18 @@ async def test_no_form_changes_anything_on_any_route(
         api = nobody.with_key(key) if key else nobody
         before = await rows(deployment)
         for endpoint in CHANGING:
+            # The one route of these that takes forms and bodies of any type: no body is an image.
+            takes_files = endpoint.name == "uploadFile"
+            query = "?account_id=acme" if takes_files else ""
             for kind in FORMS:
                 for body in bodies:
                     answer = await api.send(
                         endpoint.method,
-                        path_of(endpoint, job_id=str(job.id)),
+                        path_of(endpoint, job_id=str(job.id)) + query,
                         data=body,
                         headers={"Content-Type": kind},
                     )
-                    check_refused(answer, 415)
+                    check_refused(answer, *((400, 422) if takes_files else (415,)))
         assert await rows(deployment) == before
         assert (await deployment.producer.get(job.id)).state == "queued"
         cancelled = await api.send("POST", f"/v1/jobs/{job.id}/cancel")

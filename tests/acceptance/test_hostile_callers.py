@@ -210,10 +210,13 @@ async def test_a_head_gets_no_body_and_leaves_the_connection_in_order(
         deployment.api() as api,
         aiohttp.ClientSession(api.session._base_url, connector=connector) as session,
     ):
+        # No file has that id, and a queued job has no image.
+        absent = {"getFile": 404, "getJobImage": 404}
         for endpoint in ENDPOINTS:
             if endpoint.method == "GET":
+                status = absent.get(endpoint.name, 405 if endpoint.is_stream else 200)
                 async with session.head(path_of(endpoint, job_id=str(job.id))) as answer:
-                    assert answer.status == (405 if endpoint.is_stream else 200), endpoint.name
+                    assert answer.status == status, endpoint.name
                     assert await answer.read() == b""
                 (await ApiClient(session).get("/v1/prices")).expect(200)
 
