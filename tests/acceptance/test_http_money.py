@@ -16,12 +16,31 @@ _PRICE = "/v1/prices/gpt-4o-image/text-to-image/2"
 async def test_prices_are_listed_as_they_stand(deployment: Deployment) -> None:
     async with deployment.api() as api:
         prices = (await api.get("/v1/prices")).expect(200)["prices"]
-    found = {(one["task"], one["quantity"]): one["credits"] for one in prices}
-    assert found == {
-        (task, quantity): credits
-        for task in ("text-to-image", "image-to-image")
-        for quantity, credits in ((1, 6), (2, 7), (4, 8))
+    found = {
+        (one["model"], one["task"], one["quantity"], one["variant"]): one["credits"]
+        for one in prices
     }
+    rows = await deployment.run_sql("SELECT * FROM pricing")
+    assert found == {
+        (row["model"], row["task"], row["quantity"], row["variant"]): row["credits"] for row in rows
+    }
+    assert len(found) == len(prices)
+    tasks = ("text-to-image", "image-to-image")
+    assert (
+        found.items()
+        >= {
+            **{
+                ("gpt-4o-image", task, quantity, ""): credits
+                for task in tasks
+                for quantity, credits in ((1, 6), (2, 7), (4, 8))
+            },
+            **{
+                ("gpt-image-2", task, 1, variant): credits
+                for task in tasks
+                for variant, credits in (("1K", 6), ("2K", 10), ("4K", 16))
+            },
+        }.items()
+    )
 
 
 async def test_a_price_change_holds_from_the_next_settlement_and_says_who_and_why(
