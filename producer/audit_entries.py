@@ -1,4 +1,4 @@
-"""Audit entries: the kinds of acts on prices, credits, jobs, keys and webhooks, and their list."""
+"""Audit entries: the kinds of acts of operators, and their list."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ class Act(StrEnum):
     QUEUE_RESUMED = "queue_resumed"
     MODEL_ROUTED = "model_routed"
     """The jobs of a model are sent by another family, or by its own again."""
+    IMAGES_PRUNED = "images_pruned"
+    """Copies of images were deleted by age: an entry for each batch."""
     SESSION_OPENED = "session_opened"
     """Somebody logged in to the console."""
     SESSION_ENDED = "session_ended"

@@ -61,7 +61,8 @@ BEGIN
        TO darkroom_api;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
-        darkroom_record_brake_end, darkroom_route_model TO darkroom_api;
+        darkroom_record_brake_end, darkroom_route_model, darkroom_prune_images,
+        darkroom_record_images_deleted TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used and a
     -- session was last seen, uploaded images, and the row of the process itself.
     GRANT INSERT (id, account_id, sha256, bytes, content_type, width, height, url, expires_at),
@@ -209,5 +210,5 @@ BEGIN
        ON late_tasks TO darkroom_readonly;
     GRANT SELECT (job_id, position, attempt, provider_task_id, state, created_at, announce_at,
                   next_try_at, retry_until, tries, last_error, expires_at, content_type, bytes, width,
-                  height, stored_at, pruned_at) ON job_images TO darkroom_readonly;
+                  height, stored_at, pruned_at, deleted_at) ON job_images TO darkroom_readonly;
 END $$;

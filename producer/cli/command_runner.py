@@ -30,7 +30,9 @@ from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings, load_settings
 
-_GROUPS = frozenset({"jobs", "files", "prices", "accounts", "keys", "models", "queue", "webhooks"})
+_GROUPS = frozenset(
+    {"jobs", "files", "prices", "accounts", "keys", "models", "queue", "results", "webhooks"}
+)
 
 CommandResult = ExitCode | None
 """The exit code of a command. None means `ExitCode.DONE`."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from producer.cli.commands import files, jobs, keys, kie, models, queue, webhooks
+from producer.cli.commands import jobs, keys, kie, models, queue, webhooks
 from producer.cli.commands.audit import audit
 from producer.cli.commands.doctor import doctor
 from producer.cli.commands.enqueue import enqueue
 from producer.cli.commands.health import health
+from producer.cli.commands.images import files, results
 from producer.cli.commands.migrate_env import env, migrate
 from producer.cli.commands.money import accounts, prices
 from producer.cli.commands.money.margin import margin
@@ -42,6 +43,7 @@ def build_app() -> typer.Typer:
     app.add_typer(kie.app, name="kie", rich_help_panel=_OPERATIONS)
     app.add_typer(queue.app, name="queue", rich_help_panel=_OPERATIONS)
     app.add_typer(models.app, name="models", rich_help_panel=_OPERATIONS)
+    app.add_typer(results.app, name="results", rich_help_panel=_OPERATIONS)
     for command in (audit, doctor, migrate, env, health):
         app.command(rich_help_panel=_OPERATIONS)(command)
     app.command("version", rich_help_panel=_OPERATIONS)(show_version)

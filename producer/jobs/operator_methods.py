@@ -12,6 +12,7 @@ from producer.jobs.job_repository import JobRepository
 from producer.jobs.late_resolution import resolve_late
 from producer.jobs.unknown_resolution import SubmissionResolution, resolve_unknown
 from producer.orders.order_enqueuer import OrderEnqueuer
+from producer.results.image_pruning import ImagePruning
 from producer.results.stored_images import StoredImages
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
@@ -42,6 +43,11 @@ class OperatorMethods:
         self._charge_basis = charge_basis
         self.stored_images = StoredImages(database)
         """The images of jobs, and their copies in the store of RESULTS_URL."""
+
+    @property
+    def image_pruning(self) -> ImagePruning:
+        """Deletes copies of images by age."""
+        return ImagePruning(self._database, self.stored_images)
 
     async def resolve_submitted(
         self,

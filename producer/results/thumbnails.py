@@ -27,7 +27,7 @@ async def open_thumbnail(
     `slots` limits how many are decoded at once: each needs four bytes per pixel. Raises `NotFound`
     for an image that cannot be made smaller, and `ResultsStoreDown`.
     """
-    key = f"{(image.key or '').rpartition('.')[0]}.thumbnail.webp"
+    key = thumbnail_key(image.key or "")
     found = await images.store.open(key)
     if found is not None:
         return found
@@ -35,6 +35,11 @@ async def open_thumbnail(
         content = await _make(images, image)
     await images.store.put(key, _chunks(content), CONTENT_TYPE)
     return StoredObject(len(content), _chunks(content))
+
+
+def thumbnail_key(key: str) -> str:
+    """Return the key of the thumbnail of the image with this key."""
+    return f"{key.rpartition('.')[0]}.thumbnail.webp"
 
 
 async def _make(images: StoredImages, image: StoredImage) -> bytes:

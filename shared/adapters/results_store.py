@@ -94,6 +94,17 @@ class ResultsStore:
             async for chunk in found.stream(min_chunk_size=_READ_BYTES):
                 yield bytes(chunk)
 
+    async def contains(self, key: str) -> bool:
+        """Return whether there is an object with this key."""
+        import obstore  # noqa: PLC0415
+
+        try:
+            with self._translated("read"):
+                await obstore.head_async(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects. Those that do not exist count as deleted."""
         import obstore  # noqa: PLC0415

@@ -175,3 +175,57 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION darkroom_announce_overdue_images IS
     'For workers: announces ends whose images were not stored in time.';
+
+-- Marks copies that were stored before a time as deleted, for readers as well, and notes who did it.
+-- Their objects are deleted afterwards. The limit bounds how long their jobs are locked.
+CREATE OR REPLACE FUNCTION darkroom_prune_images(
+    stored_before timestamptz, batch bigint, by jsonb DEFAULT NULL
+) RETURNS TABLE (images bigint, jobs bigint, bytes bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    before text[];
+    ids    uuid[];
+    pruned record;
+BEGIN
+    ids := ARRAY(SELECT job.id FROM jobs AS job
+                  WHERE job.id IN (SELECT image.job_id FROM job_images AS image
+                                    WHERE image.state = 'stored' AND image.stored_at < stored_before
+                                    ORDER BY image.stored_at LIMIT batch)
+                  ORDER BY job.id FOR NO KEY UPDATE);
+    WITH marked AS (
+        UPDATE job_images AS image SET state = 'pruned', pruned_at = now()
+         WHERE image.job_id = ANY(ids) AND image.state = 'stored' AND image.stored_at < stored_before
+        RETURNING image.job_id, image.bytes
+    )
+    SELECT count(*) AS images, count(DISTINCT job_id) AS jobs,
+           coalesce(sum(marked.bytes), 0)::bigint AS bytes INTO pruned FROM marked;
+    IF pruned.images > 0 THEN
+        PERFORM darkroom_show_images(id) FROM unnest(ids) AS id;
+        before := darkroom_enter_act(by, NULL);
+        PERFORM darkroom_write_audit_entry(
+            'images_pruned', 'job_images', NULL, NULL, NULL,
+            jsonb_build_object('images', pruned.images, 'jobs', pruned.jobs, 'bytes', pruned.bytes,
+                               'stored_before', stored_before));
+        PERFORM darkroom_leave_act(before);
+    END IF;
+    RETURN QUERY SELECT pruned.images, pruned.jobs, pruned.bytes;
+END $$;
+COMMENT ON FUNCTION darkroom_prune_images IS
+    'Marks copies of images as deleted that were stored before a time, at most those of so many jobs, and returns how many. darkroom results prune then deletes them from the store. by: who, as one of our programs states it.';
+
+-- $1 job ids, $2 positions. Returns how many were not yet known to be deleted.
+CREATE OR REPLACE FUNCTION darkroom_record_images_deleted(uuid[], integer[]) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    deleted bigint;
+BEGIN
+    UPDATE job_images AS image SET deleted_at = now()
+      FROM unnest($1, $2) AS one (job_id, position)
+     WHERE (image.job_id, image.position) = (one.job_id, one.position)
+       AND image.state = 'pruned' AND image.deleted_at IS NULL;
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END $$;
+COMMENT ON FUNCTION darkroom_record_images_deleted IS
+    'Notes that pruned images are no longer in the store.';

@@ -22,3 +22,29 @@ SELECT kie_url, key, content_type, sha256, bytes, pruned_at FROM job_images
 
 -- name: announce_overdue_images
 SELECT * FROM darkroom_announce_overdue_images($1);
+
+-- name: old_images
+-- What a prune would delete. $1 age in seconds, from which a copy is old. `left_over`: of earlier runs.
+WITH due AS (SELECT now() - make_interval(secs => $1) AS stored_before)
+SELECT due.stored_before, count(image.job_id) AS images, count(DISTINCT image.job_id) AS jobs,
+       coalesce(sum(image.bytes), 0)::bigint AS bytes,
+       (SELECT count(*) FROM job_images WHERE state = 'pruned' AND deleted_at IS NULL) AS left_over
+  FROM due LEFT JOIN job_images AS image
+    ON image.state = 'stored' AND image.stored_at < due.stored_before
+ GROUP BY due.stored_before;
+
+-- name: newest_stored_images
+-- $1 limit.
+SELECT key FROM job_images WHERE state = 'stored' ORDER BY stored_at DESC LIMIT $1;
+
+-- name: prune_images
+-- $1 time, $2 limit, $3 who (JSON text).
+SELECT * FROM darkroom_prune_images($1, $2, $3::text::jsonb);
+
+-- name: images_to_delete
+-- Pruned images that are still in the store. $1 limit.
+SELECT job_id, position, key FROM job_images
+ WHERE state = 'pruned' AND deleted_at IS NULL ORDER BY pruned_at LIMIT $1;
+
+-- name: record_images_deleted
+SELECT darkroom_record_images_deleted($1, $2) AS deleted;

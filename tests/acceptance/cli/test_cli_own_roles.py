@@ -114,6 +114,8 @@ async def played_by(
             # It has no image to save.
             "jobs download": (str(failed.id), "--to", str(folder)),
             **await _played_with_files(deployment, folder),
+            # It has no copy to delete.
+            "results prune": ("--older-than", "90d", "--dry-run"),
             "kie models": (),
             "kie surprises": (),
             "jobs wait": (await new(JobState.SUCCEEDED),),

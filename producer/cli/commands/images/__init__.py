@@ -1,0 +1,1 @@
+"""The commands of uploaded images and of copies of results."""
