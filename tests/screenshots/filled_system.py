@@ -98,11 +98,11 @@ async def fill(deployment: Deployment, now: datetime) -> dict[str, dict[str, str
     finally:
         await connection.close()
     await deployment.check_invariants_hold()
-    # Workers remember in Redis what they have written, and would miss it.
+    shown = await _run_shown_job(deployment)
+    # Workers remember in Redis what they have written and what they have asked, and would miss it.
     async with connect_redis(_url(deployment.settings.redis_url)) as redis:
         await redis.flushall()
     await _act_today(deployment, now)
-    shown = await _run_shown_job(deployment)
     job, account = {"id": str(shown.id)}, {"id": "halcyon-prints"}
     price = {"model": _MODEL, "task": "text-to-image", "quantity": "1"}
     return {"jobs": job, "accounts": account, "prices": price}

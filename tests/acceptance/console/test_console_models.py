@@ -31,6 +31,7 @@ async def test_a_route_is_chosen_after_a_count_and_taken_back(deployment: Deploy
         assert done.location == "/console/models"
         page = (await operator.get("/console/models")).expect(200)
         assert "it answers 404" in page
+        assert "<dt>can go by</dt><dd>its own family</dd>" in page
         entry = (await deployment.producer.billing.audit(limit=1))[0]
         assert (entry["act"], entry["via"], entry["reason"]) == (
             "model_routed",
