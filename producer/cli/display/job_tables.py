@@ -50,12 +50,15 @@ JobDetails = Mapping[str, Sequence[Mapping[str, Any]]]
 
 def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
     """Return a table with a row for each job."""
-    table = build_table("id", "account", "job", "state", "credits", "age", right=("credits", "age"))
+    table = build_table(
+        *("id", "account", "model", "job", "state", "credits", "age"), right=("credits", "age")
+    )
     for job in jobs:
         credits = job.credits_quoted if job.credits_charged is None else job.credits_charged
         table.add_row(
             str(job.id),
             printable(job.account_id),
+            printable(job.model),
             job_task_text(job),
             styled_state(printable(state_text(job))),
             credits_text(credits) if job.state not in {"failed", "cancelled"} else "0",
