@@ -17,7 +17,7 @@ from shared.errors import ConfigurationError, Fault, InvalidRequest
 from shared.job_json import timestamp_to_json
 
 BATCH_IMAGES = 500
-"""So many are marked by a statement, which locks their jobs."""
+"""A statement marks the old images of the jobs of so many images, and locks these jobs."""
 MAX_AGE_SECONDS = 36_500 * 86_400.0
 _CONCURRENT_DELETES = 16
 _CHECKED_IMAGES = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from producer.keys.key_store import KeyStore, Role
+from producer.results.image_pruning import ImagePruning
+from producer.results.stored_images import CopyOptions, StoredImages
 from shared.domain.lifecycle import JobState
 from shared.job_json import timestamp_to_json
 from tests.support.api_client import ApiClient
@@ -109,6 +112,25 @@ async def test_an_image_is_sent_to_whom_its_job_is_shown(
         assert shown["result_urls"] == [image.url]
         masked = (await api.with_key(keys["viewer"]).get(f"/v1/jobs/{job.id}")).expect(200)
         assert (masked["images"], masked["result_urls"]) == ([], [])
+
+
+async def test_a_request_for_a_pruned_image_is_told_when_it_was_deleted(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    async with deployment.worker(results_url=folder.as_uri()):
+        job = await deployment.ended(await deployment.enqueue())
+    copies = StoredImages(deployment.database, CopyOptions(folder.as_uri(), 60.0))
+    pruned = await ImagePruning(deployment.database, copies).prune(datetime.now(UTC))
+    assert (pruned.images, list(folder.rglob("*.png"))) == (1, [])
+    async with deployment.api(results_url=folder.as_uri()) as api:
+        path = path_of(job.images[0].url)
+        for one in (path, f"{path}?size=thumbnail"):
+            refused = (await api.get(one)).expect(404)
+            assert f"image 1 of job {job.id} was deleted on 2" in refused["detail"]
+        shown = (await api.get(f"/v1/jobs/{job.id}")).expect(200)
+    assert shown["images"][0]["expires_at"] is not None
+    assert (shown["state"], shown["credits_charged"]) == ("succeeded", job.credits_charged)
 
 
 @pytest.mark.promise("An image that is not stored has null for its `sha256`")

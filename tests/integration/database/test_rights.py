@@ -102,7 +102,8 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "UPDATE": dict.fromkeys(("api", "worker"), "url former_urls expires_at"),
         "DELETE": {"worker": ALL},
     },
-    "kie_models": _TOLD_BY_KIE,
+    # Who sets prices compares them with Kie's.
+    "kie_models": {**_TOLD_BY_KIE, "SELECT": {**_TOLD_BY_KIE["SELECT"], "pricing": ALL}},
     "kie_surprises": _TOLD_BY_KIE,
     "history_samples": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     # Sums of other tables.
