@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -54,12 +55,13 @@ async def worker_url(database_url: str) -> AsyncIterator[SecretStr]:
 
 
 async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
-    deployment: Deployment, api_url: SecretStr
+    deployment: Deployment, api_url: SecretStr, tmp_path: Path
 ) -> None:
     _, key = await KeyStore(deployment.database).create(Role.ADMIN)
-    async with deployment.worker():
+    store = f"file://{tmp_path}/store"
+    async with deployment.worker(results_url=store):
         charged = await deployment.ended(await deployment.enqueue())
-    async with deployment.api(database_url=api_url) as nobody:
+    async with deployment.api(database_url=api_url, results_url=store) as nobody:
         api = nobody.with_key(key)
         made = (await api.post("/v1/jobs", order())).expect(202)
         job = f"/v1/jobs/{made['id']}"
@@ -73,6 +75,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
             ("GET", "/v1/jobs/{id}/events"): lambda: _opened(api, key, f"{job}/events"),
             ("POST", "/v1/jobs/{id}/cancel"): lambda: api.post(f"{job}/cancel"),
             **await _file_routes(api),
+            **_image_and_model_routes(api, charged),
             **_money_routes(api, charged),
             **await _operator_routes(api, deployment, charged),
             ("GET", "/v1/jobs/counts"): lambda: api.get("/v1/jobs/counts", state="queued"),
@@ -86,10 +89,6 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
                 "/v1/brakes/end", {"kie_account": "default", "reason": "for the test"}
             ),
             ("GET", "/v1/pauses"): lambda: api.get("/v1/pauses", active="true"),
-            ("GET", "/v1/models"): lambda: api.get("/v1/models"),
-            ("POST", "/v1/models/{model}/route"): lambda: api.post(
-                "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}
-            ),
             ("GET", "/v1/audit"): lambda: api.get("/v1/audit", limit=10),
             ("GET", "/v1/accounts/{id}/events"): lambda: _opened(
                 api, key, "/v1/accounts/acme/events"
@@ -114,6 +113,24 @@ async def _file_routes(
     return {
         ("POST", "/v1/files"): lambda: api.send("POST", path, data=encoded_image("WEBP")),
         ("GET", "/v1/files/{id}"): lambda: api.get(f"/v1/files/{file['id']}"),
+    }
+
+
+def _image_and_model_routes(
+    api: ApiClient, charged: Job
+) -> dict[tuple[str, str], Callable[[], Awaitable[ApiResponse]]]:
+    """Return how images, models and what Kie says of them are requested."""
+    return {
+        ("GET", "/v1/jobs/{id}/images/{number}"): lambda: api.get(
+            f"/v1/jobs/{charged.id}/images/1"
+        ),
+        ("GET", "/v1/models"): lambda: api.get("/v1/models"),
+        ("POST", "/v1/models/{model}/route"): lambda: api.post(
+            "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}
+        ),
+        ("GET", "/v1/kie/models"): lambda: api.get("/v1/kie/models"),
+        ("GET", "/v1/kie/surprises"): lambda: api.get("/v1/kie/surprises"),
+        ("GET", "/v1/prices/comparison"): lambda: api.get("/v1/prices/comparison"),
     }
 
 
