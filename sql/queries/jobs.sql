@@ -77,7 +77,7 @@ SELECT one.number, one.worker, one.provider_account, one.route, one.sent_at, one
        one.provider_task_id, one.message, jobs.consumed_credits,
        version.provider_credits AS expected_credits
   FROM job_attempts AS one
-  LEFT JOIN jobs ON jobs.id = one.job_id AND jobs.attempt = one.number
+  LEFT JOIN jobs_masked AS jobs ON jobs.id = one.job_id AND jobs.attempt = one.number
   LEFT JOIN pricing_history AS version ON version.id = jobs.price_id
  WHERE one.job_id = $1 ORDER BY one.number;
 
