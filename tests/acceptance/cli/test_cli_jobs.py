@@ -146,7 +146,8 @@ async def test_the_list_is_newest_first_filtered_and_paged(
     page, refused = await darkroom.run_all(
         ("jobs", "list", "--limit", "1", "--state", "queued"), ("jobs", "list", "--state", "lost")
     )
-    assert page.lines[0].split() == ["id", "account", "job", "state", "credits", "age"]
+    columns = ["id", "account", "model", "job", "state", "credits", "age"]
+    assert page.lines[0].split() == columns
     assert page.lines[1].startswith(str(jobs[2].id))
     assert f"jobs list --state queued --below {jobs[2].id}" in page.err
     assert refused.code == 1
