@@ -114,6 +114,7 @@ async def test_an_image_is_sent_to_whom_its_job_is_shown(
         assert (masked["images"], masked["result_urls"]) == ([], [])
 
 
+@pytest.mark.promise("An image that an operator has pruned")
 async def test_a_request_for_a_pruned_image_is_told_when_it_was_deleted(
     deployment: Deployment, tmp_path: Path
 ) -> None:
