@@ -10,7 +10,7 @@
 CREATE OR REPLACE FUNCTION darkroom_families_of_model(of_model text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    RETURN ARRAY(SELECT via FROM (VALUES ('gpt-4o-image', '4o-image-api')) AS road (model, via)
+    RETURN ARRAY(SELECT via FROM (VALUES ('gpt-4o-image', '4o-image-api')) AS endpoint (model, via)
                   WHERE model = of_model ORDER BY via);
 END $$;
 COMMENT ON FUNCTION darkroom_families_of_model IS

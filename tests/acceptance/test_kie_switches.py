@@ -1,4 +1,4 @@
-"""What each switch of the simulator does to jobs, on both roads to Kie."""
+"""What each switch of the simulator does to jobs, on both endpoints to Kie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.market_jobs import market_examples, with_directives
 
 DONE = ("succeeded", None)
 AT_FAULT = ("failed", "provider_failed")
-ON_BOTH_ROADS = {
+ON_BOTH_ENDPOINTS = {
     "missing_form=404, visible_after_seconds=0.5": DONE,
     "missing_form=null, visible_after_seconds=0.5": DONE,
     "progress_form=stuck": DONE,
@@ -31,13 +31,13 @@ BY_CALLBACK = {
 }
 
 
-async def test_each_switch_of_a_task_does_the_same_to_jobs_of_both_roads(
+async def test_each_switch_of_a_task_does_the_same_to_jobs_of_both_endpoints(
     deployment: Deployment,
 ) -> None:
     plain, market = text_to_image(), market_examples()[-1]
-    cases = [(one, directives) for one in (plain, market) for directives in ON_BOTH_ROADS]
+    cases = [(one, directives) for one in (plain, market) for directives in ON_BOTH_ENDPOINTS]
     cases += [(market, directives) for directives in BY_THE_MARKET]
-    expected = {**ON_BOTH_ROADS, **BY_THE_MARKET}
+    expected = {**ON_BOTH_ENDPOINTS, **BY_THE_MARKET}
     async with deployment.worker():
         jobs = [
             await deployment.enqueue(with_directives(request, f"{directives}, duration=0.5"))

@@ -20,7 +20,7 @@ async def test_every_example_of_every_model_is_delivered_and_charged_as_kie_char
     for job in ended:
         assert (job.state, len(job.result_urls)) == (JobState.SUCCEEDED, 1), job.message
     tasks = deployment.simulator.record.tasks.values()
-    assert {task.request.road for task in tasks} == {"market"}
+    assert {task.request.endpoint for task in tasks} == {"market"}
     by_prompt = {task.request.prompt: task.credits for task in tasks}
     charges = [job.credits_charged for job in ended]
     assert charges == [by_prompt[job.request["prompt"]] for job in ended]

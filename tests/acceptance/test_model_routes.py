@@ -45,8 +45,8 @@ async def alerts(deployment: Deployment) -> dict[str, str]:
     return {one.name: one.fix for one in (await deployment.producer.overview()).alerts}
 
 
-def roads(deployment: Deployment) -> Counter[str]:
-    return Counter(one.request.road for one in deployment.simulator.record.tasks.values())
+def endpoints(deployment: Deployment) -> Counter[str]:
+    return Counter(one.request.endpoint for one in deployment.simulator.record.tasks.values())
 
 
 async def lose_the_endpoint_in_the_middle(deployment: Deployment) -> tuple[list[Job], list[Job]]:
@@ -95,7 +95,7 @@ async def test_two_hundred_jobs_survive_the_end_of_their_endpoint_in_the_middle(
         await producer.models.route(MODEL, ROUTE, reason="it answers 404")
         ended = await asyncio.gather(*(deployment.ended(job) for job in singles))
         assert {job.state for job in ended} == {JobState.SUCCEEDED}
-        assert roads(deployment) == {"dedicated": at_kie, "market": len(singles) - at_kie}
+        assert endpoints(deployment) == {"dedicated": at_kie, "market": len(singles) - at_kie}
         await eventually(only_the_doubles_are_told_of, "nothing else is wrong")
         assert (await states(deployment))["queued", "route_unfit"] == DOUBLE
         await deployment.check_account(balance=10_000 - 6 * len(singles), held=7 * DOUBLE)
@@ -131,7 +131,7 @@ async def test_a_worker_that_dies_around_a_post_by_the_new_route_pays_once(
             "submission_lost",
             ROUTE,
         )
-    assert roads(deployment) == ({"market": paid} if paid else {})
+    assert endpoints(deployment) == ({"market": paid} if paid else {})
     assert await routes_of_attempts(deployment) == {(ROUTE, "lost"): 1}
     await deployment.check_account(balance=10_000)
     deployment.check_paid_once()

@@ -102,7 +102,7 @@ def _write_body(task: SimulatedTask, task_id: str, kind: str, base_url: str) -> 
     if kind == "forged_garbage":
         return b'{"code":200,"data":{"taskId":'
     urls = _choose_urls(task, kind, base_url)
-    if task.request.road == MARKET:
+    if task.request.endpoint == MARKET:
         return orjson.dumps(write_market_callback(task, task_id, urls=urls))
     if urls is not None:
         return _envelope(200, "success", task_id, {"result_urls": urls})

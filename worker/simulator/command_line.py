@@ -50,7 +50,7 @@ def list_faults() -> str:
 
 
 def list_models() -> str:
-    """The models of both roads as text, one per line, with their prices in credits."""
+    """The models of both endpoints as text, one per line, with their prices in credits."""
     return "".join(f"{one.format_line()}\n" for one in describe_models(FaultSwitches()))
 
 

@@ -35,7 +35,7 @@ GET    /simulator/record/tasks               one JSON object per line for each t
 GET    /simulator/record/requests?limit=N    the latest requests, newest first
 GET    /simulator/record/callbacks?limit=N   the latest callbacks, newest first
 GET    /simulator/record/files               the uploaded files that are still there
-GET    /simulator/models                     every model: road, prices, fields
+GET    /simulator/models                     every model: endpoint, prices, fields
 GET    /simulator/faults                     every switch: value, default, allowed, meaning
 PUT    /simulator/faults                     {"name": value, ...} sets these; null = default
 DELETE /simulator/faults                     back to the switches of the start

@@ -19,7 +19,7 @@ from shared.catalog.families.gpt4o_image import ASPECT_RATIOS, FALLBACK_MODELS, 
 
 MAX_FILES = 5
 DEDICATED = "dedicated"
-"""The road of the 4o image model's own endpoint."""
+"""The name of the 4o image model's own endpoint."""
 
 
 CREDITS_BY_QUANTITY: Mapping[int, Decimal] = MappingProxyType(
@@ -69,7 +69,7 @@ class CreateRequest:
     unknown_fields: tuple[str, ...]
     input_urls: tuple[str, ...] = ()
     """The images from which Kie starts, the mask among them."""
-    road: str = DEDICATED
+    endpoint: str = DEDICATED
     model: str = "gpt-4o-image"
     credits: Decimal = CREDITS_BY_QUANTITY[1]
 

@@ -1,10 +1,11 @@
-"""The paid POST of either road: whether a task is created, and the response."""
+"""The paid POST of either endpoint: whether a task is created, and the response."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from .create_request import CreateRequest
+from .endpoints import DEDICATED_ENDPOINT, Endpoint
 from .fault_switch_parser import Overrides, with_switches
 from .fault_switches import FaultSwitches
 from .fault_values import FaultError
@@ -12,7 +13,6 @@ from .image_routes import is_fetchable
 from .prompt_directives import read_directives
 from .provider_state import Caller, SimulatedProvider
 from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply
-from .roads import DEDICATED_ROAD, Road
 from .simulated_account import SimulatedAccount
 from .simulated_task import SimulatedTask
 
@@ -29,11 +29,11 @@ class CreateResult:
 
 
 def answer_create(
-    kie: SimulatedProvider, caller: Caller, raw: bytes, road: Road = DEDICATED_ROAD
+    kie: SimulatedProvider, caller: Caller, raw: bytes, endpoint: Endpoint = DEDICATED_ENDPOINT
 ) -> CreateResult:
     """Decide one create request. Every refusal is counted by its reason."""
     kie.finish_due_tasks()
-    retired = road.find_retirement(kie, road.create_path)
+    retired = endpoint.find_retirement(kie, endpoint.create_path)
     if retired is not None:
         kie.record.creates_refused["retired"] += 1
         return CreateResult(retired)
@@ -41,11 +41,11 @@ def answer_create(
     try:
         account = kie.check_caller(caller, "create")
         faults = kie.faults_of(account)
-        request = road.read(kie, faults, raw)
+        request = endpoint.read(kie, faults, raw)
         overrides = _directives(kie, request)
         if overrides:
             faults = with_switches(faults, overrides)
-            request = road.read(kie, faults, raw)
+            request = endpoint.read(kie, faults, raw)
         wrong_reply = _refuse(kie, account, request, faults)
     except RefusedError as refused:
         kie.record.creates_refused[refused.reason] += 1
@@ -57,7 +57,7 @@ def answer_create(
         kie.record.creates_refused["credits"] += 1
         return CreateResult(kie.error(402, faults=faults))
     return CreateResult(
-        _build_reply(kie, task, faults, road.accept(task), wrong_reply=wrong_reply), task
+        _build_reply(kie, task, faults, endpoint.accept(task), wrong_reply=wrong_reply), task
     )
 
 

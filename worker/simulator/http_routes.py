@@ -18,6 +18,7 @@ from .callback_sender import CallbackSender
 from .catalogue_routes import MODELS, answer_catalogue, is_catalogue_path
 from .control_routes import ControlRoutes
 from .credit_route import answer_credit
+from .endpoints import DEDICATED_ENDPOINT, MARKET_ENDPOINT, Endpoint
 from .fault_switch_parser import read_switches, with_switches
 from .fault_switches import FaultSwitches
 from .generate_route import answer_create
@@ -27,7 +28,6 @@ from .provider_state import Caller, SimulatedProvider
 from .record_info_route import answer_record_info
 from .request_record import RequestRecord, SeenRequest
 from .responses import JSON_TYPE, TOO_LARGE, SimulatedResponse, gzip_body, no_route
-from .roads import DEDICATED_ROAD, MARKET_ROAD, Road
 from .simulator_config import SimulatorClocks, SimulatorConfig
 from .upload_routes import (
     BASE64_UPLOAD,
@@ -70,9 +70,12 @@ class Simulator:
             ("POST", STREAM_UPLOAD): ("upload", self._upload),
             ("POST", URL_UPLOAD): ("upload", self._upload),
         }
-        for road in (DEDICATED_ROAD, MARKET_ROAD):
-            self._routes["POST", road.create_path] = "create", partial(self._create, road=road)
-            self._routes["GET", road.poll_path] = "poll", partial(self._poll, road=road)
+        for endpoint in (DEDICATED_ENDPOINT, MARKET_ENDPOINT):
+            self._routes["POST", endpoint.create_path] = (
+                "create",
+                partial(self._create, endpoint=endpoint),
+            )
+            self._routes["GET", endpoint.poll_path] = "poll", partial(self._poll, endpoint=endpoint)
         self._control = ControlRoutes(kie, self._list_api_routes())
         # The low-level server: one dictionary look-up instead of a router and middlewares.
         self._runner = web.ServerRunner(
@@ -184,18 +187,20 @@ class Simulator:
             await asyncio.sleep(seconds)
 
     async def _create(
-        self, request: web.BaseRequest, *, road: Road
+        self, request: web.BaseRequest, *, endpoint: Endpoint
     ) -> tuple[SimulatedResponse, str]:
         raw = await request.read()
-        creation = answer_create(self._kie, _caller(request), raw, road)
+        creation = answer_create(self._kie, _caller(request), raw, endpoint)
         if creation.task is None:
             return creation.reply, ""
         self._callback_sender.schedule_callbacks(creation.task)
         return creation.reply, creation.task.id
 
-    async def _poll(self, request: web.BaseRequest, *, road: Road) -> tuple[SimulatedResponse, str]:
+    async def _poll(
+        self, request: web.BaseRequest, *, endpoint: Endpoint
+    ) -> tuple[SimulatedResponse, str]:
         task_id = request.query.get("taskId", "")
-        return answer_record_info(self._kie, _caller(request), task_id, road), task_id
+        return answer_record_info(self._kie, _caller(request), task_id, endpoint), task_id
 
     async def _credit(self, request: web.BaseRequest) -> tuple[SimulatedResponse, str]:
         return answer_credit(self._kie, _caller(request)), ""

@@ -45,7 +45,7 @@ def _change(model: KieModel, gone_field: str, price_factor: float) -> KieModel:
     if price_factor == 1.0:
         return model
     factor = Decimal(str(price_factor))
-    # What a task costs is multiplied when it is created, as on the other road.
+    # What a task costs is multiplied when it is created, as on the other endpoint.
     text = _AMOUNT.sub(
         lambda found: f"{(Decimal(found[0]) * factor).normalize():f}", model.price_text
     )

@@ -57,7 +57,7 @@ def parse_market_request(raw: bytes, models: Mapping[str, KieModel]) -> CreateRe
             sorted({*(given.keys() - _BESIDE_INPUT), *(task_input.keys() - known.keys())})
         ),
         input_urls=_list_urls(known, obeyed),
-        road=MARKET,
+        endpoint=MARKET,
         model=model.name,
         credits=model.credits_for(obeyed),
     )

@@ -1,4 +1,4 @@
-"""The models of the simulator, for people and tests: of both roads, with their prices."""
+"""The models of the simulator, for people and tests: of both endpoints, with their prices."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .market_request import MARKET
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """One model. ``credits`` is by quantity on the dedicated road, and by variant on the Market."""
+    """One model. ``credits`` is by quantity on the dedicated endpoint, else by variant."""
 
     family: str
     model: str
-    road: str
+    endpoint: str
     credits: Mapping[str, float]
     fields: tuple[str, ...]
 
@@ -32,7 +32,7 @@ class ListedModel:
     def format_line(self) -> str:
         """Return its line of the page and of ``--list-models``."""
         prices = ", ".join(f"{name} {cost:g}".strip() for name, cost in self.credits.items())
-        return f"{self.family:<16} {self.model:<38} {self.road:<10} {prices}"
+        return f"{self.family:<16} {self.model:<38} {self.endpoint:<10} {prices}"
 
 
 def describe_models(faults: FaultSwitches) -> list[ListedModel]:
@@ -40,10 +40,10 @@ def describe_models(faults: FaultSwitches) -> list[ListedModel]:
     factor = Decimal(str(faults.price_factor))
 
     def list_model(
-        family: str, model: str, road: str, credits: Mapping[str, Decimal], fields: list[str]
+        family: str, model: str, endpoint: str, credits: Mapping[str, Decimal], fields: list[str]
     ) -> ListedModel:
         costs = {name: float(cost * factor) for name, cost in credits.items()}
-        return ListedModel(family, model, road, costs, tuple(sorted(fields)))
+        return ListedModel(family, model, endpoint, costs, tuple(sorted(fields)))
 
     by_quantity = {str(quantity): credits for quantity, credits in CREDITS_BY_QUANTITY.items()}
     name = gpt4o_image.FAMILY.name

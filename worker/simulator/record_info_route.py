@@ -1,25 +1,25 @@
-"""The poll of either road, throttled per task on arrival."""
+"""The poll of either endpoint, throttled per task on arrival."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from .endpoints import DEDICATED_ENDPOINT, Endpoint
 from .fault_switches import FaultSwitches
 from .provider_state import Caller, SimulatedProvider
 from .responses import CLOSED, RESET, RefusedError, SimulatedResponse, malformed_reply, success
-from .roads import DEDICATED_ROAD, Road
 from .simulated_task import SimulatedTask
 
 
 def answer_record_info(
-    kie: SimulatedProvider, caller: Caller, task_id: str, road: Road = DEDICATED_ROAD
+    kie: SimulatedProvider, caller: Caller, task_id: str, endpoint: Endpoint = DEDICATED_ENDPOINT
 ) -> SimulatedResponse:
     """Decide one poll. It counts as an arrival of its task whatever the response is.
 
     The response shows the task at the time when the poll arrived.
     """
     kie.finish_due_tasks()
-    retired = road.find_retirement(kie, road.poll_path)
+    retired = endpoint.find_retirement(kie, endpoint.poll_path)
     if retired is not None:
         return retired
     now = kie.clocks.monotonic()
@@ -31,27 +31,27 @@ def answer_record_info(
     if not task_id:
         return kie.error(422, "taskId is required")
     task = kie.find_task(account, task_id)
-    limit = road.poll_limit(kie)
+    limit = endpoint.poll_limit(kie)
     if limit and in_last_second > limit:
         kie.record.polls_over_limit += 1
         return kie.error(429)
-    # The id of a task of the other road is as unknown as any.
-    if task is None or task.request.road != road.name:
-        return _missing(kie, road, kie.faults_of(account))
-    return _answer_about(kie, road, task, now)
+    # The id of a task of the other endpoint is as unknown as any.
+    if task is None or task.request.endpoint != endpoint.name:
+        return _missing(kie, endpoint, kie.faults_of(account))
+    return _answer_about(kie, endpoint, task, now)
 
 
 def _answer_about(
-    kie: SimulatedProvider, road: Road, task: SimulatedTask, now: float
+    kie: SimulatedProvider, endpoint: Endpoint, task: SimulatedTask, now: float
 ) -> SimulatedResponse:
     faults = kie.faults_for(task)
     reply = _fault_reply(kie, task, faults)
     if reply is None and now - task.created_at < faults.visible_after_seconds:
-        reply = _missing(kie, road, faults)
+        reply = _missing(kie, endpoint, faults)
     if reply is None:
         if task.first_reported_epoch is None and task.is_finished(now):
             task.first_reported_epoch = kie.clocks.epoch()
-        reply = success(road.describe(task, faults, now=now, base_url=kie.base_url))
+        reply = success(endpoint.describe(task, faults, now=now, base_url=kie.base_url))
     if kie.draw(faults.poll_hang):
         return replace(reply, extra_delay_seconds=faults.poll_hang_seconds)
     return reply
@@ -76,7 +76,9 @@ def _fault_reply(
     return None
 
 
-def _missing(kie: SimulatedProvider, road: Road, faults: FaultSwitches) -> SimulatedResponse:
+def _missing(
+    kie: SimulatedProvider, endpoint: Endpoint, faults: FaultSwitches
+) -> SimulatedResponse:
     if faults.missing_form == "null":
         return success(None)
-    return kie.error(int(faults.missing_form), road.missing_message, faults=faults)
+    return kie.error(int(faults.missing_form), endpoint.missing_message, faults=faults)

@@ -99,7 +99,7 @@ class RequestRecord:
         self.creates_admitted.arrive(task.created_at)
         task.account.creates_admitted.arrive(task.created_at)
         self.tasks_by_prompt[task.request.prompt] += 1
-        self.tasks_by_model[task.request.road, task.request.model] += 1
+        self.tasks_by_model[task.request.endpoint, task.request.model] += 1
         if task.request.call_back_url:
             self.tasks_by_callback[task.request.call_back_url] += 1
         self.unknown_fields.update(task.request.unknown_fields)
@@ -167,7 +167,7 @@ class RequestRecord:
             "tasks": {
                 "generating": len(self.tasks) - sum(self.outcomes.values()),
                 "by_outcome": dict(self.outcomes),
-                "by_road": _nest(self.tasks_by_model),
+                "by_endpoint": _nest(self.tasks_by_model),
             },
             "callbacks": {
                 "sent": sum(self.callback_answers.values()),

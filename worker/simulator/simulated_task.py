@@ -94,7 +94,7 @@ class SimulatedTask:
         return {
             "task_id": self.id,
             "account": self.account.number,
-            "road": self.request.road,
+            "endpoint": self.request.endpoint,
             "model": self.request.model,
             "prompt": self.request.prompt,
             "size": self.request.size,

@@ -26,7 +26,7 @@ async def test_the_help_names_the_routes() -> None:
 async def test_the_models_are_listed_as_they_are_now() -> None:
     async with calling_simulator() as kie:
         models = orjson.loads((await kie.call("GET", "/simulator/models")).body)
-        prices = {one["model"]: (one["road"], one["credits"]) for one in models}
+        prices = {one["model"]: (one["endpoint"], one["credits"]) for one in models}
         assert prices["gpt-4o-image"] == ("dedicated", {"1": 6.0, "2": 7.0, "4": 8.0})
         assert prices["4o-image-api"] == ("market", {"": 6.0})
         assert {one["family"] for one in models} == set(list_families())
@@ -64,7 +64,7 @@ async def test_the_summary_counts_everything_that_was_asked() -> None:
     assert summary["tasks"] == {
         "generating": 0,
         "by_outcome": {"generate_failed": 1},
-        "by_road": {"dedicated": {"gpt-4o-image": 1}},
+        "by_endpoint": {"dedicated": {"gpt-4o-image": 1}},
     }
     assert summary["credits"] == {
         "starting": 1_000_000.0,

@@ -110,7 +110,7 @@ def test_no_statement_of_the_product_names_a_model_but_the_default_one() -> None
 
 def test_the_database_has_the_routes_of_the_catalog() -> None:
     text = (ROOT / "sql" / "functions" / ROUTES).read_text(encoding="utf-8")
-    [values] = re.findall(r"VALUES (\('.*\)\)) AS road \(model, via\)", text)
+    [values] = re.findall(r"VALUES (\('.*\)\)) AS endpoint \(model, via\)", text)
     routes = set(re.findall(r"\('([^']+)', '([^']+)'\)", values))
     assert routes == {(one, name) for name, family in ADDED.items() for one in family.carries}
 

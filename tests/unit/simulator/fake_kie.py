@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 
 from worker.simulator.durations import Durations
+from worker.simulator.endpoints import DEDICATED_ENDPOINT, MARKET_ENDPOINT, Endpoint
 from worker.simulator.fault_switch_parser import read_switches, with_switches
 from worker.simulator.generate_route import CreateResult, answer_create
 from worker.simulator.provider_state import Caller, SimulatedProvider
 from worker.simulator.record_info_route import answer_record_info
 from worker.simulator.responses import SimulatedResponse
-from worker.simulator.roads import DEDICATED_ROAD, MARKET_ROAD, Road
 from worker.simulator.simulated_task import SimulatedTask
 from worker.simulator.simulator_config import SimulatorClocks, SimulatorConfig
 
@@ -59,7 +59,7 @@ class FakeKie:
         self, model: str = "4o-image-api", /, **task_input: object
     ) -> CreateResult:
         body = {"model": model, "input": task_input, "callBackUrl": "http://here/callbacks/kie/t"}
-        return answer_create(self.kie, CALLER, orjson.dumps(body), MARKET_ROAD)
+        return answer_create(self.kie, CALLER, orjson.dumps(body), MARKET_ENDPOINT)
 
     def created_by_market(self, prompt: str = "x", /, **task_input: object) -> SimulatedTask:
         task = self.create_by_market(prompt=prompt, **{"size": "1:1", **task_input}).task
@@ -67,13 +67,15 @@ class FakeKie:
         return task
 
     def poll(
-        self, task_id: str, caller: Caller = CALLER, road: Road = DEDICATED_ROAD
+        self, task_id: str, caller: Caller = CALLER, endpoint: Endpoint = DEDICATED_ENDPOINT
     ) -> SimulatedResponse:
-        return answer_record_info(self.kie, caller, task_id, road)
+        return answer_record_info(self.kie, caller, task_id, endpoint)
 
     def shown(self, task: SimulatedTask) -> dict[str, Any]:
-        road = MARKET_ROAD if task.request.road == MARKET_ROAD.name else DEDICATED_ROAD
-        data: dict[str, Any] = read(self.poll(task.id, road=road))["data"]
+        endpoint = (
+            MARKET_ENDPOINT if task.request.endpoint == MARKET_ENDPOINT.name else DEDICATED_ENDPOINT
+        )
+        data: dict[str, Any] = read(self.poll(task.id, endpoint=endpoint))["data"]
         return data
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.simulator.catalogue_routes import MODELS
+from worker.simulator.endpoints import DEDICATED_ENDPOINT, MARKET_ENDPOINT
 from worker.simulator.fault_switch_parser import (
     as_values,
     describe_switches,
@@ -18,7 +19,6 @@ from worker.simulator.fault_switch_parser import (
 from worker.simulator.fault_switches import FaultSwitches
 from worker.simulator.fault_values import FaultError
 from worker.simulator.prompt_directives import read_directives
-from worker.simulator.roads import DEDICATED_ROAD, MARKET_ROAD
 from worker.simulator.upload_routes import BASE64_UPLOAD, STREAM_UPLOAD, URL_UPLOAD
 
 TESTS = Path(__file__).parents[2]
@@ -127,6 +127,6 @@ def test_the_page_of_the_simulator_names_switches_and_routes_that_exist() -> Non
     assert len(named) > 8
     assert named <= describe_switches().keys()
     routes = set(re.findall(r"`(/api/[^`]+)`", page))
-    for road in (DEDICATED_ROAD, MARKET_ROAD):
-        assert {road.create_path, road.poll_path} <= routes
+    for endpoint in (DEDICATED_ENDPOINT, MARKET_ENDPOINT):
+        assert {endpoint.create_path, endpoint.poll_path} <= routes
     assert {MODELS, BASE64_UPLOAD, STREAM_UPLOAD, URL_UPLOAD} <= routes

@@ -13,9 +13,9 @@ from shared.catalog import ImageRequest, KieResponse, ModelFamily, list_families
 from shared.domain.kie_outcomes import Accepted, Delivered, Pending, Refused
 from tests.unit.simulator.fake_kie import CALLER, START_EPOCH, FakeKie, read
 from worker.simulator.callback_plan import write_callback
+from worker.simulator.endpoints import DEDICATED_ENDPOINT, MARKET_ENDPOINT
 from worker.simulator.generate_route import answer_create
 from worker.simulator.responses import SimulatedResponse
-from worker.simulator.roads import DEDICATED_ROAD, MARKET_ROAD
 
 
 def examples() -> list[tuple[ModelFamily, ImageRequest]]:
@@ -34,8 +34,8 @@ def as_kie(reply: SimulatedResponse) -> KieResponse:
 
 def submit(fake: FakeKie, family: ModelFamily, request: ImageRequest) -> SimulatedResponse:
     built = family.build_submit(request, callback_url="http://here/callbacks/kie/t")
-    assert built.path == MARKET_ROAD.create_path
-    return answer_create(fake.kie, CALLER, orjson.dumps(built.body), MARKET_ROAD).reply
+    assert built.path == MARKET_ENDPOINT.create_path
+    return answer_create(fake.kie, CALLER, orjson.dumps(built.body), MARKET_ENDPOINT).reply
 
 
 def finished(fake: FakeKie, prompt: str = "x") -> dict[str, Any]:
@@ -53,11 +53,11 @@ def test_each_example_of_each_family_is_made_and_charged_by_its_variant(
     assert isinstance(accepted, Accepted)
     task_id = accepted.task_id
     fake.time.advance(5)
-    running = as_kie(fake.poll(task_id, road=MARKET_ROAD))
+    running = as_kie(fake.poll(task_id, endpoint=MARKET_ENDPOINT))
     assert isinstance(family.read_poll(running), Pending)
     assert family.read_callback_url(running) == "http://here/callbacks/kie/t"
     fake.time.advance(5)
-    delivered = family.read_poll(as_kie(fake.poll(task_id, road=MARKET_ROAD)))
+    delivered = family.read_poll(as_kie(fake.poll(task_id, endpoint=MARKET_ENDPOINT)))
     assert isinstance(delivered, Delivered)
     assert len(delivered.result_urls) == 1
     models = {one.credits[request_.price_variant or ""] for one in family.kie_models}
@@ -213,7 +213,7 @@ def test_a_model_that_the_market_does_not_have_is_422(model: str) -> None:
     "body", [{}, {"model": "4o-image-api"}, {"model": "4o-image-api", "input": 1}]
 )
 def test_a_request_without_a_model_or_an_input_is_refused(body: object) -> None:
-    reply = answer_create(FakeKie().kie, CALLER, orjson.dumps(body), MARKET_ROAD).reply
+    reply = answer_create(FakeKie().kie, CALLER, orjson.dumps(body), MARKET_ENDPOINT).reply
     assert read(reply)["code"] == 500
 
 
@@ -225,23 +225,25 @@ def test_nulls_and_fields_that_a_model_does_not_have_are_ignored_and_listed() ->
     assert fake.kie.account.describe()["net"] == 6.0
 
 
-def test_a_task_is_unknown_by_the_other_road_and_its_limit_is_another() -> None:
+def test_a_task_is_unknown_by_the_other_endpoint_and_its_limit_is_another() -> None:
     fake = FakeKie()
     task = fake.created_by_market()
-    assert read(fake.poll(task.id, road=DEDICATED_ROAD))["msg"] == "The record does not exist"
+    assert (
+        read(fake.poll(task.id, endpoint=DEDICATED_ENDPOINT))["msg"] == "The record does not exist"
+    )
     other = fake.created()
-    assert read(fake.poll(other.id, road=MARKET_ROAD))["msg"] == "recordInfo is null"
+    assert read(fake.poll(other.id, endpoint=MARKET_ENDPOINT))["msg"] == "recordInfo is null"
     fake.time.advance(1)
-    codes = [read(fake.poll(task.id, road=MARKET_ROAD))["code"] for _ in range(11)]
+    codes = [read(fake.poll(task.id, endpoint=MARKET_ENDPOINT))["code"] for _ in range(11)]
     assert codes == [200] * 10 + [429]
 
 
-def test_the_record_names_the_road_and_the_model_of_each_task() -> None:
+def test_the_record_names_the_endpoint_and_the_model_of_each_task() -> None:
     fake = FakeKie()
     fake.created()
     fake.created_by_market()
     summary: Any = fake.kie.record.summary()
-    assert summary["tasks"]["by_road"] == {
+    assert summary["tasks"]["by_endpoint"] == {
         "dedicated": {"gpt-4o-image": 1},
         "market": {"4o-image-api": 1},
     }
@@ -256,7 +258,7 @@ def test_the_record_names_the_road_and_the_model_of_each_task() -> None:
         ("market", (200, 200, 404)),
     ],
 )
-def test_a_road_can_be_retired(retired: str, answers: tuple[int, ...]) -> None:
+def test_an_endpoint_can_be_retired(retired: str, answers: tuple[int, ...]) -> None:
     fake = FakeKie()
     old = fake.created()
     fake.kie.faults = FakeKie(retired_routes=retired).kie.faults
@@ -269,7 +271,7 @@ def test_a_road_can_be_retired(retired: str, answers: tuple[int, ...]) -> None:
             assert read(reply)["message"] == "No message available"
 
 
-def test_a_price_can_move_on_both_roads() -> None:
+def test_a_price_can_move_on_both_endpoints() -> None:
     fake = FakeKie(price_factor=1.5)
     fake.created()
     fake.created_by_market()

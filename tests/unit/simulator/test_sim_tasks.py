@@ -209,7 +209,7 @@ def test_a_row_of_the_record_has_every_fact_about_a_task() -> None:
     assert task.describe(fake.kie.clocks.monotonic()) == {
         "task_id": task.id,
         "account": 1,
-        "road": "dedicated",
+        "endpoint": "dedicated",
         "model": "gpt-4o-image",
         "prompt": "a wolf",
         "size": "1:1",

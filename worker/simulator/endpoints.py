@@ -1,4 +1,4 @@
-"""The two roads to Kie's models: the endpoint of the 4o image model, and the Market.
+"""The two endpoints to Kie's models: the endpoint of the 4o image model, and the Market.
 
 They have the same accounts, limits of creates, fault switches and record.
 """
@@ -35,8 +35,8 @@ class DescribeTask(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
-    """What differs between the roads: paths, requests, records and words."""
+class Endpoint:
+    """What differs between the endpoints: paths, requests, records and words."""
 
     name: str
     create_path: str
@@ -79,7 +79,7 @@ class Road:
         return None
 
 
-DEDICATED_ROAD = Road(
+DEDICATED_ENDPOINT = Endpoint(
     name=DEDICATED,
     create_path="/api/v1/gpt4o-image/generate",
     poll_path="/api/v1/gpt4o-image/record-info",
@@ -89,7 +89,7 @@ DEDICATED_ROAD = Road(
     default_validation_code=422,
     echoes_record_id=False,
 )
-MARKET_ROAD = Road(
+MARKET_ENDPOINT = Endpoint(
     name=MARKET,
     create_path="/api/v1/jobs/createTask",
     poll_path="/api/v1/jobs/recordInfo",
@@ -102,7 +102,7 @@ MARKET_ROAD = Road(
 
 _RETIRED = {
     "none": (),
-    "generate": (DEDICATED_ROAD.create_path,),
-    "dedicated": (DEDICATED_ROAD.create_path, DEDICATED_ROAD.poll_path),
-    "market": (MARKET_ROAD.create_path, MARKET_ROAD.poll_path),
+    "generate": (DEDICATED_ENDPOINT.create_path,),
+    "dedicated": (DEDICATED_ENDPOINT.create_path, DEDICATED_ENDPOINT.poll_path),
+    "market": (MARKET_ENDPOINT.create_path, MARKET_ENDPOINT.poll_path),
 }
