@@ -15,7 +15,7 @@ from shared.adapters.postgres.database import Database
 from shared.domain import job_events
 from shared.domain.job_events import Event
 from shared.domain.lifecycle import OPEN, TRANSITIONS
-from shared.errors import InsufficientCredits, StaleJob, TooLateToCancel
+from shared.errors import InsufficientCredits, StaleJob, TooEarly, TooLateToCancel
 from shared.settings import ChargeBasis
 from tests.integration.database.database_setup import MOVES, DatabaseSetup
 from tests.support.deployment import text_to_image
@@ -26,7 +26,8 @@ ACCOUNTS = ("acme", "bolt", "cord")
 HANDS, READERS = 6, 2
 BASES: tuple[ChargeBasis, ...] = ("current", "quoted", "lower_of")
 # What is refused on the way is as it should be; anything else that is raised fails the test.
-EXPECTED = (InsufficientCredits, StaleJob, TooLateToCancel)
+# A claim is too early for a job that another caller has put off since it was read.
+EXPECTED = (InsufficientCredits, StaleJob, TooEarly, TooLateToCancel)
 
 
 class ConcurrentCaller:

@@ -10,6 +10,7 @@ import pytest
 
 from shared.adapters.postgres.database import Connection, Database, connect_database
 from shared.errors import DatabaseRefused, PostgresDown, RowBusy
+from tests.support.eventually import until
 
 _RAISE_AT_FIRST = """
 CREATE SEQUENCE tries;
@@ -49,6 +50,11 @@ async def refusal_of(database: Database, account_id: str) -> PostgresDown | RowB
     return refusal
 
 
+async def is_connected(database: Database) -> bool:
+    """Return whether the pool has an open connection."""
+    return database.pool.get_size() > 0
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "sqlstate"),
     [
@@ -61,7 +67,7 @@ async def test_connections_made_under_a_bad_setting_do_not_outlive_it(
     database_url: str, operator: Connection, setting: str, value: str, sqlstate: str
 ) -> None:
     name = database_name(database_url)
-    async with connect_database(database_url, connections=3) as database:
+    async with connect_database(database_url, connections=1) as database:
         await operator.execute(f"ALTER DATABASE {name} SET {setting} = {value}")
         await database.pool.expire_connections()
         if setting == "statement_timeout":
@@ -76,7 +82,10 @@ async def test_connections_made_under_a_bad_setting_do_not_outlive_it(
         refused = await refusal_of(database, "acme")
         assert refused.sqlstate == sqlstate
         assert f"(SQLSTATE {sqlstate})" in str(refused)
+        # The pool replaces its discarded connection in the background, still under the setting.
+        await until(lambda: is_connected(database), "connected again")
         await operator.execute(f"ALTER DATABASE {name} RESET {setting}")
+        assert (await refusal_of(database, "acme")).sqlstate == sqlstate
         assert await database.fetch_row("create_account", "acme", 0, None) is not None
 
 
