@@ -154,7 +154,8 @@ BEGIN
         darkroom_unschedule_price, darkroom_price_doubts TO darkroom_pricing;
 END $$;
 
--- Who opens accounts, grants credits and makes keys.
+-- Who opens accounts, sets their limits, grants credits and makes keys. A trigger records each change
+-- of a limit.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'darkroom_billing') THEN
@@ -164,6 +165,8 @@ BEGIN
         pricing_history TO darkroom_billing;
     GRANT EXECUTE ON FUNCTION darkroom_create_account, grant_credits, darkroom_refund_job,
         darkroom_first_entry_at, darkroom_create_key, darkroom_revoke_key TO darkroom_billing;
+    GRANT UPDATE (weight, max_open_jobs, max_queued_jobs, max_credits_per_day, max_priority)
+       ON accounts TO darkroom_billing;
     -- Not the hash: it is what a key is known by.
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)
        ON api_keys TO darkroom_billing;

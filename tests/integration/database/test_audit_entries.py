@@ -58,6 +58,7 @@ PLAIN_SQL: Mapping[Act, str] = {
         " previous_secret = secret, previous_secret_until = now(), rotated_at = now()"
     ),
     Act.WEBHOOK_REPLAYED: "UPDATE webhook_messages SET replayed_at = now()",
+    Act.ACCOUNT_LIMITS_CHANGED: "UPDATE accounts SET weight = 2, max_open_jobs = 5",
     Act.MODEL_ROUTED: (
         "INSERT INTO model_routes (model, via, reason, routed_by)"
         " VALUES ('gpt-4o-image', '4o-image-api', 'its endpoint is gone', session_user)"

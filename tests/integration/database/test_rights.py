@@ -24,7 +24,12 @@ _TOLD_BY_KIE = {
 }
 RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     # Money: no role writes these tables except through a function.
-    "accounts": {"SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL)},
+    "accounts": {
+        "SELECT": dict.fromkeys(("api", "worker", "billing", "readonly"), ALL),
+        "UPDATE": {
+            "billing": "weight max_open_jobs max_queued_jobs max_credits_per_day max_priority"
+        },
+    },
     "jobs": {
         "SELECT": {
             "api": ALL,
