@@ -11,7 +11,7 @@ import typer
 from producer.orders.order_fields import DEFAULT_MODEL
 from shared.catalog import get_family, list_families
 
-_OPTIONS = {
+FIELD_OPTIONS = {
     "prompt": "--prompt",
     "aspect_ratio": "--aspect-ratio",
     "quantity": "--quantity",
@@ -41,7 +41,7 @@ def list_other_fields() -> str:
     """Return the fields without an option of their own, for a help text."""
     models = [model for one in list_families().values() for model in one.tasks.values()]
     return ", ".join(
-        sorted({name for model in models for name in model.model_fields} - {*_OPTIONS})
+        sorted({name for model in models for name in model.model_fields} - {*FIELD_OPTIONS})
     )
 
 
@@ -52,8 +52,8 @@ def check_fields(given: Sequence[str] | None) -> list[str]:
         name, equals, _ = text.partition("=")
         if not name or not equals:
             raise typer.BadParameter(f"{text!r} is not NAME=VALUE")
-        if name in _OPTIONS:
-            raise typer.BadParameter(f"{name} has an option of its own: {_OPTIONS[name]}")
+        if name in FIELD_OPTIONS:
+            raise typer.BadParameter(f"{name} has an option of its own: {FIELD_OPTIONS[name]}")
         if name in named:
             raise typer.BadParameter(f"{name} is given twice")
         named.add(name)
