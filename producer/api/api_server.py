@@ -135,7 +135,7 @@ def _connect_producer(
         charge_basis=settings.charge_basis,
         webhooks_allow_loopback=settings.webhooks_allow_loopback,
         kie_account_names=settings.kie_account_names,
-        copies=CopyOptions.of(settings),
+        copies=CopyOptions.of(settings).require_usable(),
         alerts=alert_watch.read,
         upload_access=partial(choose_upload_access, settings, servers),
     )

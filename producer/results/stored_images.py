@@ -31,6 +31,12 @@ class CopyOptions:
             url = folder.as_uri()
         return cls(url, None if url is None else settings.results_deadline_seconds)
 
+    def require_usable(self) -> CopyOptions:
+        """Return these options. Raises `ConfigurationError` if there is a store, and not usable."""
+        if self.url is not None:
+            open_results_store(self.url)
+        return self
+
 
 def local_folder(settings: Settings) -> Path:
     """Return where `darkroom up` and `darkroom demo` have images copied to by default."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from shared.adapters.bucket_settings import read_bucket, variables_of
 from shared.errors import ConfigurationError, ResultsStoreDown
 
 _LOCAL_PART_BYTES = 256 * 1024
@@ -24,7 +26,9 @@ _BUCKET_PART_BYTES = 5 * 1024 * 1024
 """S3 takes no smaller parts, except for the last."""
 _READ_BYTES = 64 * 1024
 _RETRY_SECONDS = 20.0
-_MESSAGE_LENGTH = 300
+_MESSAGE_LENGTH = 400
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
+"""What S3, Azure and Google answer of a bucket that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,39 @@ class ResultsStore:
     async def put(self, key: str, chunks: AsyncIterator[bytes], content_type: str) -> None:
         """Write an object, in place of one that has the key.
 
-        It holds one part in memory: 256 KiB for a folder, 5 MiB for a bucket. An error of `chunks`
-        is raised as it is, and nothing is written then.
+        It holds one part in memory: 256 KiB for a folder, up to 10 MiB for a bucket. An error of
+        `chunks` is raised as it is, and nothing is written then.
         """
+        if self._folder is None:
+            await self._put_in_bucket(key, chunks, {"Content-Type": content_type})
+            return
+        await self._put_in_parts(key, chunks, None)
+        with self._writing():
+            # The row says that it is stored, which a power cut must not make untrue.
+            await asyncio.to_thread(_flush_to_disk, self._folder / key)
+
+    async def _put_in_bucket(self, key: str, chunks: AsyncIterator[bytes], attributes: Any) -> None:
+        """Write an object by one request if it is no larger than a part, else in parts."""
         import obstore  # noqa: PLC0415
 
-        attributes: Any = {"Content-Type": content_type} if self._folder is None else None
-        with self._translated("write"):
+        start: list[bytes] = []
+        size = 0
+        async for chunk in chunks:
+            start.append(chunk)
+            size += len(chunk)
+            if size > self._part_bytes:
+                await self._put_in_parts(key, _join(start, chunks), attributes)
+                return
+        with self._writing():
+            content = b"".join(start)
+            await obstore.put_async(
+                self._store, key, content, attributes=attributes, use_multipart=False
+            )
+
+    async def _put_in_parts(self, key: str, chunks: AsyncIterator[bytes], attributes: Any) -> None:
+        import obstore  # noqa: PLC0415
+
+        with self._writing():
             await obstore.put_async(
                 self._store,
                 key,
@@ -74,9 +104,6 @@ class ResultsStore:
                 chunk_size=self._part_bytes,
                 max_concurrency=1,
             )
-            if self._folder is not None:
-                # The row says that it is stored, which a power cut must not make untrue.
-                await asyncio.to_thread(_flush_to_disk, self._folder / key)
 
     async def open(self, key: str) -> StoredObject | None:
         """Open an object for reading; None if there is none."""
@@ -135,20 +162,49 @@ class ResultsStore:
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
         """Raise errors of the library as ours. A missing object stays `FileNotFoundError`."""
-        from obstore.exceptions import BaseError, NotFoundError  # noqa: PLC0415
+        from obstore.exceptions import BaseError  # noqa: PLC0415
 
         try:
             yield
-        except NotFoundError as error:
-            raise FileNotFoundError(self.name) from error
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if any(code in str(error) for code in _NO_BUCKET):
+                raise self._down(doing, error) from error
             raise
         except (BaseError, OSError) as error:
-            # The lines after the first are the library's own debug output.
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise ResultsStoreDown(
-                f"cannot {doing} {self.name}: {lines[0][:_MESSAGE_LENGTH]}"
-            ) from error
+            raise self._down(doing, error) from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """As `_translated`. What a write does not find is a part of the store itself."""
+        try:
+            with self._translated("write"):
+                yield
+        except FileNotFoundError as error:
+            raise self._down("write", error) from error
+
+    def _down(self, doing: str, error: BaseException) -> ResultsStoreDown:
+        return ResultsStoreDown(f"cannot {doing} {self.name}: {_explain(error)}")
+
+
+async def _join(start: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    while start:
+        yield start.pop(0)
+    async for chunk in rest:
+        yield chunk
+
+
+def _explain(error: BaseException) -> str:
+    """Return what an error of the library says, in one line and without its debug output."""
+    text = str(error).partition("\n\nDebug source")[0] or type(error).__name__
+    # Of an answer in XML, the two elements that say what is wrong.
+    head, _, answer = text.partition("<?xml")
+    said = [found.group(1) for name in ("Code", "Message") if (found := _element(name, answer))]
+    lines = head.rstrip(": ").splitlines() or [text]
+    return ": ".join([lines[0], *said])[:_MESSAGE_LENGTH]
+
+
+def _element(name: str, xml: str) -> re.Match[str] | None:
+    return re.search(f"<{name}>(.*?)</{name}>", xml, re.DOTALL)
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -182,8 +238,17 @@ def open_results_store(url: str | None) -> ResultsStore:
         if parts.scheme == "file":
             folder = Path(unquote(parts.path))
             return ResultsStore(LocalStore(folder, mkdir=True), folder=folder, name=name)
-        retries: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
-        return ResultsStore(from_url(url, retry_config=retries), name=name)
+        bucket = read_bucket(url, os.environ)
+    except (BaseError, OSError, ValueError) as error:
+        raise ConfigurationError(f"RESULTS_URL {name} cannot be used: {_explain(error)}") from error
+    try:
+        retries = {"max_retries": 2, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
+        options: Any = {"retry_config": retries, **bucket.options}
+        store: Any = from_url(bucket.url, **options)
+        return ResultsStore(store, name=name)
     except (BaseError, OSError, ValueError, TypeError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise ConfigurationError(f"RESULTS_URL {name} cannot be used: {lines[0]}") from error
+        found = ", ".join(variables_of(parts.scheme, os.environ)) or "none"
+        raise ConfigurationError(
+            f"RESULTS_URL {name} cannot be used: {_explain(error)}. Variables of its client in the"
+            f" environment: {found}"
+        ) from error

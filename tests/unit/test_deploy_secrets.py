@@ -54,6 +54,15 @@ _OF_ONE_PROCESS = frozenset(
         *("CALLBACK_HTTP_HOST", "CALLBACK_HTTP_PORT", "OPENAI_WAIT_SECONDS"),
     }
 )
+BUCKET = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ALLOW_HTTP",
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+}
 _DEFAULTS = {"RESULTS_URL": "file:///srv/images"}
 _FOR_DRILLS = frozenset({"DARKROOM_CRASH_AT"})
 _PINNED = re.compile(r"[a-z0-9./-]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}")
@@ -119,13 +128,26 @@ def test_every_other_setting_reaches_the_api_and_the_workers(
 ) -> None:
     plain = {name.upper() for name in Settings.model_fields} - secret_settings() - _FOR_DRILLS
     for name, ours in (("api", ("API_", "OPENAI_")), ("worker", ("WORKER_HTTP_", "CALLBACK_"))):
-        handed = set(services[name]["environment"]) - SECRETS[name]
+        handed = set(services[name]["environment"]) - SECRETS[name] - BUCKET
         of_it = {one for one in _OF_ONE_PROCESS if one.startswith(ours)}
         assert handed == (plain - _OF_ONE_PROCESS) | of_it, name
         fixed = {"LOG_FORMAT", *of_it} - {"OPENAI_WAIT_SECONDS"}
         for setting in handed - fixed:
             default = _DEFAULTS.get(setting, "")
             assert services[name]["environment"][setting] == f"${{{setting}:-{default}}}"
+
+
+def test_who_uses_the_store_of_images_is_handed_what_its_client_reads(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    for name, service in services.items():
+        environment = service.get("environment", {})
+        uses_it = "RESULTS_URL" in environment
+        assert uses_it is (name in {"api", "worker", "admin"})
+        assert uses_it is ("images:/srv/images" in service.get("volumes", []))
+        # Empty in the file means as in .env, and unset where it is not there.
+        handed = {one: value for one, value in environment.items() if one in BUCKET}
+        assert handed == (dict.fromkeys(BUCKET) if uses_it else {})
 
 
 @pytest.mark.parametrize(("name", "login"), LOGINS.items())
