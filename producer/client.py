@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from producer.actor import Actor
-from producer.billing import Account, Billing, Quote
+from producer.billing import Billing
 from producer.bulk.bulk_actions import BulkActions
 from producer.bulk.bulk_result import BulkResult
 from producer.bulk.job_selection import JobSelection
@@ -30,8 +29,7 @@ from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, require_limit
 from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
 from producer.model_routes import ModelRoutes
-from producer.money.price_changes import PricePreview
-from producer.money.price_key import PriceKey
+from producer.money.money_methods import MoneyMethods
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
 from producer.monitoring.kie_models import KieReports
 from producer.monitoring.overview import Overview, OverviewReader
@@ -57,7 +55,7 @@ _JOB_DEADLINE_SECONDS: float = Settings.model_fields["job_deadline_seconds"].def
 _CHARGE_BASIS: ChargeBasis = Settings.model_fields["charge_basis"].default
 
 
-class Producer(OperatorMethods, FileMethods):
+class Producer(OperatorMethods, FileMethods, MoneyMethods):
     """Enqueues jobs and returns their state. Open one per process with `connect`.
 
     Every method may raise `PostgresDown`. No method fails because Redis is down: jobs are stored in
@@ -97,7 +95,6 @@ class Producer(OperatorMethods, FileMethods):
         self.push_path = end_waiter.subscription.path
         """Whether announcements of changed jobs arrive, and what was found without one."""
         self.billing = Billing(database)
-        """Accounts, prices and the ledger."""
         self.pauses = PauseAdmin(database)
         """Pauses of submits: of everything, a model, an account or a Kie account."""
         self.models = ModelRoutes(database, on_change=self.enqueuer.routes.forget)
@@ -182,7 +179,7 @@ class Producer(OperatorMethods, FileMethods):
 
     # --- enqueueing -------------------------------------------------------------------------
 
-    async def enqueue(
+    async def enqueue(  # noqa: PLR0913  # the fields of an order
         self,
         request: ImageRequest,
         *,
@@ -192,6 +189,7 @@ class Producer(OperatorMethods, FileMethods):
         webhook_url: str | None = None,
         priority: Priority = "normal",
         run_at: datetime | None = None,
+        check_images: bool = False,
         connection: Connection | None = None,
     ) -> Job:
         """Store a job and hold its quoted price, in one Postgres transaction.
@@ -199,7 +197,8 @@ class Producer(OperatorMethods, FileMethods):
         The same idempotency key returns the first job again. `connection` is an asyncpg connection
         with `public` in its `search_path` and with asyncpg's own codecs for uuid and numeric. With
         it, the job becomes part of the caller's transaction. The job exists, and workers are
-        notified, when that transaction commits.
+        notified, when that transaction commits. With `check_images`, the images are requested
+        first like by `check_images`, for up to 10 s each.
 
         Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `PriceMissing` and
         `IdempotencyConflict`, each with nothing stored.
@@ -213,15 +212,24 @@ class Producer(OperatorMethods, FileMethods):
             priority=priority,
             run_at=run_at,
         )
-        return (await self.enqueue_many([order], connection=connection))[0]
+        [job] = await self.enqueue_many([order], check_images=check_images, connection=connection)
+        return job
 
     async def enqueue_many(
-        self, orders: Sequence[Order], *, connection: Connection | None = None
+        self,
+        orders: Sequence[Order],
+        *,
+        check_images: bool = False,
+        connection: Connection | None = None,
     ) -> list[Job]:
         """Store up to 10,000 orders, all or none, and return their jobs in the same order.
 
-        Raises the errors of `enqueue`.
+        With `check_images`, each image of the orders is requested first, once each, 32 at a time.
+        Raises the errors of `enqueue`. The fields of the faults of several orders begin with
+        `jobs.<index>.`.
         """
+        if check_images:
+            await self.images.check_orders(orders)
         enqueued = await self.enqueuer.enqueue(orders, connection=connection)
         return [one.job for one in enqueued]
 
@@ -365,32 +373,3 @@ class Producer(OperatorMethods, FileMethods):
         `StateConflict` for a filter that no such job matches.
         """
         return await self._bulk.retry(selection, again=again, dry_run=dry_run, actor=actor)
-
-    # --- money ------------------------------------------------------------------------------
-
-    async def quote(self, request: ImageRequest) -> Quote:
-        """Return the current price of the request, or raise `PriceMissing`."""
-        return await self.billing.quote(request)
-
-    async def preview_price(
-        self,
-        model: str,
-        task: str,
-        quantity: int,
-        credits: Decimal | None = None,
-        provider_credits: Decimal | None = None,
-        *,
-        variant: str = "",
-    ) -> PricePreview:
-        """Return what a change of a price would do, and change nothing. Raises `PriceMissing`.
-
-        None leaves a number as it is.
-        """
-        key = PriceKey(model, task, quantity, variant)
-        return await self.billing.price_changes.preview(
-            key, credits, provider_credits, charge_basis=self._charge_basis
-        )
-
-    async def balance(self, account_id: str) -> Account:
-        """Return the account's credits, or raise `AccountNotFound`."""
-        return await self.billing.account(account_id)

@@ -56,6 +56,13 @@ _FIELDS = Parameter(
 )
 
 
+_CHECK_IMAGES = Parameter(
+    job_handlers.CHECK_IMAGES,
+    {"type": "string", "enum": ["true", "false"]},
+    "request the start of each image before anything is held",
+)
+
+
 _JOB_FILTERS = tuple(
     Parameter(name, rule.schema, rule.description) for name, rule in FILTER_RULES.items()
 )
@@ -81,11 +88,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         roles=ENQUEUE_ROLES,
         parameters=(
             _idempotency_key(KEY_LENGTH),
-            Parameter(
-                job_handlers.CHECK_IMAGES,
-                {"type": "string", "enum": ["true", "false"]},
-                "request the start of each image before anything is held",
-            ),
+            _CHECK_IMAGES,
         ),
         body="JobOrder",
         body_limit=DATA_URL_BODY_BYTES,
@@ -102,12 +105,12 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="Place up to 1,000 jobs, all or none",
         tag="jobs",
         roles=ENQUEUE_ROLES,
-        parameters=(_idempotency_key(job_handlers.BATCH_KEY_LENGTH),),
+        parameters=(_idempotency_key(job_handlers.BATCH_KEY_LENGTH), _CHECK_IMAGES),
         body="JobBatch",
         body_limit=BATCH_BODY_BYTES,
         responses={202: "Jobs"},
         response_headers=(job_handlers.REPLAYED_HEADER,),
-        problems=(402, 409, 422),
+        problems=(402, 409, 422, 501),
     ),
     Endpoint(
         method="GET",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any
 
 from producer.files.checked_image import FILE_BYTES_MAX
+from producer.orders.order import Order
 from shared.adapters.http.image_download import DownloadFailed, ImageDownloader
 from shared.adapters.postgres.database import Database
 from shared.catalog import ImageRequest
@@ -38,19 +38,43 @@ class ImageChecks:
 
     async def check(self, request: ImageRequest, account_id: str) -> None:
         """See `Producer.check_images`."""
-        urls = _images_of(request.model_dump(mode="json"))
-        if not urls:
+        await self._check([(account_id, *one) for one in images_of(request).items()])
+
+    async def check_orders(self, orders: Sequence[Order]) -> None:
+        """Check the images of several orders like `check`, each URL once.
+
+        The fields of the faults of several begin with `jobs.<index>.`.
+        """
+        prefixes = [""] if len(orders) == 1 else [f"jobs.{index}." for index in range(len(orders))]
+        await self._check(
+            [
+                (order.account_id, f"{prefix}{field}", url)
+                for prefix, order in zip(prefixes, orders, strict=True)
+                for field, url in images_of(order.request).items()
+            ]
+        )
+
+    async def _check(self, images: Sequence[tuple[str, str, str]]) -> None:
+        """Check images, each with the account that names it, its field and its URL."""
+        if not images:
             return
         await self._open()
-        expired = await self._known_files(account_id, list(urls.values()))
-        unknown = sorted({url for url in urls.values() if url not in expired})
-        found = await asyncio.gather(*map(self._check_url, unknown))
-        sentences = {url: _EXPIRED if is_expired else None for url, is_expired in expired.items()}
-        sentences |= dict(zip(unknown, found, strict=True))
+        urls_of: dict[str, set[str]] = {}
+        for account_id, _, url in images:
+            urls_of.setdefault(account_id, set()).add(url)
+        sentences: dict[tuple[str, str], str | None] = {}
+        for account_id, urls in urls_of.items():
+            known = await self._known_files(account_id, sorted(urls))
+            for url, is_expired in known.items():
+                sentences[account_id, url] = _EXPIRED if is_expired else None
+        unknown = sorted({url for owner, _, url in images if (owner, url) not in sentences})
+        found = dict(
+            zip(unknown, await asyncio.gather(*map(self._check_url, unknown)), strict=True)
+        )
         faults = [
             Fault(field, sentence)
-            for field, url in urls.items()
-            if (sentence := sentences[url]) is not None
+            for account_id, field, url in images
+            if (sentence := sentences.get((account_id, url), found.get(url))) is not None
         ]
         if faults:
             raise InvalidRequest(faults)
@@ -102,8 +126,9 @@ class ImageChecks:
 _EXPIRED = "is an uploaded file that Kie has deleted: upload it again"
 
 
-def _images_of(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Return the URLs of the images by their fields, such as `image_urls.0`."""
+def images_of(request: ImageRequest) -> dict[str, str]:
+    """Return the URLs of the images of a request by their fields, such as `image_urls.0`."""
+    fields = request.model_dump(mode="json", include={"image_urls", "mask_url"})
     urls = {f"image_urls.{index}": url for index, url in enumerate(fields.get("image_urls") or ())}
     mask = fields.get("mask_url")
     return {**urls, "mask_url": mask} if mask else urls

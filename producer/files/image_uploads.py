@@ -6,8 +6,9 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -23,10 +24,23 @@ from shared.adapters.kie.file_uploads import BASE64_BYTES_MAX, FileUploads
 from shared.adapters.kie.kie_connection import UploadAccess
 from shared.adapters.postgres.database import Database
 from shared.domain.image_bytes import ImageType
-from shared.errors import UploadsNotConfigured
+from shared.errors import Fault, InvalidRequest, UploadsNotConfigured
 
 ImageSource = bytes | str | os.PathLike[str] | Parts
 """The bytes of an image, the path of a local file, or the parts of an image as they come."""
+_UPLOADS_AT_ONCE = 8
+"""Of one call. A batch of 64 images is uploaded within the time for its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesOfOrder:
+    """The images of an order that are not uploaded yet."""
+
+    images: Sequence[LocalImage]
+    account_id: str
+    idempotency_key: str | None = None
+    prefix: str = ""
+    """What precedes the fields in faults, such as `jobs.3.`."""
 
 
 async def no_upload_access() -> UploadAccess:
@@ -71,7 +85,7 @@ class ImageUploads:
 
     async def upload_all(
         self,
-        images: Iterable[LocalImage],
+        images: Sequence[LocalImage],
         *,
         account_id: str,
         idempotency_key: str | None = None,
@@ -81,15 +95,42 @@ class ImageUploads:
         If the job of this idempotency key names an earlier URL of one of them, that one is
         returned, so that a repeated request equals the first one.
         """
-        urls = {}
-        for image in images:
-            file = await self.upload(image.source, account_id=account_id, field=image.field)
-            urls[image.field] = (
-                file.url
-                if idempotency_key is None
-                else await self._store.url_in_job(file, idempotency_key) or file.url
-            )
-        return urls
+        order = ImagesOfOrder(images, account_id, idempotency_key)
+        return (await self.upload_for_orders([order]))[0]
+
+    async def upload_for_orders(self, orders: Sequence[ImagesOfOrder]) -> list[dict[str, str]]:
+        """Upload the images of several orders like `upload_all`, equal ones of an account once.
+
+        Raises `InvalidRequest` with the faults of all images. Another error of one upload is raised
+        once the others have ended.
+        """
+        wanted = dict.fromkeys(
+            (order.account_id, image.source) for order in orders for image in order.images
+        )
+        slots = asyncio.Semaphore(_UPLOADS_AT_ONCE)
+
+        async def upload_one(account_id: str, source: bytes | Path) -> UploadedFile:
+            async with slots:
+                return await self.upload(source, account_id=account_id)
+
+        results = await asyncio.gather(
+            *(upload_one(*one) for one in wanted), return_exceptions=True
+        )
+        found = dict(zip(wanted, results, strict=True))
+        _raise_errors(orders, found)
+        files = {key: one for key, one in found.items() if isinstance(one, UploadedFile)}
+        return [
+            {
+                image.field: await self._url_for(order, files[order.account_id, image.source])
+                for image in order.images
+            }
+            for order in orders
+        ]
+
+    async def _url_for(self, order: ImagesOfOrder, file: UploadedFile) -> str:
+        if order.idempotency_key is None:
+            return file.url
+        return await self._store.url_in_job(file, order.idempotency_key) or file.url
 
     async def _upload_known(
         self, read: Callable[[], Parts], account_id: str, field: str
@@ -136,6 +177,24 @@ class ImageUploads:
                 access = await self._choose_access()
                 self._client = await self._resources.enter_async_context(FileUploads(access))
             return self._client
+
+
+def _raise_errors(
+    orders: Sequence[ImagesOfOrder],
+    found: Mapping[tuple[str, bytes | Path], UploadedFile | BaseException],
+) -> None:
+    """Raise what uploads have raised. The faults of an image are of every field that has it."""
+    faults = []
+    for order in orders:
+        for image in order.images:
+            result = found[order.account_id, image.source]
+            if isinstance(result, InvalidRequest):
+                field = f"{order.prefix}{image.field}"
+                faults += [Fault(field, one.message) for one in result.faults]
+            elif isinstance(result, BaseException):
+                raise result
+    if faults:
+        raise InvalidRequest(faults)
 
 
 def _name_of(file_id: UUID, kind: ImageType) -> str:

@@ -24,10 +24,16 @@ from producer.api.endpoint import (
     Call,
 )
 from producer.api.requests.json_body import read_json_object, read_json_with_data_urls
-from producer.api.requests.order_body import MAX_BATCH_JOBS, parse_batch, parse_order
+from producer.api.requests.order_body import (
+    MAX_BATCH_JOBS,
+    GivenOrder,
+    parse_batch,
+    parse_order_with_images,
+)
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
-from producer.files.local_images import LocalImage, find_local_images
+from producer.files.image_checks import images_of
+from producer.files.image_uploads import ImagesOfOrder
 from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import FILTER_RULES
 from producer.jobs.job_mask import mask_job
@@ -44,6 +50,8 @@ from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
 CHECK_IMAGES = "check_images"
+BATCH_IMAGES_MAX = 64
+"""The most different images that a batch contains, or that are requested for it."""
 _OPTIONAL_FIELDS = frozenset({"request", "metadata"})
 """Fields that are read from the database only if the response contains them."""
 REPLAYED_HEADER = "Idempotent-Replayed"
@@ -55,46 +63,61 @@ BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
 
 async def create_job(call: Call) -> web.StreamResponse:
     """Create a job and respond 202. A used idempotency key gets the first response again."""
-    query = QueryParameters(call.request, (CHECK_IMAGES,))
-    checks_images = query.one_of(CHECK_IMAGES, ("true", "false")) == "true"
-    query.raise_faults()
+    checks_images = _read_check_images(call)
     body = await read_json_with_data_urls(call.request, JOB_BODY_BYTES, DATA_URL_BODY_BYTES)
-    given = find_local_images(body, allow_paths=False)
-    bound, key = caller_account(call.caller), read_idempotency_key(call, KEY_LENGTH)
-    order = parse_order(given.checkable, bound, key)
-    require_account(call.caller, order.account_id)
+    key = read_idempotency_key(call, KEY_LENGTH)
+    given = parse_order_with_images(body, caller_account(call.caller), key)
+    require_account(call.caller, given.order.account_id)
     try:
-        if given.images:
-            urls = await upload_images(call, given.images, order)
-            order = parse_order(given.with_urls(urls), bound, key)
+        [order] = await upload_images(call, [given])
         if checks_images:
-            await call.context.producer.check_images(order.request, account_id=order.account_id)
+            await call.context.producer.images.check_orders([order])
         enqueued = await call.context.order_batcher.enqueue(order)
     except AccountNotFound as unknown:
-        raise _unknown_account(unknown, {"account_id": order}) from unknown
+        raise _unknown_account(unknown, {"account_id": given.order}) from unknown
     headers = {"Location": f"/v1/jobs/{enqueued.job.id}", **_replay_headers([enqueued])}
     return json_response(job_to_json(_job_at_enqueue(enqueued)), 202, headers)
 
 
-async def upload_images(call: Call, images: Sequence[LocalImage], order: Order) -> dict[str, str]:
-    """Upload the images of an order that was checked, and return their URLs by their fields."""
+def _read_check_images(call: Call) -> bool:
+    query = QueryParameters(call.request, (CHECK_IMAGES,))
+    checks_images = query.one_of(CHECK_IMAGES, ("true", "false")) == "true"
+    query.raise_faults()
+    return checks_images
+
+
+async def upload_images(call: Call, given: Sequence[GivenOrder]) -> list[Order]:
+    """Upload the images that orders contain, and return the orders with their URLs."""
+    if not any(one.given.images for one in given):
+        return [one.order for one in given]
     with call.context.uploads.hold():
-        return await call.context.producer.files.upload_all(
-            images, account_id=order.account_id, idempotency_key=order.idempotency_key
+        urls = await call.context.producer.files.upload_for_orders(
+            [
+                ImagesOfOrder(
+                    one.given.images, one.order.account_id, one.order.idempotency_key, one.prefix
+                )
+                for one in given
+            ]
         )
+    return [one.with_urls(its_urls) for one, its_urls in zip(given, urls, strict=True)]
 
 
 async def create_jobs(call: Call) -> web.StreamResponse:
     """Create all jobs of a batch or none, and respond 202 with the jobs in the order given."""
+    checks_images = _read_check_images(call)
     body = await read_json_object(call.request, BATCH_BODY_BYTES)
     key = read_idempotency_key(call, BATCH_KEY_LENGTH)
-    orders = parse_batch(body, caller_account(call.caller), key)
-    for order in orders:
-        require_account(call.caller, order.account_id)
+    given = parse_batch(body, caller_account(call.caller), key)
+    for one in given:
+        require_account(call.caller, one.order.account_id)
+    _require_few_images(given, checks_images=checks_images)
     try:
+        orders = await upload_images(call, given)
+        if checks_images:
+            await call.context.producer.images.check_orders(orders)
         enqueued = await call.context.producer.enqueuer.enqueue(orders)
     except AccountNotFound as unknown:
-        named = {f"jobs.{index}.account_id": order for index, order in enumerate(orders)}
+        named = {f"{one.prefix}account_id": one.order for one in given}
         raise _unknown_account(unknown, named) from unknown
     except InvalidRequest as refused:
         # The faults of a single order have no index, so add it.
@@ -107,6 +130,26 @@ async def create_jobs(call: Call) -> web.StreamResponse:
         raise InvalidRequest(faults) from refused
     jobs = [job_to_json(_job_at_enqueue(one)) for one in enqueued]
     return json_response({"jobs": jobs}, 202, _replay_headers(enqueued))
+
+
+def _require_few_images(given: Sequence[GivenOrder], *, checks_images: bool) -> None:
+    """Raise `InvalidRequest` for more images than are uploaded or requested in time."""
+    contained, linked = set(), set()
+    for one in given:
+        own = {image.field: image.source for image in one.given.images}
+        contained |= {(one.order.account_id, source) for source in own.values()}
+        linked |= {url for field, url in images_of(one.order.request).items() if field not in own}
+    counts = [
+        ("jobs", "contain", len(contained)),
+        (CHECK_IMAGES, "would request", len(linked) if checks_images else 0),
+    ]
+    faults = [
+        Fault(field, f"{what} {count} different images; at most {BATCH_IMAGES_MAX} are allowed")
+        for field, what, count in counts
+        if count > BATCH_IMAGES_MAX
+    ]
+    if faults:
+        raise InvalidRequest(faults)
 
 
 def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> InvalidRequest:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from producer.files.local_images import RequestImages, find_local_images
 from producer.orders.order import Order
 from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, find_order_faults
 from shared.catalog import ImageRequest, get_family
@@ -22,6 +24,31 @@ FIELDS_MAX = 100
 _RFC3339_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+
+
+@dataclass(frozen=True, slots=True)
+class GivenOrder:
+    """An order of a body, which was checked with stand-ins for the images that it contains."""
+
+    order: Order
+    given: RequestImages
+    prefix: str = ""
+    """What precedes the fields in faults, such as `jobs.3.`."""
+
+    def with_urls(self, urls: Mapping[str, str]) -> Order:
+        """Return the order with the URLs of its uploaded images, by their fields."""
+        if not urls:
+            return self.order
+        fields = self.given.with_urls(urls)
+        return parse_order(fields, self.order.account_id, self.order.idempotency_key)
+
+
+def parse_order_with_images(
+    body: Mapping[str, Any], account_id: str | None, idempotency_key: str | None
+) -> GivenOrder:
+    """Return the order of a body that may contain `data:` URLs. See `parse_order`."""
+    given = find_local_images(body, allow_paths=False)
+    return GivenOrder(parse_order(given.checkable, account_id, idempotency_key), given)
 
 
 def parse_order(
@@ -81,7 +108,9 @@ def parse_rfc3339(text: str) -> datetime | str:
         return text
 
 
-def parse_batch(body: Mapping[str, Any], account_id: str | None, key: str | None) -> list[Order]:
+def parse_batch(
+    body: Mapping[str, Any], account_id: str | None, key: str | None
+) -> list[GivenOrder]:
     """Return the orders of a batch. The field of each fault begins with `jobs.<index>`.
 
     The key of job `<index>` is `<key>/<index>`.
@@ -96,12 +125,14 @@ def parse_batch(body: Mapping[str, Any], account_id: str | None, key: str | None
             Fault("jobs", f"{format_value(jobs)} must be a list of 1 to {MAX_BATCH_JOBS:,} jobs")
         )
         raise InvalidRequest(faults)
-    orders: list[Order] = []
+    orders: list[GivenOrder] = []
     for index, one in enumerate(jobs):
         try:
             if not isinstance(one, dict):
                 raise InvalidRequest([Fault("", f"must be an object, not {format_value(one)}")])
-            orders.append(parse_order(one, account_id, f"{key}/{index}" if key else None))
+            own_key = f"{key}/{index}" if key else None
+            parsed = parse_order_with_images(one, account_id, own_key)
+            orders.append(replace(parsed, prefix=f"jobs.{index}."))
         except InvalidRequest as refused:
             faults += [_prefix_fault(index, fault) for fault in refused.faults]
         if len(faults) > FAULTS_MAX:
