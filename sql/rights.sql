@@ -44,7 +44,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_api;
     GRANT SELECT ON job_images TO darkroom_api;
     GRANT SELECT ON files TO darkroom_api;
-    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account, route) ON job_attempts TO darkroom_api;
@@ -104,7 +104,7 @@ BEGIN
     GRANT SELECT ON job_images TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_claim_images, darkroom_record_image_stored,
         darkroom_record_image_failed, darkroom_announce_overdue_images TO darkroom_worker;
-    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since,
+    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled,
         darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
     -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read; what

@@ -66,7 +66,7 @@ def _see_unfit_jobs(alert: Alert) -> AlertAction:
 _START_WORKER = _command("darkroom worker")
 _EXAMINE = _command("darkroom doctor")
 _SEE_MODELS = _page("See what Kie says", "/models#at-kie")
-_WAITING = _page("See waiting jobs", "/jobs?state=queued")
+_WAITING = _page("See waiting jobs", "/jobs?state=queued&scheduled=false")
 _FAILED = _page("See failed jobs", "/jobs?state=failed")
 _RUNNING = _page("See running jobs", "/jobs?state=generating")
 

@@ -28,6 +28,8 @@ class Line:
     read: _Read
     is_per_minute: bool = False
     has_steps: bool = False
+    is_optional: bool = False
+    """Whether it is left out while all its values are 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,11 @@ QUEUE_PLOTS = (
     Plot(
         "depth",
         "Jobs waiting and at Kie",
-        (Line("waiting", "1", _of("queued")), Line("at Kie", "2", _of("in_flight"))),
+        (
+            Line("waiting", "1", _of("waiting")),
+            Line("at Kie", "2", _of("in_flight")),
+            Line("scheduled", "mute", _of("scheduled"), is_optional=True),
+        ),
     ),
     Plot(
         "doubt",
@@ -164,6 +170,7 @@ def _plot_to_json(
                 **({"steps": True} if line.has_steps else {}),
             }
             for line in plot.lines
+            if not line.is_optional or any(one and line.read(one) for one in samples)
         ],
     }
 

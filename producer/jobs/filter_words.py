@@ -28,6 +28,8 @@ def describe_jobs(where: JobFilter, count: int | None = None) -> str:
     ):
         if value is not None:
             words.append(f"{preposition} {value}")
+    if where.scheduled is not None:
+        words.append("that are scheduled" if where.scheduled else "that are not scheduled")
     if where.retried is not None:
         words.append("that were retried" if where.retried else "that were not retried")
     return " ".join(word for word in words if word)

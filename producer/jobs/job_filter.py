@@ -161,6 +161,13 @@ FILTER_RULES: dict[str, FilterRule] = {
         "true|false",
         lambda value: value if isinstance(value, str) else str(value).lower(),
     ),
+    "scheduled": FilterRule(
+        "only those that are scheduled, which is queued and before their `run_at`, or all others",
+        {"type": "string", "enum": ["true", "false"]},
+        lambda text: _read_choice(text, ("true", "false")) == "true",
+        "true|false",
+        lambda value: value if isinstance(value, str) else str(value).lower(),
+    ),
     "id": FilterRule("only this job", {"type": "string", "format": "uuid"}, _read_id, "ID"),
 }
 """The rule of each field of `JobFilter`, in the order in which interfaces list them."""
@@ -189,6 +196,8 @@ class JobFilter:
     """A top-level key and its value. The value matches texts, and numbers, `true`, `false` and
     `null` that are written like it."""
     retried: bool | str | None = None
+    scheduled: bool | str | None = None
+    """Whether the job is queued and its `run_at` has not come, by Postgres's clock."""
     id: UUID | str | None = None
 
     def __post_init__(self) -> None:

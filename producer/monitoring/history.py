@@ -26,6 +26,8 @@ class HistorySample:
 
     starts_at: datetime
     queued: int
+    scheduled: int
+    """Those of `queued` whose `run_at` had not come."""
     submitting: int
     unknown: int
     generating: int
@@ -49,6 +51,11 @@ class HistorySample:
     """The polls sent in the interval. None if the interval before was not sampled."""
     kie_accounts: Mapping[str, Mapping[str, Any]]
     """By Kie account: `budget`, `budget_used`, `brake_level`, `is_paused` and `balance`."""
+
+    @property
+    def waiting(self) -> int:
+        """The number of jobs that waited to be submitted."""
+        return self.queued - self.scheduled
 
     @property
     def in_flight(self) -> int:
@@ -85,4 +92,4 @@ def history_to_json(history: History) -> dict[str, Any]:
 
 def sample_to_json(sample: HistorySample) -> dict[str, Any]:
     """Return a sample as a JSON object."""
-    return row_to_json(asdict(sample))
+    return {**row_to_json(asdict(sample)), "waiting": sample.waiting}

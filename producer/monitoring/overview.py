@@ -209,6 +209,7 @@ def overview_to_json(overview: Overview) -> dict[str, Any]:
     return {
         "at": timestamp_to_json(overview.at),
         **row_to_json(asdict(queue)),
+        "waiting": queue.waiting,
         "in_flight": queue.in_flight,
         "accepted_per_minute": round(overview.accepted_per_minute, 2),
         "ended_per_minute": round(overview.ended_per_minute, 2),

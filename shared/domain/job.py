@@ -164,7 +164,13 @@ class PublicJobFields:
         metadata=_public("The notes of the order.", example={"order": 1042})
     )
     priority: Priority = field(metadata=_public("", example="normal"))
-    run_at: datetime = field(metadata=_public("The job is not submitted before.", example=_TIME))
+    run_at: datetime = field(
+        metadata=_public(
+            "The job is not submitted before. While it is later than now, a queued job is scheduled"
+            " and does not wait. A time in the past means now.",
+            example=_TIME,
+        )
+    )
     route: str | None = field(
         metadata=_public(
             "The family by which the newest attempt was sent. Null: that of the model.",
@@ -205,6 +211,10 @@ class Job(PublicJobFields):
     def is_terminal(self) -> bool:
         """Whether the job has ended. A terminal job never changes."""
         return self.state in TERMINAL
+
+    def is_scheduled(self, now: datetime) -> bool:
+        """Whether the job is queued and its `run_at` has not come, so that it does not wait yet."""
+        return self.state is JobState.QUEUED and self.run_at > now
 
     @property
     def kie_result_urls(self) -> tuple[str, ...]:

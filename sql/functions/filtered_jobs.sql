@@ -1,7 +1,7 @@
 -- Finding jobs by filters. A filter is a JSON object; its keys are the fields of `JobFilter`
 -- (producer/jobs/job_filter.py): account_id, state (an array), reason, model, task, priority,
 -- created_from, created_to, provider_task_id, idempotency_key, metadata (an object, or an array of
--- alternatives), retried, id. All are optional, and so is below: only jobs with ids below it. To list failed jobs of an account in psql:
+-- alternatives), retried, scheduled, id. All are optional, and so is below: only jobs with ids below it. To list failed jobs of an account in psql:
 --
 --     SELECT jobs.* FROM darkroom_find_jobs('{"account_id": "acme", "state": ["failed"]}') AS id
 --       JOIN jobs USING (id);
@@ -12,7 +12,8 @@ CREATE OR REPLACE FUNCTION darkroom_check_filter(wanted jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     known CONSTANT text[] := '{account_id, state, reason, model, task, priority, created_from,
-                               created_to, provider_task_id, idempotency_key, metadata, retried, id, below}';
+                               created_to, provider_task_id, idempotency_key, metadata, retried, scheduled, id,
+                               below}';
     stray text;
 BEGIN
     SELECT key INTO stray FROM jsonb_object_keys(wanted) AS key WHERE key <> ALL(known) LIMIT 1;
@@ -57,6 +58,8 @@ LANGUAGE sql STABLE AS $$
                AND (job.metadata @> (wanted #> '{metadata,0}')
                     OR job.metadata @> (wanted #> '{metadata,-1}')))
        AND (wanted ->> 'id' IS NULL OR job.id = (wanted ->> 'id')::uuid)
+       AND (wanted ->> 'scheduled' IS NULL
+            OR (job.state = 'queued' AND job.run_at > now()) = (wanted ->> 'scheduled')::boolean)
        AND (wanted ->> 'retried' IS NULL
             OR darkroom_is_retried(job.id) = (wanted ->> 'retried')::boolean)
 $$;
@@ -90,6 +93,7 @@ LANGUAGE plpgsql STABLE ROWS 50
 SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     states  CONSTANT text[] := CASE
+        WHEN wanted ->> 'scheduled' = 'true' AND NOT wanted ? 'state' THEN '{queued}'
         WHEN wanted ? 'state' THEN ARRAY(SELECT DISTINCT jsonb_array_elements_text(wanted -> 'state'))
         -- No success has a reason.
         WHEN wanted ? 'reason'
@@ -136,6 +140,11 @@ BEGIN
                AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
              ORDER BY jobs.account_id, jobs.id DESC LIMIT at_most) AS found
           ORDER BY found.id DESC LIMIT at_most;
+    ELSIF wanted ->> 'scheduled' = 'true' THEN
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.state = 'queued' AND jobs.run_at > jobs.created_at AND jobs.run_at > now()
+            AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, wanted)
+          ORDER BY jobs.id DESC LIMIT at_most;
     ELSIF wanted ? 'reason' THEN
         rest := wanted - 'reason';
         RETURN QUERY SELECT jobs.id FROM jobs
@@ -300,6 +309,8 @@ BEGIN
             SELECT one.state, one.reason, count(*) AS jobs FROM jobs AS one
              WHERE one.id >= ids.lowest AND one.id < highest
                AND (NOT wanted ? 'state' OR one.state = ANY(states))
+               AND (wanted ->> 'scheduled' IS DISTINCT FROM 'true'
+                    OR one.state = 'queued' AND one.run_at > one.created_at)
                AND (NOT wanted ? 'retried'
                     OR (one.id IN (SELECT again.retry_of FROM jobs AS again
                                     WHERE again.retry_of IS NOT NULL))

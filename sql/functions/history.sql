@@ -29,6 +29,16 @@ $$;
 COMMENT ON FUNCTION darkroom_waiting_since IS
     'Since when the longest waiting due job has waited; null where none does.';
 
+-- How many queued jobs are scheduled: their run_at has not come. Reads the index jobs_scheduled alone,
+-- which has no other jobs than those that were placed with a later run_at. With its caller's rights.
+CREATE OR REPLACE FUNCTION darkroom_count_scheduled() RETURNS integer
+LANGUAGE sql STABLE AS $$
+    SELECT count(*)::integer FROM jobs
+     WHERE state = 'queued' AND run_at > created_at AND run_at > now()
+$$;
+COMMENT ON FUNCTION darkroom_count_scheduled IS
+    'How many queued jobs have a run_at that has not come.';
+
 -- What waits and runs now, and what happened from $1 (inclusive) to $2 (exclusive). Percentiles are
 -- exact, over the jobs that ended then. With its caller's rights: who may read jobs may call it.
 CREATE OR REPLACE FUNCTION darkroom_measure_queue(since timestamptz, until timestamptz)
@@ -132,7 +142,12 @@ BEGIN
                    WHERE provider_account = given.key AND at > now() - interval '150 seconds'
                    ORDER BY id DESC LIMIT 1) AS newest ON true
         )
-        INSERT INTO history_samples
+        INSERT INTO history_samples AS sample
+            (interval_seconds, starts_at, sampled_at, queued, submitting, unknown, generating,
+             held_for_review, oldest_waiting_seconds, accepted, submitted, succeeded, failed, cancelled,
+             credits_held, credits_charged, wait_p50_seconds, wait_p95_seconds, run_p50_seconds,
+             run_p95_seconds, lag_p50_seconds, lag_p95_seconds, polls, polls_by_process, kie_accounts,
+             scheduled)
         SELECT kind.seconds, begins, now(), measured.queued, measured.submitting,
                measured.unknown, measured.generating, measured.held_for_review,
                measured.oldest_waiting_seconds, measured.accepted, measured.submitted,
@@ -151,10 +166,10 @@ BEGIN
                   FROM before LEFT JOIN counter ON true
                 HAVING count(before.sampled_at) > 0)::integer,
                (SELECT coalesce(jsonb_object_agg(process, counter.polls), '{}') FROM counter),
-               account.figures
+               account.figures, darkroom_count_scheduled()
           FROM darkroom_measure_queue(begins, ends) AS measured, account
             ON CONFLICT DO NOTHING
-        RETURNING interval_seconds;
+        RETURNING sample.interval_seconds;
         DELETE FROM history_samples AS old
          WHERE old.interval_seconds = kind.seconds
            AND old.starts_at IN (SELECT past.starts_at FROM history_samples AS past

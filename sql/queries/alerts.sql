@@ -30,10 +30,10 @@ WITH RECURSIVE paused AS MATERIALIZED (
                > (asked.model, asked.task, asked.quantity, asked.variant)
          ORDER BY model, task, quantity, variant LIMIT 1) AS after
 ), queue AS (
-    -- A job to which a pause applies is not due.
-    SELECT count(*) AS jobs, count(*) FILTER (WHERE due_at <= now() AND NOT is_paused) AS due,
-           count(*) FILTER (WHERE is_paused) AS paused
-      FROM (SELECT due_at,
+    -- A job to which a pause applies is not due. A scheduled job is no backlog.
+    SELECT count(*) FILTER (WHERE run_at <= now()) AS jobs, count(*) FILTER (WHERE due_at <= now() AND NOT is_paused) AS due,
+           count(*) FILTER (WHERE is_paused AND run_at <= now()) AS paused
+      FROM (SELECT due_at, run_at,
                    EXISTS (SELECT FROM paused
                             WHERE scope = 'everything'
                                OR (scope, value) IN (('model', jobs.model),

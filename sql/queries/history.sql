@@ -6,8 +6,8 @@ SELECT darkroom_sample_history($1) AS interval_seconds;
 
 -- name: read_history
 -- Oldest first. $1 length of the intervals in seconds, $2 how far to look back (seconds).
-SELECT starts_at, queued, submitting, unknown, generating, held_for_review, oldest_waiting_seconds,
-       accepted, submitted, succeeded, failed, cancelled, credits_held, credits_charged,
+SELECT starts_at, queued, scheduled, submitting, unknown, generating, held_for_review,
+       oldest_waiting_seconds, accepted, submitted, succeeded, failed, cancelled, credits_held, credits_charged,
        wait_p50_seconds, wait_p95_seconds, run_p50_seconds, run_p95_seconds, lag_p50_seconds,
        lag_p95_seconds, polls, kie_accounts
   FROM history_samples

@@ -2,10 +2,10 @@
 
 -- name: queue_snapshot
 -- The figures of the first screen in one row. $1 seconds of the recent window.
-SELECT measured.*,
+SELECT measured.*, darkroom_count_scheduled() AS scheduled,
        CASE WHEN EXISTS (SELECT FROM active_pauses)
             THEN (SELECT count(*) FROM jobs
-                   WHERE state = 'queued'
+                   WHERE state = 'queued' AND run_at <= now()
                      AND EXISTS (SELECT FROM active_pauses
                                   WHERE scope = 'everything'
                                      OR (scope, value) IN (('model', jobs.model),

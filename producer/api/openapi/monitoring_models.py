@@ -197,7 +197,9 @@ class Durations(BaseModel):
 class QueueFigures(Durations):
     """What waits and runs, and what happened in an interval."""
 
-    queued: int
+    queued: int = Field(description="those that wait, and those that are scheduled")
+    scheduled: int = Field(description="those of queued whose run_at has not come")
+    waiting: int = Field(description="queued less scheduled")
     submitting: int
     unknown: int
     generating: int
@@ -216,7 +218,7 @@ class Overview(QueueFigures):
     """The queue now. What happened, and durations, are those of the last five minutes."""
 
     at: AwareDatetime = Field(examples=[_AT])
-    paused: int = Field(description="those of queued that a pause of a person holds back")
+    paused: int = Field(description="those of waiting that a pause of a person holds back")
     in_flight: int = Field(description="jobs that have, or may have, a task at Kie")
     accepted_per_minute: float
     ended_per_minute: float

@@ -95,7 +95,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
         if as_json:
             print_json(job_details_to_json(job, details))
         else:
-            stdout_console().print(job_details_view(job, details))
+            stdout_console().print(job_details_view(job, details, now=datetime.now(UTC)))
             for line in (*resolve_advice(job), *late_resolve_advice(job, details["late_tasks"])):
                 print_message(line)
 

@@ -26,7 +26,7 @@ def history_table(history: History, hours: int) -> Table:
     for samples in _rows(history, hours):
         table.add_row(
             time_text(samples[0].starts_at),
-            f"{max(one.queued for one in samples):,}",
+            f"{max(one.waiting for one in samples):,}",
             duration_text(max(one.oldest_waiting_seconds for one in samples)),
             f"{max(one.in_flight for one in samples):,}",
             *(f"{sum(getattr(one, name) for one in samples):,}" for name in _SUMS),

@@ -60,7 +60,7 @@ def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
             printable(job.account_id),
             printable(job.model),
             job_task_text(job),
-            styled_state(printable(state_text(job))),
+            styled_state(printable(state_text(job, now))),
             credits_text(credits) if job.state not in {"failed", "cancelled"} else "0",
             duration_text((now - job.created_at).total_seconds()),
         )
@@ -76,9 +76,9 @@ def build_counts_table(counts: Sequence[JobCount]) -> Table:
     return table
 
 
-def job_details_view(job: Job, details: JobDetails) -> Group:
+def job_details_view(job: Job, details: JobDetails, *, now: datetime) -> Group:
     """Return all details of a job as tables."""
-    summary = _summary(job)
+    summary = _summary(job, now)
     for other in details["retries"]:
         summary.add_row("retried as", f"{other['id']}, {other['state']}")
     parts: list[RenderableType] = [summary, "", _timeline(job, details["events"])]
@@ -109,12 +109,12 @@ def job_details_to_json(job: Job, details: JobDetails) -> dict[str, Any]:
     }
 
 
-def _summary(job: Job) -> Table:
+def _summary(job: Job, now: datetime) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("job", str(job.id))
-    table.add_row("state", styled_state(printable(state_text(job))))
+    table.add_row("state", styled_state(printable(state_text(job, now))))
     if job.message:
         table.add_row("message", printable(job.message))
     table.add_row("account", printable(job.account_id))

@@ -44,7 +44,8 @@ def queue_line(view: Overview) -> str:
     queue = view.snapshot
     parts = [
         f"{view.at:%H:%M:%S}Z",
-        f"waiting {queue.queued}",
+        f"waiting {queue.waiting}",
+        *([f"scheduled {queue.scheduled}"] if queue.scheduled else []),
         f"oldest {duration_text(queue.oldest_waiting_seconds)}",
         f"in flight {queue.in_flight}",
         f"unknown {queue.unknown}",
@@ -58,11 +59,12 @@ def queue_line(view: Overview) -> str:
 def _headline(view: Overview) -> Text:
     queue = view.snapshot
     line = Text(f"Darkroom, {time_text(view.at)}: ", style="dim")
-    if queue.queued == 0 and queue.in_flight == 0:
-        return line.append("idle", style="not dim green")
+    later = f", {queue.scheduled:,} scheduled" if queue.scheduled else ""
+    if queue.waiting == 0 and queue.in_flight == 0:
+        return line.append("idle", style="not dim green").append(later)
     late = queue.oldest_waiting_seconds > _LATE_SECONDS
     line.append(
-        f"{queue.queued:,} waiting, {queue.in_flight:,} in flight",
+        f"{queue.waiting:,} waiting, {queue.in_flight:,} in flight{later}",
         style="not dim bold yellow" if late else "not dim bold",
     )
     return line
@@ -70,7 +72,7 @@ def _headline(view: Overview) -> Text:
 
 def _figures(view: Overview) -> Table:
     queue = view.snapshot
-    oldest = duration_text(queue.oldest_waiting_seconds) if queue.queued else NO_VALUE
+    oldest = duration_text(queue.oldest_waiting_seconds) if queue.waiting else NO_VALUE
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(style="dim")
@@ -104,7 +106,7 @@ def _figures(view: Overview) -> Table:
 
 
 def _waiting_text(queue: QueueSnapshot) -> str:
-    return f"{queue.queued}" + (f" ({queue.paused} paused)" if queue.paused else "")
+    return f"{queue.waiting}" + (f" ({queue.paused} paused)" if queue.paused else "")
 
 
 def _workers_text(view: Overview) -> str:

@@ -71,8 +71,13 @@ def task_quantity_text(task: str, quantity: int, variant: str = "") -> str:
     return f"{task} {_TIMES}{quantity} {variant}".rstrip()
 
 
-def state_text(job: Job) -> str:
-    """Return the state with reason or progress: `failed (content_policy)`, `generating 45 %`."""
+def state_text(job: Job, now: datetime | None = None) -> str:
+    """Return the state with reason or progress: `failed (content_policy)`, `generating 45 %`.
+
+    With `now`, a scheduled job says for when: `queued (scheduled for 2030-01-31 18:00:00Z)`.
+    """
+    if now is not None and job.is_scheduled(now):
+        return f"{job.state} (scheduled for {time_text(job.run_at)})"
     if job.reason:
         return f"{job.state} ({job.reason})"
     if job.state == "generating" and job.progress > 0:

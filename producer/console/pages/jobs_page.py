@@ -19,11 +19,15 @@ from shared.errors import Fault, InvalidRequest
 
 PATH = f"{CONSOLE}/jobs"
 PAGE_ROWS = 50
-_UNCOMMON_FILTERS = frozenset(FILTER_RULES) - {"account_id", "state", "reason", "id"}
-_STATE_TABS: tuple[tuple[str, str], ...] = (
-    ("", "All"),
-    *((state.value, state.value.capitalize()) for state in JobState),
+_UNCOMMON_FILTERS = frozenset(FILTER_RULES) - {"account_id", "state", "scheduled", "reason", "id"}
+_TABS: tuple[tuple[str, Mapping[str, str]], ...] = (
+    ("All", {}),
+    ("Scheduled", {"state": JobState.QUEUED.value, "scheduled": "true"}),
+    ("Waiting", {"state": JobState.QUEUED.value, "scheduled": "false"}),
+    *((state.value.capitalize(), {"state": state.value}) for state in JobState),
 )
+"""The name of each tab, and its filters."""
+_TAB_FILTERS = ("state", "scheduled")
 
 
 async def show_jobs(call: PageCall) -> PageView:
@@ -47,7 +51,7 @@ async def show_jobs(call: PageCall) -> PageView:
         "thumbnails": {job.id: thumbnail_of(job, has_store=call.shows_copies) for job in jobs},
         "texts": texts,
         "faults": faults,
-        "tabs": [(text, _list_url(texts, state=state), state) for state, text in _STATE_TABS],
+        "tabs": [(name, *_tab_of(texts, filters)) for name, filters in _TABS],
         "reasons": [str(reason) for reason in Reason],
         "priorities": get_args(Priority),
         "uncommon": sorted(_UNCOMMON_FILTERS & {*texts, *faults}),
@@ -78,6 +82,12 @@ def _read_filter(call: PageCall, texts: Mapping[str, str]) -> JobFilter:
     if faults:
         raise InvalidRequest(faults)
     return where
+
+
+def _tab_of(texts: Mapping[str, str], filters: Mapping[str, str]) -> tuple[str, bool]:
+    """Return the URL of a tab, and whether the list is that of the tab."""
+    url = _list_url(texts, **{name: filters.get(name, "") for name in _TAB_FILTERS})
+    return url, all(texts.get(name) == filters.get(name) for name in _TAB_FILTERS)
 
 
 def _read_cursor(text: str | None) -> UUID | None:

@@ -131,6 +131,9 @@ class QueueGauges:
         self._depth = Gauge(
             "darkroom_queue_depth", "Jobs waiting to be submitted", registry=registry
         )
+        self._scheduled = Gauge(
+            "darkroom_scheduled_jobs", "Queued jobs before their run_at", registry=registry
+        )
         self._paused = Gauge(
             "darkroom_paused_jobs", "Waiting jobs that an operator has paused", registry=registry
         )
@@ -170,7 +173,8 @@ class QueueGauges:
         self._read_at = self._monotonic()
         for state in sorted(OPEN):
             self._open.labels(state).set(getattr(snapshot, state))
-        self._depth.set(snapshot.queued)
+        self._depth.set(snapshot.waiting)
+        self._scheduled.set(snapshot.scheduled)
         self._paused.set(snapshot.paused)
         self._in_flight.set(snapshot.in_flight)
         self._oldest.set(snapshot.oldest_waiting_seconds)
@@ -186,6 +190,7 @@ class QueueGauges:
             self._open.labels(state).set(nan)
         figures = (
             self._depth,
+            self._scheduled,
             self._paused,
             self._in_flight,
             self._oldest,

@@ -19,8 +19,10 @@ class QueueSnapshot:
     """
 
     queued: int
+    scheduled: int
+    """Those of `queued` whose `run_at` has not come. They do not wait."""
     paused: int
-    """Queued jobs that a pause of an operator holds back."""
+    """Those that wait and that a pause of an operator holds back."""
     submitting: int
     unknown: int
     generating: int
@@ -45,6 +47,11 @@ class QueueSnapshot:
     lag_p50_seconds: float | None
     """From Kie's completion to the charge, of the jobs that succeeded."""
     lag_p95_seconds: float | None
+
+    @property
+    def waiting(self) -> int:
+        """The number of queued jobs that wait to be submitted."""
+        return self.queued - self.scheduled
 
     @property
     def in_flight(self) -> int:

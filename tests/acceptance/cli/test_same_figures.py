@@ -96,7 +96,8 @@ def _check_metrics(text: str, told: dict[str, Any]) -> None:
         for sample in family.samples
     }
     wanted: dict[tuple[str, ...], float] = {
-        ("darkroom_queue_depth",): told["queued"],
+        ("darkroom_queue_depth",): told["waiting"],
+        ("darkroom_scheduled_jobs",): told["scheduled"],
         ("darkroom_in_flight",): told["in_flight"],
         ("darkroom_credits_held",): told["credits_held"],
         ("darkroom_credits_charged_today",): told["today"]["credits_charged"],
@@ -120,7 +121,7 @@ def _check_metrics(text: str, told: dict[str, Any]) -> None:
 
 def _check_page(tiles: dict[str, str], told: dict[str, Any]) -> None:
     assert tiles == {
-        "Waiting": format_number(told["queued"]),
+        "Waiting": format_number(told["waiting"]),
         "At Kie": format_number(told["in_flight"]),
         "In doubt": format_number(told["unknown"] + told["held_for_review"]),
         "Succeeded": format_number(told["succeeded"]),

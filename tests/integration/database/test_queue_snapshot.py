@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import isnan
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from producer.monitoring.latest_failures import read_failures
+from shared.adapters.monitoring.alert_queries import read_system_state
 from shared.adapters.monitoring.gauges import QueueGauges
 from shared.adapters.monitoring.queue_snapshot import QueueSnapshot, read_snapshot
 from shared.adapters.postgres.database import Queries
@@ -23,6 +25,7 @@ from tests.integration.database.database_setup import DatabaseSetup
 async def test_an_empty_queue_is_all_zeros_and_unknown_times(setup: DatabaseSetup) -> None:
     assert await read_snapshot(setup.database) == QueueSnapshot(
         queued=0,
+        scheduled=0,
         paused=0,
         submitting=0,
         unknown=0,
@@ -113,6 +116,41 @@ async def test_the_oldest_waiting_job_waits_since_it_was_due_or_accepted(
     # A clock that was set back does not make the age negative.
     await setup.sql("UPDATE jobs SET run_at = now(), created_at = now() + interval '1 h'")
     assert await oldest() == 0
+
+
+async def test_a_job_before_its_run_at_is_scheduled_and_no_backlog(setup: DatabaseSetup) -> None:
+    """Counts of the screens, of the alerts and of a pause leave it out, until its time comes."""
+    now = datetime.now(UTC)
+    waits = await setup.enqueue()
+    past = await setup.enqueue(run_at=now - timedelta(days=1))
+    monday = await setup.enqueue(run_at=now + timedelta(days=3))
+    await setup.enqueue(run_at=now + timedelta(days=300))
+    # A refusal that passes puts a job off. It waits all the same.
+    await setup.move(waits, job_events.Claimed, job_events.Deferred)
+    await setup.sql("UPDATE jobs SET due_at = now() + interval '1 h' WHERE id = $1", waits.id)
+    await setup.sql("SELECT id FROM darkroom_pause('everything', NULL, 'why')")
+
+    async def counts() -> tuple[int, int, int, int, int]:
+        snapshot = await read_snapshot(setup.database)
+        situation = await read_system_state(setup.database)
+        return (
+            snapshot.queued,
+            snapshot.scheduled,
+            snapshot.waiting,
+            snapshot.paused,
+            situation.queued,
+        )
+
+    assert await counts() == (4, 2, 2, 2, 2)
+    assert [one.is_scheduled(datetime.now(UTC)) for one in (past, waits, monday)] == [
+        False,
+        False,
+        True,
+    ]
+    await setup.sql("UPDATE jobs SET run_at = now() WHERE id = $1", monday.id)
+    assert await counts() == (4, 1, 3, 3, 3)
+    await setup.sql("SELECT count(*) FROM jobs, darkroom_cancel_job(jobs.id) AS taken_back")
+    assert await counts() == (0, 0, 0, 0, 0)
 
 
 async def test_a_job_with_a_run_at_in_the_past_waited_from_its_acceptance(

@@ -197,6 +197,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_first_id_since": ("api", "worker"),
     "darkroom_measure_queue": ("api", "worker"),
     "darkroom_waiting_since": ("api", "worker"),
+    "darkroom_count_scheduled": ("api", "worker"),
     # Depends only on its argument.
     "darkroom_webhook_endpoint": ("api", "worker"),
     "darkroom_clock_distance": ("api",),

@@ -76,7 +76,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_time(
     assert len(await producer.billing.ledger("acme", None, 100)) > 4
     (message,) = await producer.webhooks.list(account_id="acme")
     assert message["created_at"] == shown
-    job_details_view(await producer.get(bad), story)
+    job_details_view(await producer.get(bad), story, now=datetime.now(UTC))
     build_jobs_table(listed, now=datetime.now(UTC))
     async with deployment.api() as client:
         told = (await client.get("/v1/jobs", account_id="acme")).expect(200)["jobs"]

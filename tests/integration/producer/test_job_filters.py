@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import combinations, cycle
 from typing import Any
 
@@ -38,6 +38,7 @@ async def jobs(producer: Producer, database: Database) -> list[Job]:
                 priority=("normal", "high", "low")[index % 3],
                 # Every third key is used by both accounts.
                 idempotency_key=f"key-{index // 3 if index % 3 < 2 else index + 10}",
+                run_at=datetime.now(UTC) + timedelta(days=index) if index % 7 == 0 else None,
                 metadata=({}, {"order": 7}, {"order": "7"}, {"order": [7], "tag": True})[index % 4],
             )
         )
@@ -70,6 +71,7 @@ def matchers(jobs: list[Job]) -> Mapping[str, tuple[str, Callable[[Job], bool]]]
         "idempotency_key": ("key-1", lambda job: job.idempotency_key == "key-1"),
         "metadata": ("order=7", lambda job: job.metadata.get("order") in (7, "7")),
         "retried": ("true", lambda job: job.id == failed.id),
+        "scheduled": ("true", lambda job: job.is_scheduled(datetime.now(UTC))),
         "id": (str(failed.id), lambda job: job.id == failed.id),
     }
 

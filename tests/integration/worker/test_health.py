@@ -145,7 +145,8 @@ async def test_the_metrics_hold_every_figure_that_was_asked_for(deployment: Depl
         await deployment.enqueue(run_at=datetime.now(UTC) + timedelta(hours=1))
         await deployment.in_state(running, "generating")
         samples = await _scrape_until(client, "darkroom_in_flight", 1)
-    assert total(samples, "darkroom_queue_depth") == 1
+    assert total(samples, "darkroom_queue_depth") == 0
+    assert total(samples, "darkroom_scheduled_jobs") == 1
     assert total(samples, "darkroom_queue_oldest_seconds") == 0
     assert total(samples, "darkroom_open_jobs", state="generating") == 1
     ended = "darkroom_jobs_total"

@@ -19,9 +19,9 @@ def sample(intervals_ago: int, **changes: Any) -> HistorySample:
     """Return the sample of the interval that ended so many intervals before 12:00."""
     values: dict[str, Any] = {
         **dict.fromkeys(
-            ("queued", "submitting", "unknown", "generating", "held_for_review", "accepted"), 0
+            ("queued", "scheduled", "submitting", "unknown", "generating", "held_for_review"), 0
         ),
-        **dict.fromkeys(("submitted", "succeeded", "failed", "cancelled"), 0),
+        **dict.fromkeys(("accepted", "submitted", "succeeded", "failed", "cancelled"), 0),
         **{
             f"{name}_{part}_seconds": None
             for name in ("wait", "run", "lag")
@@ -58,6 +58,13 @@ def test_every_plot_is_on_one_grid_up_to_the_newest_sample() -> None:
 
 def test_an_interval_that_was_not_sampled_yet_is_no_gap_at_the_end() -> None:
     assert series("depth", sample(2, queued=1), sample(1, queued=2))[0] == [None, None, 1, 2]
+
+
+def test_a_scheduled_job_is_drawn_apart_from_those_that_wait() -> None:
+    samples = (sample(2, queued=5, scheduled=5), sample(1, queued=7, scheduled=4))
+    waiting, _, scheduled = series("depth", *samples)
+    assert (waiting, scheduled) == ([None, None, 0, 3], [None, None, 5, 4])
+    assert len(series("depth", sample(1, queued=7))) == 2
 
 
 def test_a_gap_is_none_and_an_interval_in_which_nothing_ended_is_not() -> None:

@@ -31,6 +31,7 @@ TEXTS = {
     "idempotency_key": "order-1042",
     "metadata": "order=1042",
     "retried": "false",
+    "scheduled": "true",
     "id": JOB_ID,
 }
 
