@@ -86,8 +86,9 @@ model: setup ## 5,000 random lives of jobs against a reference: MODEL_SEED=7 rep
 mutants: setup ## take each guard away in a copy, and see a test notice; some minutes
 	@.venv/bin/python -m tests.mutants --report docs/reliability.md
 
-types: setup ## write the TypeScript types of the examples, from the OpenAPI document
+types: setup ## write the typed parts of the clients, from the OpenAPI document
 	@.venv/bin/python -m examples.node.generate_types
+	@.venv/bin/python -m clients.generator
 
 screenshots: setup ## take a picture of each page of the console into docs/images; two minutes
 	@.venv/bin/python -m tests.screenshots --write docs/images $(SCREENSHOT_ARGS)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("shared", "producer", "worker", "tests", "bench")
+PACKAGES = ("shared", "producer", "worker", "tests", "bench", "clients")
 FUNCTION_LINES_MAX = 50
 FILE_LINES_MAX = 400
 TEST_FILE_LINES_MAX = 500

@@ -1,0 +1,309 @@
+"""The client of Darkroom's HTTP API."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import (
+    AsyncIterator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from datetime import datetime
+from time import monotonic
+from types import TracebackType
+from typing import Any, Literal, Self, Unpack
+
+from darkroom_client.async_job import AsyncJob
+from darkroom_client.errors import WaitTimedOut
+from darkroom_client.generated import problems
+from darkroom_client.generated.models import (
+    Account,
+    BulkResult,
+    File,
+    JobCounts,
+    JobFields,
+    LedgerEntry,
+    Price,
+    Statement,
+)
+from darkroom_client.generated.orders import Order, OrderFields
+from darkroom_client.http import calls
+from darkroom_client.http.async_connection import AsyncConnection
+from darkroom_client.http.calls import ENDED, PAGE_LENGTH, Call, JobFilter, Page
+from darkroom_client.http.event_stream import Event
+from darkroom_client.http.exchange import DEFAULT_URL, Exchange
+from darkroom_client.http.retries import RetryPolicy
+from darkroom_client.image_sources import local_images, read_image, with_urls
+
+
+class AsyncDarkroom:
+    """One API and one key. Close it, or use it as a context manager.
+
+    Every method raises an `ApiError` of `problems` for a refusal, and
+    `ConnectionFailed` if no answer came after all tries.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        account_id: str | None = None,
+        timeout_seconds: float = 35.0,
+        retries: RetryPolicy | None = None,
+    ) -> None:
+        """Make a client.
+
+        Args:
+            url: Where the API is, with a sub-path if it has one. Default: `DARKROOM_URL` of the
+                environment, or http://127.0.0.1:8080.
+            key: The API key. Default: `DARKROOM_API_KEY` of the environment, or none.
+            account_id: The account of orders and reads that name none. A service key has its own.
+            timeout_seconds: How long one answer may take, beside the time of `wait`.
+            retries: When requests are repeated.
+        """
+        exchange = Exchange(
+            url=url or os.environ.get("DARKROOM_URL") or DEFAULT_URL,
+            key=key or os.environ.get("DARKROOM_API_KEY") or None,
+            timeout_seconds=timeout_seconds,
+            retries=retries or RetryPolicy(),
+        )
+        self._connection = AsyncConnection(exchange)
+        self._account_id = account_id
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._connection.aclose()
+
+    # --- jobs -------------------------------------------------------------------------------
+
+    async def enqueue(
+        self,
+        *,
+        idempotency_key: str | None = None,
+        check_images: bool = False,
+        **order: Unpack[OrderFields],
+    ) -> AsyncJob:
+        """Place a job and return it as it was accepted. Its price is held.
+
+        Paths in `image_urls` and `mask_url` are local files, which are uploaded first. Without
+        `task`, the order is image-to-image if it has `image_urls`, else text-to-image.
+
+        Args:
+            idempotency_key: The same key is the same job, for ever. Without one, the client makes
+                a key, which makes its own retries safe. Give a key that you keep, such as the
+                number of an order, and a restart of your program places no second job.
+            check_images: Whether the images are requested before the job is accepted.
+            order: The fields of the model. `model` is `gpt-4o-image` by default.
+
+        Raises:
+            InvalidRequest: With every fault, by field.
+            InsufficientCredits: The account has too few.
+            IdempotencyConflict: The key was used for another order.
+        """
+        completed = calls.complete_order(await self._upload_files(order), self._account_id)
+        call = calls.create_job(completed, idempotency_key, check_images)
+        fields = await self._connection.send(call)
+        return AsyncJob.of(fields, self)
+
+    async def enqueue_many(
+        self, orders: Iterable[Order | OrderFields], *, idempotency_key: str | None = None
+    ) -> list[AsyncJob]:
+        """Place up to 1,000 jobs, all or none, and return them in the same order."""
+        completed = [
+            calls.complete_order(await self._upload_files(order), self._account_id)
+            for order in orders
+        ]
+        placed = await self._connection.send(calls.create_jobs(completed, idempotency_key))
+        return [AsyncJob.of(one, self) for one in placed]
+
+    async def job(self, job_id: str) -> AsyncJob:
+        """Return a job as it is now."""
+        return AsyncJob.of(await self._connection.send(calls.get_job(job_id)), self)
+
+    async def wait(self, job_id: str, timeout_seconds: float = 600.0) -> AsyncJob:
+        """Return a job when it has ended. Raises `WaitTimedOut`, and the job goes on.
+
+        The end is pushed to the request, which is renewed every 45 s.
+        """
+        ends_at = monotonic() + timeout_seconds
+        while True:
+            left_seconds = max(ends_at - monotonic(), 0.0)
+            job = await self._connection.send(calls.get_job(job_id, left_seconds))
+            if job.state in ENDED:
+                return AsyncJob.of(job, self)
+            if monotonic() >= ends_at:
+                raise WaitTimedOut(job_id, job.state, timeout_seconds)
+
+    async def jobs(self, **where: Unpack[JobFilter]) -> AsyncIterator[AsyncJob]:
+        """Yield the jobs that match every filter, newest first, page by page."""
+
+        def page(cursor: str | None) -> Call[Page[JobFields]]:
+            return calls.list_jobs(where, PAGE_LENGTH, cursor)
+
+        async for one in self._connection.entries(page):
+            yield AsyncJob.of(one, self)
+
+    async def count(self, **where: Unpack[JobFilter]) -> JobCounts:
+        """Return how many jobs match every filter, by state and reason."""
+        return await self._connection.send(calls.count_jobs(where))
+
+    async def cancel(self, job_id: str) -> AsyncJob:
+        """Cancel a queued job and release its hold. Raises `TooLateToCancel`.
+
+        A cancel that is lost on its way is not sent again: it may have arrived.
+        """
+        return AsyncJob.of(await self._connection.send(calls.cancel_job(job_id)), self)
+
+    async def retry(self, job_id: str, *, again: bool = False) -> AsyncJob:
+        """Run the request of an ended job again, as a new job, which is charged as well.
+
+        A job has one retry: a second call returns the job of the first. Raises `StateConflict`
+        for an open job, and without `again` for one that succeeded.
+        """
+        return AsyncJob.of(await self._connection.send(calls.retry_job(job_id, again)), self)
+
+    async def cancel_many(
+        self,
+        selection: Sequence[str] | JobFilter,
+        *,
+        dry_run: bool = False,
+        cursor: str | None = None,
+    ) -> BulkResult:
+        """Cancel up to 1,000 queued jobs, by their ids or by filters."""
+        action: Literal["cancel"] = "cancel"
+        return await self._connection.send(
+            calls.change_many(action, selection, dry_run=dry_run, cursor=cursor)
+        )
+
+    async def retry_many(
+        self,
+        selection: Sequence[str] | JobFilter,
+        *,
+        again: bool = False,
+        dry_run: bool = False,
+        cursor: str | None = None,
+    ) -> BulkResult:
+        """Retry up to 1,000 ended jobs, by their ids or by filters."""
+        return await self._connection.send(
+            calls.change_many("retry", selection, dry_run=dry_run, cursor=cursor, again=again)
+        )
+
+    # --- events -----------------------------------------------------------------------------
+
+    def events(self, job_id: str, last_event_id: str | None = None) -> AsyncIterator[Event]:
+        """Yield the events of a job, from the start or after that one, until it has ended.
+
+        A broken connection is resumed: no event is missed or repeated.
+        """
+        return self._connection.events(calls.job_events_path(job_id), last_event_id)
+
+    def account_events(
+        self, account_id: str | None = None, last_event_id: str | None = None
+    ) -> AsyncIterator[Event]:
+        """Yield the events of all jobs of an account, from now on or after that one, without end.
+
+        `0.0` is the beginning. A resumed stream may repeat events: drop repeats by `id`.
+        """
+        path = calls.account_events_path(self._account(account_id))
+        return self._connection.events(path, last_event_id)
+
+    # --- images -----------------------------------------------------------------------------
+
+    async def upload(
+        self, image: str | os.PathLike[str] | bytes, *, account_id: str | None = None
+    ) -> File:
+        """Upload a PNG, a JPEG or a WebP: a path, or its bytes. Its `url` is for `image_urls`.
+
+        The same bytes are the same file. It costs nothing.
+        """
+        return await self._connection.send(
+            calls.upload_file(read_image(image), account_id or self._account_id)
+        )
+
+    async def file(self, file_id: str) -> File:
+        """Return what is known of an uploaded image."""
+        return await self._connection.send(calls.get_file(file_id))
+
+    async def download(self, job_id: str, number: int = 1) -> bytes:
+        """Return the bytes of one image of a job; the first has the number 1.
+
+        They come from the copy that Darkroom keeps, or else from Kie's link. The key is sent to
+        the API alone. Raises `problems.NotFound` if there is no such image.
+        """
+        try:
+            return await self._connection.download(calls.get_image(job_id, number))
+        except problems.NotFound:
+            urls = (await self._connection.send(calls.get_job(job_id))).result_urls
+            if not 1 <= number <= len(urls):
+                raise
+        return await self._connection.download_link(calls.get_link(urls[number - 1]))
+
+    async def _upload_files(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
+        urls = {}
+        for path in local_images(order):
+            urls[path] = (await self.upload(path, account_id=order.get("account_id"))).url
+        return with_urls(order, urls) if urls else order
+
+    # --- prices and credits -----------------------------------------------------------------
+
+    async def prices(self) -> tuple[Price, ...]:
+        """Return every price in force."""
+        return await self._connection.send(calls.list_prices())
+
+    async def account(self, account_id: str | None = None) -> Account:
+        """Return the credits of an account."""
+        return await self._connection.send(calls.get_account(self._account(account_id)))
+
+    async def ledger(self, account_id: str | None = None) -> AsyncIterator[LedgerEntry]:
+        """Yield every movement of credits of an account, newest first, page by page."""
+        name = self._account(account_id)
+
+        def page(cursor: str | None) -> Call[Page[LedgerEntry]]:
+            return calls.list_ledger(name, PAGE_LENGTH, cursor)
+
+        async for one in self._connection.entries(page):
+            yield one
+
+    async def statement(
+        self,
+        account_id: str | None = None,
+        *,
+        from_: datetime | None = None,
+        to: datetime | None = None,
+        cursor: str | None = None,
+    ) -> Statement:
+        """Return what changed the balance in a period, by month, with up to 1,000 lines."""
+        name = self._account(account_id)
+        return await self._connection.send(calls.get_statement(name, from_, to, cursor))
+
+    async def statement_csv(
+        self,
+        account_id: str | None = None,
+        *,
+        from_: datetime | None = None,
+        to: datetime | None = None,
+    ) -> str:
+        """Return the lines of a statement as CSV."""
+        name = self._account(account_id)
+        return await self._connection.send(calls.statement_csv(name, from_, to))
+
+    def _account(self, account_id: str | None) -> str:
+        name = account_id or self._account_id
+        if name is None:
+            raise ValueError("name the account, here or once as `account_id` of the client")
+        return name

@@ -1,0 +1,1 @@
+"""What `make types` writes: the OpenAPI document of Darkroom as Python."""

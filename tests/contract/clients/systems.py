@@ -1,0 +1,79 @@
+"""The systems that the clients are tested against: a real deployment, and the one in memory.
+
+The same tests run against both, which holds the one in memory to what the real one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from producer.api import serving_api
+from producer.keys.key_store import KeyStore, Role
+from tests.fakes.fake_uploads import receiving_uploads
+from tests.support.deployment import Deployment
+
+
+class System(Protocol):
+    """A Darkroom with an account `acme` of 10,000 credits."""
+
+    url: str
+
+    async def key(self, account_id: str = "acme") -> str:
+        """Return a new service key."""
+        ...
+
+    async def open_account(self, name: str, credits: int) -> None:
+        """Create an account."""
+        ...
+
+    async def webhook_secret(self, url: str) -> str:
+        """Return the secret of an endpoint of `acme`."""
+        ...
+
+    def prompt(self, outcome: str) -> str:
+        """Return the prompt of a job that Kie will let come to this outcome."""
+        ...
+
+
+@dataclass
+class RealSystem:
+    """The HTTP API, a worker, Postgres, Redis and the simulator."""
+
+    url: str
+    deployment: Deployment
+
+    async def key(self, account_id: str = "acme") -> str:
+        _, key = await KeyStore(self.deployment.database).create(Role.SERVICE, account_id)
+        return key
+
+    async def open_account(self, name: str, credits: int) -> None:
+        await self.deployment.open_account(name, credits)
+
+    async def webhook_secret(self, url: str) -> str:
+        webhooks = self.deployment.producer.webhooks
+        endpoint = await webhooks.secret("acme", url, allow_loopback=True)
+        return str(endpoint["secret"])
+
+    def prompt(self, outcome: str) -> str:
+        return f"a lighthouse [[sim: outcome={outcome}]]"
+
+
+@asynccontextmanager
+async def real_system(deployment: Deployment) -> AsyncIterator[System]:
+    """Run the API and a worker over the servers of the test."""
+    async with receiving_uploads() as uploads:
+        settings = deployment.settings.model_copy(
+            update={
+                "webhooks_allow_loopback": True,
+                "kie_upload_url": uploads.url,
+                "kie_upload_key": uploads.access.key,
+            }
+        )
+        async with (
+            serving_api(settings) as addresses,
+            deployment.worker(webhooks_allow_loopback=True),
+        ):
+            yield RealSystem(f"http://{addresses[0]}", deployment)

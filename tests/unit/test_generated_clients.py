@@ -1,0 +1,52 @@
+"""The clients are those of the present API: generated files are current, and nothing is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from darkroom_client import AsyncDarkroom, Darkroom, problems
+
+from clients.generator.__main__ import generated_files
+from clients.generator.openapi_schemas import problem_types, read_document, service_operations
+
+ROOT = Path(__file__).parents[2]
+FILES = generated_files()
+METHODS = {
+    "createJob": "enqueue",
+    "createJobs": "enqueue_many",
+    "listJobs": "jobs",
+    "countJobs": "count",
+    "getJob": "job",
+    "streamJob": "events",
+    "cancelJob": "cancel",
+    "cancelJobs": "cancel_many",
+    "retryJob": "retry",
+    "retryJobs": "retry_many",
+    "uploadFile": "upload",
+    "getFile": "file",
+    "getJobImage": "download",
+    "listPrices": "prices",
+    "getAccount": "account",
+    "listLedger": "ledger",
+    "getStatement": "statement",
+    "downloadStatement": "statement_csv",
+    "streamAccount": "account_events",
+}
+"""Each operation of a service key with the method of the client."""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_a_generated_file_is_current(file: Path) -> None:
+    assert file.read_text("utf-8") == FILES[file], "run `make types`"
+
+
+def test_the_client_has_every_operation_of_a_service_key() -> None:
+    operations = {one["operationId"] for one in service_operations(read_document())}
+    assert set(METHODS) == operations
+    for client in (AsyncDarkroom, Darkroom):
+        assert not [name for name in METHODS.values() if not hasattr(client, name)]
+
+
+def test_every_problem_of_the_document_has_an_exception() -> None:
+    assert set(problems.BY_CODE) == {one.code for one in problem_types(read_document())}
