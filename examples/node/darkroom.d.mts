@@ -372,7 +372,7 @@ export interface Job {
   /** The notes of the order. */
   metadata: Record<string, unknown>;
   priority: "high" | "normal" | "low";
-  /** The job is not submitted before. */
+  /** The job is not submitted before. While it is later than now, a queued job is scheduled and does not wait. A time in the past means now. */
   run_at: string;
   /** The family by which the newest attempt was sent. Null: that of the model. */
   route: string | null;

@@ -121,14 +121,19 @@ class AsyncDarkroom:
         return AsyncJob.of(fields, self)
 
     async def enqueue_many(
-        self, orders: Iterable[Order | OrderFields], *, idempotency_key: str | None = None
+        self,
+        orders: Iterable[Order | OrderFields],
+        *,
+        idempotency_key: str | None = None,
+        check_images: bool = False,
     ) -> list[AsyncJob]:
         """Place up to 1,000 jobs, all or none, and return them in the same order."""
         completed = [
             calls.complete_order(await self._upload_files(order), self._account_id)
             for order in orders
         ]
-        placed = await self._connection.send(calls.create_jobs(completed, idempotency_key))
+        call = calls.create_jobs(completed, idempotency_key, check_images)
+        placed = await self._connection.send(call)
         return [AsyncJob.of(one, self) for one in placed]
 
     async def job(self, job_id: str) -> AsyncJob:

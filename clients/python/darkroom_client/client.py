@@ -124,13 +124,18 @@ class Darkroom:
         return Job.of(fields, self)
 
     def enqueue_many(
-        self, orders: Iterable[Order | OrderFields], *, idempotency_key: str | None = None
+        self,
+        orders: Iterable[Order | OrderFields],
+        *,
+        idempotency_key: str | None = None,
+        check_images: bool = False,
     ) -> list[Job]:
         """Place up to 1,000 jobs, all or none, and return them in the same order."""
         completed = [
             calls.complete_order(self._upload_files(order), self._account_id) for order in orders
         ]
-        placed = self._connection.send(calls.create_jobs(completed, idempotency_key))
+        call = calls.create_jobs(completed, idempotency_key, check_images)
+        placed = self._connection.send(call)
         return [Job.of(one, self) for one in placed]
 
     def job(self, job_id: str) -> Job:

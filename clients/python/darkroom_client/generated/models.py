@@ -205,7 +205,8 @@ class JobFields:
     """The notes of the order."""
     priority: Priority
     run_at: datetime
-    """The job is not submitted before."""
+    """The job is not submitted before. While it is later than now, a queued job is scheduled and
+    does not wait. A time in the past means now."""
     route: str | None
     """The family by which the newest attempt was sent. Null: that of the model."""
 

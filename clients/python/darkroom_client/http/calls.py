@@ -143,23 +143,28 @@ def create_job(order: Mapping[str, Any], key: str | None, check_images: bool) ->
         "POST",
         "/v1/jobs",
         read_job,
-        query={"check_images": "true"} if check_images else {},
+        query=_image_check(check_images),
         content=_json(order),
         idempotency_key=key or str(uuid.uuid4()),
     )
 
 
 def create_jobs(
-    orders: Iterable[Mapping[str, Any]], key: str | None
+    orders: Iterable[Mapping[str, Any]], key: str | None, check_images: bool
 ) -> Call[tuple[JobFields, ...]]:
     """Place all jobs or none."""
     return Call(
         "POST",
         "/v1/jobs/batch",
         lambda data: tuple(map(read_job, data["jobs"])),
+        query=_image_check(check_images),
         content=_json({"jobs": list(orders)}),
         idempotency_key=key or str(uuid.uuid4()),
     )
+
+
+def _image_check(is_wanted: bool) -> dict[str, str]:
+    return {"check_images": "true"} if is_wanted else {}
 
 
 def get_job(job_id: str, wait_seconds: float = 0.0) -> Call[JobFields]:
