@@ -5,16 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import resource
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from producer import Job
 from shared.adapters.http.image_download import ImageDownloader
@@ -22,9 +17,11 @@ from shared.adapters.results_store import ResultsStore, open_results_store
 from shared.domain import job_events
 from shared.domain.kie_outcomes import Accepted, Delivered
 from shared.domain.lifecycle import JobState
+from tests.fakes.image_host import ImageHost, running_image_host
 from tests.integration.worker.worker_setup import START, WorkerSetup
 from tests.support.deployment import eventually
 from tests.support.example_jobs import polled
+from tests.support.full_disk import file_size_limit
 from worker.recovery.late_task_checks import LateTaskChecks
 from worker.results.image_copies import ImageCopies
 from worker.simulator.png_images import draw_picture
@@ -33,34 +30,9 @@ PICTURE = draw_picture("a lighthouse", "3:2")
 TASK = "t" * 32
 
 
-class ImageHost:
-    """A host of images, each with its bytes or the status that it answers."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, bytes | int] = {}
-        self.requests: list[str] = []
-        self.url = ""
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.requests.append(request.path)
-        answer = self.answers.get(request.path, 404)
-        if isinstance(answer, int):
-            return web.Response(status=answer)
-        return web.Response(body=answer, content_type="application/octet-stream")
-
-    def serve(self, name: str, answer: bytes | int) -> str:
-        """Answer so at this path, and return its URL."""
-        self.answers[f"/{name}"] = answer
-        return f"{self.url}/{name}"
-
-
 @pytest.fixture
 async def host() -> AsyncIterator[ImageHost]:
-    host = ImageHost()
-    app = web.Application()
-    app.router.add_get("/{name:.*}", host.answer)
-    async with TestServer(app) as server:
-        host.url = str(server.make_url("")).rstrip("/")
+    async with running_image_host() as host:
         yield host
 
 
@@ -235,19 +207,6 @@ async def test_a_full_disk_leaves_no_part_of_an_image(copying: Copying, host: Im
     await copying.copy()
     (image,) = (await copying.setup.now_is(job)).images
     assert image.bytes == len(large)
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Refuse to write files larger than this, as a full disk does, while the block runs."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 async def test_a_worker_that_dies_leaves_its_image_to_another_and_no_part_of_it(
