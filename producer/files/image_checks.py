@@ -11,6 +11,7 @@ from producer.orders.order import Order
 from shared.adapters.http.image_download import DownloadFailed, ImageDownloader
 from shared.adapters.postgres.database import Database
 from shared.catalog import ImageRequest
+from shared.catalog.request_images import images_of
 from shared.domain.image_bytes import ImageReader, NotAnImage
 from shared.errors import Fault, InvalidRequest
 
@@ -38,7 +39,9 @@ class ImageChecks:
 
     async def check(self, request: ImageRequest, account_id: str) -> None:
         """See `Producer.check_images`."""
-        await self._check([(account_id, *one) for one in images_of(request).items()])
+        await self._check(
+            [(account_id, *one) for one in images_of(request.model_dump(mode="json")).items()]
+        )
 
     async def check_orders(self, orders: Sequence[Order]) -> None:
         """Check the images of several orders like `check`, each URL once.
@@ -50,7 +53,7 @@ class ImageChecks:
             [
                 (order.account_id, f"{prefix}{field}", url)
                 for prefix, order in zip(prefixes, orders, strict=True)
-                for field, url in images_of(order.request).items()
+                for field, url in images_of(order.request.model_dump(mode="json")).items()
             ]
         )
 
@@ -124,11 +127,3 @@ class ImageChecks:
 
 
 _EXPIRED = "is an uploaded file that Kie has deleted: upload it again"
-
-
-def images_of(request: ImageRequest) -> dict[str, str]:
-    """Return the URLs of the images of a request by their fields, such as `image_urls.0`."""
-    fields = request.model_dump(mode="json", include={"image_urls", "mask_url"})
-    urls = {f"image_urls.{index}": url for index, url in enumerate(fields.get("image_urls") or ())}
-    mask = fields.get("mask_url")
-    return {**urls, "mask_url": mask} if mask else urls

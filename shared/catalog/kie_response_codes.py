@@ -47,10 +47,6 @@ TASK_FAILED_CODES = frozenset({408, 501})
 """In a response to a poll: Kie's provider will not deliver."""
 IMAGE_NOT_FETCHED_CODE = 451
 """Kie could not download an input image."""
-IMAGE_NOT_FETCHED_HINT = (
-    "Kie could not download an image of image_urls or mask_url: check that each URL answers 200"
-    " with the image and without a login, or upload the image with POST /v1/files"
-)
 _NO_RECORD_CODE = 422
 """In a response to a poll: "The record does not exist", "recordInfo is null"."""
 
@@ -146,8 +142,7 @@ def read_submit(response: KieResponse) -> SubmitOutcome:
         return TryLater(RETRY_LATER_CODES[number], str(envelope))
     if number in ACCOUNT_BLOCKED_CODES:
         return AccountBlocked(str(envelope), number)
-    hint = f"; {IMAGE_NOT_FETCHED_HINT}" if number == IMAGE_NOT_FETCHED_CODE else ""
-    return Refused(f"{envelope}{hint}", number)
+    return Refused(str(envelope), number)
 
 
 def _is_request_fault_in_500(envelope: Envelope) -> bool:

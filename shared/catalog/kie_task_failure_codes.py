@@ -10,11 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from shared.catalog.kie_response_codes import (
-    IMAGE_NOT_FETCHED_CODE,
-    IMAGE_NOT_FETCHED_HINT,
-    parse_integer,
-)
+from shared.catalog.kie_response_codes import IMAGE_NOT_FETCHED_CODE, parse_integer
 from shared.domain.kie_outcomes import TaskFailed
 from shared.domain.lifecycle import Reason
 
@@ -31,6 +27,11 @@ _UPSTREAM_WORDS = re.compile(
 # "Content-Type" does not indicate a policy violation.
 _POLICY_WORDS = re.compile(
     r"polic(?:y|ies)|flagged|moderat|nsfw|violat|\bcontent\b(?![- ](?:type|length))", re.IGNORECASE
+)
+_FETCH_WORDS = re.compile(
+    r"(?:could ?n[o']t|cannot|can't|unable to|failed to|error while|failure to)"
+    r" (?:be )?(?:fetch|download|retriev|access)\w*",
+    re.IGNORECASE,
 )
 
 
@@ -50,10 +51,12 @@ def read_task_failure(record: Mapping[str, Any], status: str) -> TaskFailed:
     is_request_fault = by_policy or (
         code in _REQUEST_AT_FAULT and not _UPSTREAM_WORDS.search(message)
     )
+    # Kie documents code 400 as well for an image that it could not fetch.
+    image_not_fetched = code == IMAGE_NOT_FETCHED_CODE or (
+        is_request_fault and not by_policy and _FETCH_WORDS.search(message) is not None
+    )
     message = message or f"Kie reports {status} and gives no cause"
-    if code == IMAGE_NOT_FETCHED_CODE:
-        message = f"{message}; {IMAGE_NOT_FETCHED_HINT}"
-    return TaskFailed(reason, message, is_request_fault)
+    return TaskFailed(reason, message, is_request_fault, image_not_fetched)
 
 
 def _first_text(record: Mapping[str, Any], *names: str) -> str:

@@ -97,6 +97,8 @@ class TaskFailed:
     message: str
     is_request_fault: bool = field(default=False, compare=False)
     """Whether the request caused the failure (its content or its input images)."""
+    image_not_fetched: bool = field(default=False, compare=False)
+    """Whether Kie could not download an input image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from shared.catalog.request_images import images_of
 from shared.domain.job import Job
 from worker.dependencies import Dependencies
 
@@ -30,7 +31,7 @@ async def find_served_images(deps: Dependencies, job: Job) -> ServedImages:
     images of its first run.
     """
     waited_seconds = (deps.clock.now() - job.created_at).total_seconds()
-    urls = _images_of(job.request)
+    urls = images_of(job.request)
     if not urls or (waited_seconds < YOUNG_SECONDS and job.retry_of is None):
         return ServedImages(job.request)
     rows = await deps.queries.fetch("files_by_url", job.account_id, list(urls.values()))
@@ -45,18 +46,6 @@ async def find_served_images(deps: Dependencies, job: Job) -> ServedImages:
     if not present:
         return ServedImages(job.request)
     return ServedImages(_replaced(job.request, present))
-
-
-def _images_of(request: Mapping[str, Any]) -> dict[str, str]:
-    """Return the URLs of the images by their fields, such as `image_urls.0`."""
-    listed = request.get(_LIST_FIELD)
-    urls = {
-        f"{_LIST_FIELD}.{index}": url
-        for index, url in enumerate(listed if isinstance(listed, list) else [])
-        if isinstance(url, str)
-    }
-    mask = request.get(_SINGLE_FIELD)
-    return {**urls, _SINGLE_FIELD: mask} if isinstance(mask, str) else urls
 
 
 def _replaced(request: Mapping[str, Any], present: Mapping[str, str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from uuid import UUID
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.catalog import get_family
+from shared.catalog.request_images import explain_unfetched_image
 from shared.domain import job_events
 from shared.domain.kie_outcomes import (
     Delivered,
@@ -92,6 +93,8 @@ async def _apply_outcome(
             await report_task_success(deps, job)
         case TaskFailed(reason, message):
             deps.poll_state.planner.forget(job.id)
+            if outcome.image_not_fetched:
+                message = explain_unfetched_image(message, (await deps.store.load(job.id)).request)
             failed = await deps.store.fail(job, job_events.ProviderFailed(reason, message))
             report_job_end(deps, failed)
             await report_task_failure(deps, job, outcome)

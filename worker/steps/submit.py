@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from secrets import token_urlsafe
 from uuid import UUID
 
@@ -10,8 +11,9 @@ import structlog
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Lane
-from shared.catalog import carry_request, get_family
+from shared.catalog import ImageRequest, ModelFamily, carry_request, get_family
 from shared.catalog.kie_response_codes import IMAGE_NOT_FETCHED_CODE
+from shared.catalog.request_images import explain_unfetched_image
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import (
@@ -28,7 +30,7 @@ from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob, 
 from worker.backoff import backoff_seconds
 from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
-from worker.files.served_images import find_served_images
+from worker.files.served_images import ServedImages, find_served_images
 from worker.kie.account_pool import KieAccount
 from worker.limits.active_pauses import JobPaused, KieAccountPaused
 from worker.limits.model_routes import RouteChanged
@@ -125,13 +127,25 @@ async def _submit(
         if deps.clock.monotonic() - asked_at > STALE_CLAIM_SECONDS:
             return await _undo_slow_claim(deps, run, claimed)
         url = callback_url(deps.settings.kie_callback_url, claim.token)
-        outcome: SubmitOutcome = (
-            await account.kie.submit(family, request, callback_url=url)
-            if images.fault is None
-            else Refused(images.fault, IMAGE_NOT_FETCHED_CODE)
-        )
+        outcome = await _send(account, family, request, images, url)
     deps.check_crash_point("after_post")
     return await _store_outcome(deps, run, account, claimed, outcome)
+
+
+async def _send(
+    account: KieAccount,
+    family: ModelFamily,
+    request: ImageRequest,
+    images: ServedImages,
+    url: str | None,
+) -> SubmitOutcome:
+    """Send the paid POST, unless Kie has deleted an image of the request."""
+    if images.fault is not None:
+        return Refused(images.fault, IMAGE_NOT_FETCHED_CODE)
+    outcome = await account.kie.submit(family, request, callback_url=url)
+    if isinstance(outcome, Refused) and outcome.code == IMAGE_NOT_FETCHED_CODE:
+        return replace(outcome, message=explain_unfetched_image(outcome.message, images.fields))
+    return outcome
 
 
 async def _wait_for_route(deps: Dependencies, job: Job, route: str, error: InvalidRequest) -> float:

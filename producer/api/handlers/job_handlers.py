@@ -32,7 +32,6 @@ from producer.api.requests.order_body import (
 )
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
-from producer.files.image_checks import images_of
 from producer.files.image_uploads import ImagesOfOrder
 from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import FILTER_RULES
@@ -43,6 +42,7 @@ from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
 from producer.orders.insert_parameters import restore_first_state
 from producer.orders.order import KEY_LENGTH, Order
 from shared.adapters.async_tasks import stop_tasks
+from shared.catalog.request_images import images_of
 from shared.domain.job import Job
 from shared.errors import AccountNotFound, Fault, InvalidRequest, WaitTimedOut
 from shared.field_faults import format_value
@@ -138,7 +138,7 @@ def _require_few_images(given: Sequence[GivenOrder], *, checks_images: bool) -> 
     for one in given:
         own = {image.field: image.source for image in one.given.images}
         contained |= {(one.order.account_id, source) for source in own.values()}
-        linked |= {url for field, url in images_of(one.order.request).items() if field not in own}
+        linked |= {url for field, url in images_of(one.given.fields).items() if field not in own}
     counts = [
         ("jobs", "contain", len(contained)),
         (CHECK_IMAGES, "would request", len(linked) if checks_images else 0),

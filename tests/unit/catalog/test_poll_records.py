@@ -10,7 +10,6 @@ import pytest
 
 from shared.catalog import KieResponse
 from shared.catalog.families.gpt4o_image import FAMILY
-from shared.catalog.kie_response_codes import IMAGE_NOT_FETCHED_HINT
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
@@ -177,13 +176,29 @@ def test_another_failure_carries_kies_words(code: int, words: str) -> None:
     assert outcome == TaskFailed("provider_failed", words)
 
 
-@pytest.mark.parametrize("words", ["Failed to download the image", "", "no access"])
-def test_an_image_that_kie_could_not_download_is_said_with_what_to_do(words: str) -> None:
-    outcome = read(successFlag=3, status="GENERATE_FAILED", errorCode=451, errorMessage=words)
+@pytest.mark.parametrize(
+    ("code", "words", "expected"),
+    [
+        (451, "Failed to download the image", True),
+        (451, "", True),
+        (451, "no access", True),
+        (400, "could not fetch image", True),
+        (400, "Error while downloading https://example.com/a.png", True),
+        (422, "Unable to retrieve the file", True),
+        (400, "invalid_image_format", False),
+        (400, "Image size exceeds 26214400 bytes", False),
+        (400, "Failed to fetch, please try again later", False),
+        (500, "Failed to fetch the user token", False),
+        (None, "flagged: cannot access this content", False),
+    ],
+)
+def test_an_image_that_kie_could_not_download_is_recognised(
+    code: int | None, words: str, expected: bool
+) -> None:
+    outcome = read(successFlag=3, status="GENERATE_FAILED", errorCode=code, errorMessage=words)
     assert isinstance(outcome, TaskFailed)
     assert outcome.message.startswith(words or "Kie reports")
-    assert outcome.message.endswith(f"; {IMAGE_NOT_FETCHED_HINT}")
-    assert "POST /v1/files" in IMAGE_NOT_FETCHED_HINT
+    assert outcome.image_not_fetched is expected
 
 
 @pytest.mark.parametrize("words", [None, "", "  ", 5, {"a": 1}])
