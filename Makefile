@@ -39,12 +39,12 @@ up: setup ## everything in one terminal, until Ctrl-C
 migrate: setup ## bring the schema of DATABASE_URL up to date
 	@.venv/bin/darkroom migrate
 
-# Compiled once and kept: six processes that each compile every test take half a minute longer.
+# Compiled once and kept: seven processes that each compile every test take half a minute longer.
 test: check ## check, then the whole test suite
 	@.venv/bin/python -m tests.support.chromium >/dev/null
 	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest --collect-only -q >/dev/null || :
 	@unset PYTHONDONTWRITEBYTECODE; \
-		.venv/bin/python -m pytest -n 6 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+		.venv/bin/python -m pytest -n 7 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: setup ## lint, formatting, types, import contracts, migrations
 	@.venv/bin/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.support.database_pool import DatabasePool, open_pool
 from tests.support.deployment import Deployment, fast_simulator_config
+from tests.support.order_of_files import order_files
 from worker.simulator import Simulator, running_simulator
 
 # A shell without job control starts what it runs in the background with Ctrl-C ignored, and every
@@ -29,6 +31,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let files with long waits run beside files that compute."""
+    tests_of: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        tests_of[item.location[0]].append(item)
+    items[:] = [item for file in order_files(tests_of) for item in tests_of[file]]
 
 
 def pytest_collection_finish() -> None:

@@ -27,11 +27,9 @@ _SCHEMA = """
 WITH line (text) AS (
     SELECT (attrelid, attname, atttypid, attnotnull, attisdropped, attacl)::text
     FROM pg_attribute WHERE attrelid >= 16384
-    UNION ALL SELECT (adrelid, adnum, pg_get_expr(adbin, adrelid))::text FROM pg_attrdef
-    UNION ALL SELECT (conrelid, conname, pg_get_constraintdef(oid))::text
-    FROM pg_constraint WHERE oid >= 16384
-    UNION ALL SELECT (oid, proname, prosrc, proacl, proowner, prosecdef, proconfig)::text
-    FROM pg_proc WHERE oid >= 16384
+    UNION ALL SELECT (oid, xmin)::text FROM pg_attrdef
+    UNION ALL SELECT (oid, xmin)::text FROM pg_constraint WHERE oid >= 16384
+    UNION ALL SELECT (oid, xmin)::text FROM pg_proc WHERE oid >= 16384
     UNION ALL SELECT (tgrelid, tgname, tgfoid, tgenabled)::text FROM pg_trigger
     UNION ALL SELECT (oid, relname, relacl, relowner, reloptions, relrowsecurity)::text
     FROM pg_class WHERE oid >= 16384
@@ -43,13 +41,14 @@ WITH line (text) AS (
     UNION ALL SELECT (defaclrole, defaclobjtype, defaclacl)::text FROM pg_default_acl
     UNION ALL SELECT (evtname, evtenabled)::text FROM pg_event_trigger
     UNION ALL SELECT (extname, extversion)::text FROM pg_extension
-    UNION ALL SELECT (ev_class, rulename, pg_get_ruledef(oid))::text
-    FROM pg_rewrite WHERE ev_class >= 16384
-    UNION ALL SELECT (indexrelid, indisvalid, pg_get_indexdef(indexrelid))::text
-    FROM pg_index WHERE indrelid >= 16384
+    UNION ALL SELECT (oid, xmin)::text FROM pg_rewrite WHERE ev_class >= 16384
+    UNION ALL SELECT (indexrelid, xmin)::text FROM pg_index WHERE indrelid >= 16384
     UNION ALL SELECT (polrelid, polname)::text FROM pg_policy
 )
 SELECT md5(string_agg(text, E'\\n' ORDER BY text)) FROM line
+"""
+"""Differs after any change to the schema. Where a definition would have to be rendered, the
+transaction that wrote its row stands for it: a copy of the template has the rows of the template.
 """
 _TABLES = """
 SELECT format('%I.%I', nspname, relname) AS name

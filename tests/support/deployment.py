@@ -26,6 +26,7 @@ from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage
 from shared.domain.job import Job
 from shared.settings import Settings
 from tests.support.api_client import ApiClient
+from tests.support.eventually import pause_seconds
 from tests.support.forked_programs import WORKER, Process, start_program
 from tests.support.ports import free_port
 from worker.bootstrap import WorkerResources, open_worker
@@ -63,13 +64,14 @@ async def eventually(
     ask: Callable[[], Awaitable[bool]], what: str, timeout_seconds: float = WAIT_SECONDS
 ) -> None:
     """Wait until `ask` returns true. Fails with `what` after the timeout."""
-    ends_at = monotonic() + timeout_seconds
+    began_at = monotonic()
     try:
         async with asyncio.timeout(timeout_seconds):
             while not await ask():
-                if monotonic() > ends_at:  # the cancellation was swallowed by what `ask` awaits
+                waited_seconds = monotonic() - began_at
+                if waited_seconds > timeout_seconds:  # what `ask` awaits swallowed the cancellation
                     raise TimeoutError
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(pause_seconds(waited_seconds))
     except TimeoutError:
         raise AssertionError(f"after {timeout_seconds:g} s still not: {what}") from None
 

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 READY_SECONDS = 30.0
-_LOOK_SECONDS = 0.02
+_SHORTEST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 0.1
 _ENDING_SECONDS = 90.0
 """The time that an abandoned call has to close what it has opened."""
 
@@ -40,11 +41,20 @@ async def within(seconds: float, what: str, work: Coroutine[Any, Any, Result]) -
     raise Late(seconds, what)
 
 
+def pause_seconds(waited_seconds: float) -> float:
+    """Return the time until the next look: a twentieth of the wait so far, within limits.
+
+    Each look costs a request or a statement, and many tests wait for many seconds side by side.
+    """
+    return min(max(_SHORTEST_PAUSE_SECONDS, waited_seconds / 20), _LONGEST_PAUSE_SECONDS)
+
+
 async def until(
     ask: Callable[[], Awaitable[bool]], what: str, seconds: float = READY_SECONDS
 ) -> None:
     """Wait until the condition holds. Raises `Late` after the deadline."""
-    ends_at = time.monotonic() + seconds
+    began_at = time.monotonic()
+    ends_at = began_at + seconds
 
     async def answer() -> bool:
         return await ask()
@@ -57,4 +67,4 @@ async def until(
             raise Late(seconds, what) from None
         if time.monotonic() > ends_at:
             raise Late(seconds, what)
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(pause_seconds(time.monotonic() - began_at))
