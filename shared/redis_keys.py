@@ -29,13 +29,20 @@ WIPED_KEY = "darkroom:wiped"
 ECHO_CHANNEL_PREFIX = "darkroom:echo:"
 """Followed by a random name: a subscription publishes to it to check itself."""
 SUBMIT_LOG_PREFIX = "darkroom:throttle:submit"
-"""Followed by a Kie account: a sorted set of the submits that count in its window, each scored by
-the moment at which it stops counting."""
+"""Followed by the name of a log, as `submit_log_name` returns it: a sorted set of the submits that
+count in a window, each scored by the moment at which it stops counting."""
 _BRAKE_KEY = "darkroom:brake"
 
 
+def submit_log_name(account: str) -> str:
+    """Return the name of the log of submits of this Kie account."""
+    # The default account has the name from before there were several: running workers share the
+    # log.
+    return "kie" if account == DEFAULT_ACCOUNT else f"kie:{account}"
+
+
 def brake_key(account: str) -> str:
-    """Return the key of the brake of this Kie account."""
+    """Return the key of the brake and of the rate of submits of this Kie account."""
     # The default account has the key from before there were several accounts, so that workers of
     # both versions share its brake.
     return _BRAKE_KEY if account == DEFAULT_ACCOUNT else f"{_BRAKE_KEY}:{account}"

@@ -22,7 +22,7 @@ from shared.catalog import (
 )
 from shared.domain.kie_outcomes import NoVerdict, PollOutcome, SubmitOutcome, TaskLookup, TryLater
 from shared.domain.lifecycle import Reason
-from shared.kie_accounts import DEFAULT_ACCOUNT
+from shared.redis_keys import submit_log_name
 from worker.kie.kie_client import KieApi
 from worker.limits.account_brake import AccountBrake
 from worker.limits.active_pauses import ActivePauses
@@ -31,8 +31,6 @@ from worker.limits.submit_gates import SubmitGate, never_paused
 from worker.limits.throttle import Limit
 
 log = structlog.get_logger(__name__)
-
-_THROTTLE_NAME = "kie"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,7 @@ class KieAccount:
     @property
     def throttle_name(self) -> str:
         """The name of its log in the submit throttle."""
-        # The default account has the name from before there were several: running workers share the
-        # log.
-        return _THROTTLE_NAME if self.name == DEFAULT_ACCOUNT else f"{_THROTTLE_NAME}:{self.name}"
+        return submit_log_name(self.name)
 
     def gate(self, limit: Limit, is_paused: Callable[[], bool] = never_paused) -> SubmitGate:
         """Return the gate of its submits: the limit, the brakes and a person's pauses."""
@@ -102,7 +98,7 @@ class KieAccountPool:
         """Return whether another account may submit now, as far as this worker knows."""
         return any(
             one is not account
-            and one.brake.level == 0
+            and not one.brake.is_probing
             and one.brake.family_brake(family_name).level == 0
             and not self.pauses.stops(one.name)
             for one in self._accounts

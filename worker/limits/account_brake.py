@@ -1,4 +1,8 @@
-"""Pauses the submits of one Kie account in all workers when Kie refuses them."""
+"""Slows down and pauses the submits of one Kie account in all workers when Kie refuses them.
+
+Where Kie is too busy, the submits per window are halved, and grow again with time. A pause follows
+only where Kie has accepted nothing since the rate was reduced. See docs/decisions/0044.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +37,24 @@ BUSY_PAUSES = PauseRange(1_000, 30_000)
 BLOCKED_PAUSES = PauseRange(15_000, 300_000)
 
 
+@dataclass(frozen=True, slots=True)
+class SubmitRateRules:
+    """How the rate of submits recovers after it was halved, from 1 to the limit in 55 s at most."""
+
+    hold_ms: int = 10_000
+    """How long it stays after each refusal: one window of Kie's limit. A Kie that refuses all gets
+    one submit per window."""
+    growth_ms: int = 45_000
+    """In how long it grows from 1 to the limit afterwards."""
+    assumed_limit: int = 20
+    """The least to assume as the limit where none is configured."""
+
+
+DEFAULT_RATE_RULES = SubmitRateRules()
+
+
 class AccountBrake:
-    """The brake of one Kie account. Its level is in Redis."""
+    """The brake and the rate of one Kie account. Both are in Redis."""
 
     def __init__(
         self,
@@ -44,6 +64,7 @@ class AccountBrake:
         busy: PauseRange = BUSY_PAUSES,
         blocked: PauseRange = BLOCKED_PAUSES,
         family_rules: FamilyBrakeRules = DEFAULT_RULES,
+        rate_rules: SubmitRateRules = DEFAULT_RATE_RULES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scripts = scripts
@@ -53,10 +74,19 @@ class AccountBrake:
         self._families: dict[str, FamilyBrake] = {}
         self._busy = busy
         self._blocked = blocked
+        self._rate_rules = rate_rules
         self._monotonic = monotonic
         self._paused_until = float("-inf")
         self.level = 0
         """The level when this process last read it; 0 means no pause."""
+        self.is_unproven = False
+        """Whether Kie was too busy for a submit and has accepted none since, when this process last
+        read it."""
+
+    @property
+    def is_probing(self) -> bool:
+        """Whether one submit at a time is sent, and an accepted one must be reported."""
+        return self.level > 0 or self.is_unproven
 
     @property
     def is_paused(self) -> bool:
@@ -80,8 +110,8 @@ class AccountBrake:
         return max([self.level, *(one.level for one in self._families.values())])
 
     def set_level(self, level: int) -> None:
-        """Store the level that a claim has just read."""
-        self.level = level
+        """Store the level that a script returned; -1 means that one submit at a time is sent."""
+        self.level, self.is_unproven = max(level, 0), level < 0
 
     async def apply(self, reason: str, message: str) -> float:
         """Pause this account's submits in all workers, longer with each level. Returns the pause in
@@ -111,12 +141,53 @@ class AccountBrake:
             )
         return pause_seconds
 
-    async def reduce(self) -> int:
-        """Reduce the level by one after a successful submit. Returns the level that is left."""
-        level = self.level = int(await self._scripts.run("account_brake_reduce", [self.key], []))
-        if level == 0:
+    async def slow_down(
+        self,
+        limit: int,
+        reason: str,
+        message: str,
+        *,
+        under_way_seconds: float,
+        may_pause: bool = True,
+    ) -> float:
+        """Halve the rate of this account's submits in all workers, because Kie was too busy.
+
+        `limit` is the configured number of submits per window; 0 means none. Of many requests that
+        were under way at the same time, the first refusal halves. Where Kie has accepted none since
+        the halving before, the submits pause as well, unless `may_pause` is False. Returns the
+        pause in seconds, or 0.
+        """
+        rules = self._rate_rules
+        rate_thousandths, full, is_halved, is_all_refused = await self._scripts.run(
+            "submit_rate_reduce",
+            [self.key],
+            [
+                *(limit, int(under_way_seconds * 1000), rules.assumed_limit),
+                *(rules.hold_ms, rules.growth_ms, reason, message),
+            ],
+        )
+        if is_halved:
+            self.is_unproven = True
+            log.warning(
+                "submits_slowed",
+                account=self._account,
+                reason=reason,
+                message=message,
+                rate=int(rate_thousandths) / 1000,
+                limit=int(full),
+            )
+        return await self.apply(reason, message) if is_all_refused and may_pause else 0.0
+
+    async def record_accepted(self, under_way_seconds: float = 0.0) -> int:
+        """Record that Kie has accepted a submit. Reduces the level by one; returns what is left."""
+        was_braked = self.level > 0
+        under_way_ms = int(under_way_seconds * 1000)
+        self.set_level(
+            int(await self._scripts.run("account_brake_reduce", [self.key], [under_way_ms]))
+        )
+        if was_braked and self.level == 0:
             log.info("submits_resumed", account=self._account)
-        return level
+        return self.level
 
     async def reason(self) -> str | None:
         """Return why submits are paused, or None where they are not."""

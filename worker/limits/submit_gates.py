@@ -44,8 +44,8 @@ class SubmitGate:
 
     @property
     def is_braked(self) -> bool:
-        """Whether the brake was active when its level was last read."""
-        return self.brake is not None and self.brake.level > 0
+        """Whether one submit at a time was allowed when the brake was last read."""
+        return self.brake is not None and self.brake.is_probing
 
 
 def slots_per_account(accounts: int, slots: int) -> int | None:

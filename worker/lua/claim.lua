@@ -7,9 +7,9 @@
 -- ones (from 0), 9 how many families each gate has, then for each gate: 1 where it has a log, 2 a
 -- brake, 3 both, 0 neither, and the most to claim through it
 -- Returns {ms until the next claim is worthwhile or -1, brake level of each gate, then of each family
--- of each gate (-1 where bad outcomes are counted without a pause), then for each claimed delivery: id,
--- its new score, gate (from 0), and for how long it has been due (ms)}; scores are ms by this server's
--- clock.
+-- of each gate (-1 where bad outcomes are counted without a pause; of a gate, where Kie was busy and has
+-- accepted nothing since), then for each claimed delivery: id, its new score, gate (from 0), and for how
+-- long it has been due (ms)}; scores are ms by this server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
@@ -22,6 +22,8 @@ local next_key = 2
 local reply = {-1}
 local free_of_gates = {}
 local total = 0
+-- Of gates without a log: their claims in this window and in the one before, while they have a hash.
+local counters = {}
 
 local function wait(ms)
   if reply[1] < 0 or ms < reply[1] then reply[1] = ms end
@@ -31,6 +33,22 @@ local function take_key(is_there)
   if not is_there then return nil end
   next_key = next_key + 1
   return KEYS[next_key - 1]
+end
+
+-- The submits per window that Kie bears, after it was busy. `submit_rate_reduce` stores the fields.
+local function rate_in_force(rate, full, grows_at, step)
+  if not rate then return math.huge end
+  local grown = tonumber(rate) + math.max(now - tonumber(grows_at), 0) * tonumber(step)
+  return grown < tonumber(full) and math.floor(grown) or math.huge
+end
+
+-- Counts the claims of a gate without a log: {window, claims in it, claims in the one before, about how
+-- many of them are less than a window ago}.
+local function read_counter(window_at, claims, before)
+  local age = math.floor(now / 10000) - (tonumber(window_at) or 0)
+  claims, before = tonumber(claims) or 0, tonumber(before) or 0
+  if age > 0 then claims, before = 0, age == 1 and claims or 0 end
+  return {math.floor(now / 10000), claims, before, claims + before * (1 - now % 10000 / 10000)}
 end
 
 -- The family of a job is known only once it runs. So a gate is closed by its families only where
@@ -62,35 +80,43 @@ for g = 1, gates do
   local shape = tonumber(ARGV[8 + 2 * g])
   local log, hash = take_key(shape % 2 == 1), take_key(shape >= 2)
   local free = tonumber(ARGV[9 + 2 * g])
-  local level = 0
+  local level, is_unproven, rate = 0, false, math.huge
   logs[g] = log
   if hash then
-    local brake = redis.call('HMGET', hash, 'until', 'level')
+    local brake = redis.call('HMGET', hash, 'until', 'level', 'unproven', 'rate', 'rate_limit',
+      'rate_grows_at', 'rate_step', 'claims_window', 'claims', 'claims_before')
     level = tonumber(brake[2]) or 0
+    is_unproven = brake[3] and true
+    rate = rate_in_force(brake[4], brake[5], brake[6], brake[7])
+    if not log then
+      counters[g] = read_counter(brake[8], brake[9], brake[10])
+      counters[g].hash = hash
+    end
     local until_ms = tonumber(brake[1]) or 0
     if until_ms > now then
       free = 0
       wait(until_ms - now)
-    elseif level > 0 then
-      -- After a pause, one job is a probe before the others follow.
+    elseif level > 0 or is_unproven then
+      -- After a pause or a refusal, one job is a probe before the others follow.
       free = math.min(free, 1)
     end
   end
-  if log and free > 0 then
-    local taken = redis.call('ZCOUNT', log, '(' .. now, '+inf')
-    if taken >= limit then
-      local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', taken - limit, 1)
-      -- A permit whose POST is unanswered may become free sooner than its score.
-      wait(math.min(tonumber(first[2]) - now, 500))
+  if free > 0 and (log or rate < math.huge) then
+    local most = log and math.min(limit, rate) or rate
+    local taken = log and redis.call('ZCOUNT', log, '(' .. now, '+inf') or math.ceil(counters[g][4])
+    if taken >= most then
+      local first = log and redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', taken - most, 1)
+      -- A permit whose POST is unanswered may become free sooner than its score, and the rate grows.
+      wait(math.min(first and tonumber(first[2]) - now or 500, 500))
     end
-    free = math.min(free, math.max(limit - taken, 0))
+    free = math.min(free, math.max(most - taken, 0))
   end
   local slowed
   free, slowed = free_by_families(g, free)
-  reply[1 + g] = level
+  reply[1 + g] = level == 0 and is_unproven and -1 or level
   total = total + free
   -- A probe is claimed first. Otherwise a healthy gate would take every job.
-  free_of_gates[g] = (level > 0 or slowed) and free > 0 and math.huge or free
+  free_of_gates[g] = (reply[1 + g] ~= 0 or slowed) and free > 0 and math.huge or free
 end
 if total == 0 then
   return reply
@@ -125,6 +151,9 @@ for i = 1, #due, 2 do
       -- Counted from now on, so that no other claim uses the same permit.
       redis.call('ZADD', log, now + tonumber(ARGV[7]), 'reserved:' .. id)
       if redis.call('PTTL', log) < 60000 then redis.call('PEXPIRE', log, 60000) end
+    elseif counters[gate] then
+      counters[gate][2] = counters[gate][2] + 1
+      counters[gate].is_changed = true
     end
     reply[#reply + 1] = id
     reply[#reply + 1] = score
@@ -133,6 +162,12 @@ for i = 1, #due, 2 do
   else
     local left = redis.call('PTTL', ARGV[4] .. id)
     redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)
+  end
+end
+for _, counter in pairs(counters) do
+  if counter.is_changed then
+    redis.call('HSET', counter.hash, 'claims_window', counter[1], 'claims', counter[2], 'claims_before', counter[3])
+    if redis.call('PTTL', counter.hash) < 60000 then redis.call('PEXPIRE', counter.hash, 60000) end
   end
 end
 local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')

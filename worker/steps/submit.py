@@ -116,6 +116,7 @@ async def _submit(
     wait_seconds = await _family_brake_wait(deps, account, family_name, job.id)
     if wait_seconds > 0:
         return wait_seconds
+    began_at = deps.clock.monotonic()
     async with deps.submit_throttle.permit(account.throttle_name, reservation_of=delivery):
         claim = job_events.Claimed(token_urlsafe(24), deps.worker_name, account.name, route)
         deps.check_crash_point("before_claim")
@@ -129,7 +130,7 @@ async def _submit(
         url = callback_url(deps.settings.kie_callback_url, claim.token)
         outcome = await _send(account, family, request, images, url)
     deps.check_crash_point("after_post")
-    return await _store_outcome(deps, run, account, claimed, outcome)
+    return await _store_outcome(deps, run, account, claimed, outcome, began_at)
 
 
 async def _send(
@@ -199,15 +200,22 @@ async def _mark_lost_submission_unknown(deps: Dependencies, job: Job) -> None:
 
 
 async def _store_outcome(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, outcome: SubmitOutcome
+    deps: Dependencies,
+    run: DeliveryRun,
+    account: KieAccount,
+    job: Job,
+    outcome: SubmitOutcome,
+    began_at: float,
 ) -> float | None:
+    """Store what Kie answered. `began_at` is the monotonic time before the POST."""
     match outcome:
         case Accepted(task_id):
-            return await _store_accepted(deps, run, account, job, task_id)
+            return await _store_accepted(deps, run, account, job, task_id, began_at)
         case TryLater(reason, message):
-            return await _defer(deps, run, account, job, reason, message)
+            return await _defer(deps, run, account, job, reason, message, began_at)
         case AccountBlocked(message):
-            return await _defer(deps, run, account, job, Reason.ACCOUNT_REFUSED, message)
+            reason = Reason.ACCOUNT_REFUSED
+            return await _defer(deps, run, account, job, reason, message, began_at)
         case WrongEndpoint(message):
             return await _defer_for_wrong_endpoint(deps, run, account, job, message)
         case Refused(message):
@@ -217,19 +225,33 @@ async def _store_outcome(
             )
             await _end_family_probe(account, job)
         case Ambiguous():
-            await _store_unknown(deps, run, account, job, outcome)
+            await _store_unknown(deps, run, account, job, outcome, began_at)
     return None
 
 
 async def _store_unknown(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, outcome: Ambiguous
+    deps: Dependencies,
+    run: DeliveryRun,
+    account: KieAccount,
+    job: Job,
+    outcome: Ambiguous,
+    began_at: float,
 ) -> None:
-    """Store that a paid task may exist. The hold stays, and several in a row pause the family."""
+    """Store that a paid task may exist. The hold stays, and several in a row pause the family.
+
+    A server error slows down the account as well. A lost reply does not: the network may be at
+    fault.
+    """
     reason, message = outcome.reason, outcome.message
     unknown = job_events.OutcomeUnknown(reason, message)
     await write_until_stored(deps, run, lambda: deps.store.record_unknown(job, unknown))
     deps.metrics.unknown.labels(reason).inc()
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
+    if reason == Reason.SERVER_ERROR and not outcome.wrong_endpoint:
+        await ignore_redis_outage(
+            _slow_down(deps, account, reason, message, began_at, may_pause=False),
+            doing="deliver_poll",
+        )
     brake = account.brake.family_brake(job.family_name)
     if outcome.wrong_endpoint:
         await ignore_redis_outage(
@@ -264,7 +286,12 @@ async def _end_family_probe(account: KieAccount, job: Job) -> None:
 
 
 async def _store_accepted(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, task_id: str
+    deps: Dependencies,
+    run: DeliveryRun,
+    account: KieAccount,
+    job: Job,
+    task_id: str,
+    began_at: float,
 ) -> float | None:
     event = job_events.Submitted(task_id, deps.settings.job_deadline_seconds)
     paid_task = PaidTask(job.id, job.attempt, task_id, account.name, deps.clock.now().isoformat())
@@ -284,8 +311,11 @@ async def _store_accepted(
         submitted = found
     deps.check_crash_point("after_submitted")
     deps.metrics.count_submitted(submitted)
-    if account.brake.level > 0:
-        await ignore_redis_outage(account.brake.reduce(), doing="deliver_poll")
+    if account.brake.is_probing:
+        under_way_seconds = deps.clock.monotonic() - began_at
+        await ignore_redis_outage(
+            account.brake.record_accepted(under_way_seconds), doing="deliver_poll"
+        )
     family_brake = account.brake.family_brake(job.family_name)
     if family_brake.needs_success_reports:
         await ignore_redis_outage(family_brake.record_accepted(job.id), doing="deliver_poll")
@@ -322,12 +352,38 @@ async def _first_poll_delay(deps: Dependencies, job: Job) -> float:
     return 0.0
 
 
+async def _slow_down(
+    deps: Dependencies,
+    account: KieAccount,
+    reason: str,
+    message: str,
+    began_at: float,
+    *,
+    may_pause: bool = True,
+) -> float:
+    """Reduce the rate of the account's submits. Returns the seconds of a pause, or 0."""
+    return await account.brake.slow_down(
+        *(deps.submit_throttle.limit.requests, reason, message),
+        under_way_seconds=deps.clock.monotonic() - began_at,
+        may_pause=may_pause,
+    )
+
+
 async def _defer(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, reason: str, message: str
+    deps: Dependencies,
+    run: DeliveryRun,
+    account: KieAccount,
+    job: Job,
+    reason: str,
+    message: str,
+    began_at: float,
 ) -> float:
     """Return the job to the queue. This attempt created no task."""
     try:
-        delay_seconds = await account.brake.apply(reason, message)
+        if reason == Reason.ACCOUNT_REFUSED:
+            delay_seconds = await account.brake.apply(reason, message)
+        else:
+            delay_seconds = await _slow_down(deps, account, reason, message, began_at)
     except RedisDown:
         delay_seconds = 5.0
     await _end_family_probe(account, job)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from shared.adapters.redis.redis_errors import translated_redis_errors
-from shared.redis_keys import SUBMIT_LOG_PREFIX, brake_key
+from shared.redis_keys import SUBMIT_LOG_PREFIX, brake_key, submit_log_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ async def read_kie_account_limits(
         pipe = redis.pipeline(transaction=False)
         pipe.time()
         for name in accounts:
-            pipe.zrange(f"{SUBMIT_LOG_PREFIX}:{name}", 0, -1, withscores=True)
+            pipe.zrange(f"{SUBMIT_LOG_PREFIX}:{submit_log_name(name)}", 0, -1, withscores=True)
             pipe.hmget(brake_key(name), ["level", "until"])
         (seconds, microseconds), *found = await pipe.execute()
     now_ms = seconds * 1000 + microseconds // 1000

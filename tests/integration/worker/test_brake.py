@@ -23,9 +23,11 @@ from worker.batching.redis_scripts import RedisScripts
 from worker.bootstrap import open_worker
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccountPool
-from worker.limits.account_brake import AccountBrake, PauseRange
+from worker.limits.account_brake import AccountBrake, PauseRange, SubmitRateRules
 
 QUICK = PauseRange(first_pause_ms=60, longest_pause_ms=200)
+HIGH_RATE = SubmitRateRules(assumed_limit=1_000)
+"""Here the pauses are tested: the rate, halved several times, holds nothing back."""
 BUSY = [Reason.RATE_LIMITED, Reason.MAINTENANCE, Reason.PROVIDER_FULL]
 
 
@@ -69,15 +71,15 @@ async def test_it_is_released_step_by_step(brake: AccountBrake, redis: ArqRedis)
     for _ in range(3):
         await brake.apply(Reason.MAINTENANCE, "455")
         await when_released(brake, redis)
-    assert [await brake.reduce() for _ in range(3)] == [2, 1, 0]
+    assert [await brake.record_accepted() for _ in range(3)] == [2, 1, 0]
     assert await brake.reason() is None
-    assert await brake.reduce() == 0
+    assert await brake.record_accepted() == 0
 
 
 async def test_a_success_that_was_sent_before_the_pause_does_not_end_it(redis: ArqRedis) -> None:
     brake = AccountBrake(RedisScripts(redis))
     await brake.apply(Reason.RATE_LIMITED, "429")
-    assert await brake.reduce() == 1
+    assert await brake.record_accepted() == 1
     assert await brake.reason() == "rate_limited"
 
 
@@ -108,7 +110,7 @@ async def test_an_account_refusal_after_a_recovery_is_logged_again(
         for _ in range(2):
             await brake.apply(Reason.ACCOUNT_REFUSED, "401 key")
             await when_released(brake, redis)
-            await brake.reduce()
+            await brake.record_accepted()
     assert Counter(log["log_level"] for log in logs)["critical"] == 2
 
 
@@ -204,7 +206,8 @@ async def _two_workers(deployment: Deployment) -> AsyncIterator[None]:
 
 
 def _quick_brake(deps: Dependencies) -> AccountBrake:
-    return AccountBrake(RedisScripts(deps.delivery_queue.redis), busy=QUICK, blocked=QUICK)
+    scripts = RedisScripts(deps.delivery_queue.redis)
+    return AccountBrake(scripts, busy=QUICK, blocked=QUICK, rate_rules=HIGH_RATE)
 
 
 async def _are(setup: WorkerSetup, state: str, count: int) -> bool:

@@ -22,7 +22,7 @@ from tests.support.deployment import Deployment, eventually
 from worker.bootstrap import open_worker
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccountPool
-from worker.limits.account_brake import AccountBrake
+from worker.limits.account_brake import AccountBrake, SubmitRateRules
 from worker.limits.family_brake import FamilyBrakeRules, PauseRule
 from worker.poll_timing import PollPlanner
 from worker.poll_timing.poll_planner import OVERDUE_UNLEARNED_SECONDS
@@ -35,6 +35,8 @@ RULES = FamilyBrakeRules(
     failed_tasks=PauseRule(3, 200, 800),
     task_probe_ms=30_000,
 )
+HIGH_RATE = SubmitRateRules(assumed_limit=1_000)
+"""Here the pauses are tested: the rate, halved several times, holds nothing back."""
 FIRST, REST = 4, 20
 
 
@@ -48,7 +50,7 @@ async def workers(
         for _ in range(count):
             resources = await stack.enter_async_context(open_worker(deployment.settings))
             (account,) = resources.deps.accounts
-            brake = AccountBrake(resources.deps.scripts, family_rules=RULES)
+            brake = AccountBrake(resources.deps.scripts, family_rules=RULES, rate_rules=HIGH_RATE)
             deps = replace(
                 resources.deps,
                 accounts=KieAccountPool([replace(account, brake=brake)]),

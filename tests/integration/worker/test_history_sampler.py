@@ -42,10 +42,10 @@ async def test_a_sample_has_the_budget_and_the_brake_of_each_kie_account(
 ) -> None:
     limited = setup.with_settings(kie_submits_per_10_seconds=BUDGET)
     throttle = Throttle(setup.deps.scripts, submit_limit(BUDGET, 30))
-    for _ in range(3):
-        async with throttle.permit(DEFAULT_ACCOUNT):
-            pass
     (account,) = setup.deps.accounts
+    for _ in range(3):
+        async with throttle.permit(account.throttle_name):
+            pass
     await account.brake.apply(Reason.ACCOUNT_REFUSED, "402: no credits")
     assert set(await HistorySampler(limited.deps, setup.redis).sample()) == {15, 300}
     assert (await newest(setup.database))["kie_accounts"] == {

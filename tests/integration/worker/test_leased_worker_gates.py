@@ -176,7 +176,7 @@ async def test_a_pause_that_a_person_has_set_holds_until_it_is_deleted(redis: Ar
     # As docs/operations.md states.
     pause = {"level": 1, "until": 4_102_444_800_000, "reason": "retired", "message": "for good"}
     await redis.hset(floor.brakes[1].key, mapping=pause)  # type: ignore[misc]
-    await floor.brakes[1].reduce()
+    await floor.brakes[1].record_accepted()
     await deliver(redis, 20, lane=Lane.SUBMIT)
     async with running(floor.lane):
         await floor.runs.reach(20)
