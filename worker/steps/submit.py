@@ -26,7 +26,7 @@ from shared.domain.kie_outcomes import (
     WrongEndpoint,
 )
 from shared.domain.lifecycle import JobState, Reason
-from shared.errors import DatabaseRefused, InvalidRequest, RedisDown, StaleJob, TaskOfAnotherJob
+from shared.errors import DatabaseRefused, InvalidRequest, StaleJob, TaskOfAnotherJob
 from worker.backoff import backoff_seconds
 from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
@@ -38,6 +38,12 @@ from worker.poll_timing import TaskKind
 from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.recovery.lost_write_detection import load_or_record_lost_task
 from worker.recovery.task_id_backup import PaidTask
+from worker.steps.deferral import (
+    defer_for_wrong_endpoint,
+    defer_job,
+    end_family_probe,
+    slow_down,
+)
 from worker.steps.job_end import ignore_redis_outage, report_job_end
 from worker.steps.retried_writes import write_task_id_until_stored, write_until_stored
 
@@ -212,18 +218,18 @@ async def _store_outcome(
         case Accepted(task_id):
             return await _store_accepted(deps, run, account, job, task_id, began_at)
         case TryLater(reason, message):
-            return await _defer(deps, run, account, job, reason, message, began_at)
+            return await defer_job(deps, run, account, job, reason, message, began_at)
         case AccountBlocked(message):
             reason = Reason.ACCOUNT_REFUSED
-            return await _defer(deps, run, account, job, reason, message, began_at)
+            return await defer_job(deps, run, account, job, reason, message, began_at)
         case WrongEndpoint(message):
-            return await _defer_for_wrong_endpoint(deps, run, account, job, message)
+            return await defer_for_wrong_endpoint(deps, run, account, job, message)
         case Refused(message):
             event = job_events.Rejected(message)
             report_job_end(
                 deps, await write_until_stored(deps, run, lambda: deps.store.reject(job, event))
             )
-            await _end_family_probe(account, job)
+            await end_family_probe(account, job)
         case Ambiguous():
             await _store_unknown(deps, run, account, job, outcome, began_at)
     return None
@@ -249,7 +255,7 @@ async def _store_unknown(
     log.warning("submission_unknown", job_id=str(job.id), reason=reason, message=message)
     if reason == Reason.SERVER_ERROR and not outcome.wrong_endpoint:
         await ignore_redis_outage(
-            _slow_down(deps, account, reason, message, began_at, may_pause=False),
+            slow_down(deps, account, reason, message, began_at, may_pause=False),
             doing="deliver_poll",
         )
     brake = account.brake.family_brake(job.family_name)
@@ -261,28 +267,6 @@ async def _store_unknown(
         await ignore_redis_outage(
             brake.record_uncertain_submit(job.id, reason, message), doing="deliver_poll"
         )
-
-
-async def _defer_for_wrong_endpoint(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, message: str
-) -> float:
-    """Return the job to the queue. This attempt created no task, and no other would."""
-    try:
-        delay_seconds = await account.brake.family_brake(job.family_name).record_wrong_endpoint(
-            job.id, message
-        )
-    except RedisDown:
-        delay_seconds = 5.0
-    return await _return_to_queue(
-        deps, run, account, job, Reason.WRONG_ENDPOINT, message, delay_seconds
-    )
-
-
-async def _end_family_probe(account: KieAccount, job: Job) -> None:
-    """End the probe of a paused family: this submit proved nothing about it."""
-    brake = account.brake.family_brake(job.family_name)
-    if brake.level > 0:
-        await ignore_redis_outage(brake.end_probe(job.id), doing="deliver_poll")
 
 
 async def _store_accepted(
@@ -350,61 +334,3 @@ async def _first_poll_delay(deps: Dependencies, job: Job) -> float:
     ):
         return deps.poll_state.planner.first_poll_delay_seconds(TaskKind.of(job))
     return 0.0
-
-
-async def _slow_down(
-    deps: Dependencies,
-    account: KieAccount,
-    reason: str,
-    message: str,
-    began_at: float,
-    *,
-    may_pause: bool = True,
-) -> float:
-    """Reduce the rate of the account's submits. Returns the seconds of a pause, or 0."""
-    return await account.brake.slow_down(
-        *(deps.submit_throttle.limit.requests, reason, message),
-        under_way_seconds=deps.clock.monotonic() - began_at,
-        may_pause=may_pause,
-    )
-
-
-async def _defer(
-    deps: Dependencies,
-    run: DeliveryRun,
-    account: KieAccount,
-    job: Job,
-    reason: str,
-    message: str,
-    began_at: float,
-) -> float:
-    """Return the job to the queue. This attempt created no task."""
-    try:
-        if reason == Reason.ACCOUNT_REFUSED:
-            delay_seconds = await account.brake.apply(reason, message)
-        else:
-            delay_seconds = await _slow_down(deps, account, reason, message, began_at)
-    except RedisDown:
-        delay_seconds = 5.0
-    await _end_family_probe(account, job)
-    return await _return_to_queue(deps, run, account, job, reason, message, delay_seconds)
-
-
-async def _return_to_queue(
-    deps: Dependencies,
-    run: DeliveryRun,
-    account: KieAccount,
-    job: Job,
-    reason: str,
-    message: str,
-    delay_seconds: float,
-) -> float:
-    if deps.accounts.has_other_open_account(account, job.family_name):
-        delay_seconds = 0.0  # only this account is paused: another takes the job
-    delay_seconds += backoff_seconds(1, deps.random.random())
-    event = job_events.Deferred(reason, message, delay_seconds)
-    stored = await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
-    if reason == Reason.WRONG_ENDPOINT:
-        # There is no delay where the route of the model has changed since.
-        delay_seconds = max((stored.due_at - deps.clock.now()).total_seconds(), 0.0)
-    return delay_seconds
