@@ -40,7 +40,13 @@ from shared.server_urls import (
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]
 CrashPoint = Literal[
-    "before_claim", "after_claim", "after_post", "after_submitted", "after_poll", "after_settle"
+    "after_choose",
+    "before_claim",
+    "after_claim",
+    "after_post",
+    "after_submitted",
+    "after_poll",
+    "after_settle",
 ]
 
 

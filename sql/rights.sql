@@ -17,12 +17,12 @@ BEGIN
                      WHERE pronamespace = 'public'::regnamespace
                        AND (proname LIKE 'darkroom\_%' OR proname = 'grant_credits')),
                    concat_ws(', ', 'PUBLIC', ours));
-    EXECUTE format('REVOKE ALL ON accounts, api_keys, audit_entries, callback_inbox, completion_times,
+    EXECUTE format('REVOKE ALL ON account_turns, accounts, api_keys, audit_entries, callback_inbox, chosen_jobs, completion_times,
                                   console_sessions, darkroom_definitions, darkroom_migrations,
                                   files, history_samples, hourly_totals, daily_account_totals, totals_progress,
                                   installation, job_attempts, kie_models, kie_surprises,
                                   job_events, job_images, jobs, jobs_masked, late_tasks, ledger_entries,
-                                  active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, processes, provider_balance_checks,
+                                  active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, priority_turns, processes, provider_balance_checks,
                                   scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
@@ -45,6 +45,7 @@ BEGIN
     GRANT SELECT ON job_images TO darkroom_api;
     GRANT SELECT ON files TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled TO darkroom_api;
+    GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account, route) ON job_attempts TO darkroom_api;
@@ -94,7 +95,9 @@ BEGIN
         darkroom_release_job, darkroom_held_rows, darkroom_note_late_task, darkroom_claim_late_tasks,
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
         darkroom_record_late_check, darkroom_apply_scheduled_prices, darkroom_record_route_unfit,
-        darkroom_end_route_waits, darkroom_sum_settlements TO darkroom_worker;
+        darkroom_end_route_waits, darkroom_sum_settlements, darkroom_choose_jobs,
+        darkroom_take_back_jobs TO darkroom_worker;
+    GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_worker;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_worker;
     GRANT SELECT ON history_samples TO darkroom_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON kie_models, kie_surprises TO darkroom_worker;
@@ -187,6 +190,7 @@ BEGIN
         darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes,
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_readonly;
+    GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_readonly;
     GRANT SELECT ON history_samples TO darkroom_readonly;
     GRANT SELECT ON kie_models, kie_surprises TO darkroom_readonly;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_readonly;

@@ -87,6 +87,8 @@ class Dependencies:
     poll_state: PollState = field(default_factory=PollState)
     """What this worker knows of the tasks that it polls."""
 
+    jobs_wait: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when jobs may wait in Postgres to be chosen."""
     images_to_copy: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when images of this worker wait to be copied."""
 

@@ -66,6 +66,9 @@ class Metrics:
         self.late_deliveries, self.late_provider_credits = _late_deliveries(registry)
         self.surprises = _surprises(registry)
         self.image_copies, self.redelivered = ImageCopyMetrics(registry), _redelivered(registry)
+        self.chosen = Counter(
+            "darkroom_chosen_total", "Waiting jobs chosen in fair order", registry=registry
+        )
         self.webhooks = counter(
             "darkroom_webhooks_total", "Tries to send a webhook, by what became of each", "outcome"
         )

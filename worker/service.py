@@ -24,6 +24,7 @@ from worker.http_ports import open_http_ports
 from worker.queue.lanes import build_lanes, build_periodic, build_webhook_lane
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.postgres_notifications import deliver_on_notify
+from worker.queue.submit_feed import SubmitFeed
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.lost_write_detection import watch_lost_writes
 from worker.recovery.pause_watch import PauseWatch
@@ -83,7 +84,8 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
     deps, settings = resources.deps, resources.deps.settings
     handler = CallbackHandler(deps, resources.database)
     reconciler = Reconciler(deps, callbacks=handler)
-    lanes = [*build_lanes(deps), build_webhook_lane(deps)]
+    feed = SubmitFeed(deps, deps.accounts.braked_families)
+    lanes = [*build_lanes(deps, feed), build_webhook_lane(deps)]
 
     def handle_if_shared(inbox_id: int) -> None:
         # Otherwise the callback stays in the inbox: the limits of its handling are in the shared
@@ -98,7 +100,7 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
         # Callbacks are stored from here on: Kie stops repeating one after some seconds.
         await resources.processes.wait_for_shared_redis()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
-        others = _start_background_tasks(resources, reconciler, lanes)
+        others = _start_background_tasks(resources, reconciler, lanes, feed)
         log.info("worker_started", name=deps.worker_name, **addresses)
         try:
             yield lane_tasks
@@ -108,14 +110,23 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
 
 
 def _start_background_tasks(
-    resources: WorkerResources, reconciler: Reconciler, lanes: list[LeasedWorker]
+    resources: WorkerResources,
+    reconciler: Reconciler,
+    lanes: list[LeasedWorker],
+    feed: SubmitFeed,
 ) -> list[asyncio.Task[None]]:
     """Start what runs beside the lanes: subscriptions, periodic work and the watches."""
     deps = resources.deps
     return [
         asyncio.create_task(one)
         for one in (
-            forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes),
+            forward_wake_ups(
+                deps.delivery_queue,
+                lanes,
+                deps.metrics.wake_pushes,
+                on_jobs_wait=deps.jobs_wait.set,
+            ),
+            feed.run_until_cancelled(),
             deliver_on_notify(
                 resources.servers.database_url,
                 reconciler,
@@ -124,7 +135,7 @@ def _start_background_tasks(
                 on_pause=deps.pauses.request_read,
                 on_route=deps.route_changes.request_read,
             ),
-            PauseWatch(deps, reconciler).run_until_cancelled(),
+            PauseWatch(deps).run_until_cancelled(),
             RouteWatch(deps).run_until_cancelled(),
             _reconcile_at_start(reconciler),
             *(one.run_until_cancelled() for one in build_periodic(deps, reconciler)),

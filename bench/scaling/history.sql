@@ -71,3 +71,6 @@ SELECT id, CASE event WHEN 'enqueued' THEN created_at ELSE at - interval '1 seco
   FROM made, (VALUES (40, 'enqueued'), (36, 'claimed'), (35, 'submitted'), (0, 'completed'))
              AS events (ago, event)
  WHERE NOT waits OR event = 'enqueued' ORDER BY n, ago DESC;
+
+INSERT INTO account_turns (account_id, priority)
+SELECT DISTINCT account_id, 'normal' FROM made WHERE waits;

@@ -50,6 +50,8 @@ class EnqueueResult:
 
     job: Job
     is_new: bool
+    is_chosen: bool = False
+    """Whether the job is delivered at once, because no job waited before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class JobRepository:
         run this inside a transaction.
         """
         stored = await self._insert_all(orders)
-        return [await self._build_result(order, job) for order, job in stored]
+        return [new or await self._find_existing(order) for order, new in stored]
 
     async def insert_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
         """Insert independent orders in one statement, and return the outcome of each.
@@ -89,14 +91,16 @@ class JobRepository:
         orders together are not possible. Single orders may still be.
         """
         outcomes: list[EnqueueResult | RequestRefused] = []
-        for order, job in await self._insert_all(orders):
+        for order, new in await self._insert_all(orders):
             try:
-                outcomes.append(await self._build_result(order, job))
+                outcomes.append(new or await self._find_existing(order))
             except RequestRefused as refused:
                 outcomes.append(refused)
         return outcomes
 
-    async def _insert_all(self, orders: Sequence[Order]) -> list[tuple[Order, Job | None]]:
+    async def _insert_all(
+        self, orders: Sequence[Order]
+    ) -> list[tuple[Order, EnqueueResult | None]]:
         """Insert the orders, and return each order with its new job, if it has one."""
         prepared_orders = [prepare_order(order) for order in orders]
         try:
@@ -108,8 +112,10 @@ class JobRepository:
         return [
             (
                 prepared.order,
-                build_inserted_job(prepared, stored[prepared.id])
-                if prepared.id in stored
+                EnqueueResult(
+                    build_inserted_job(prepared, row), is_new=True, is_chosen=row["is_chosen"]
+                )
+                if (row := stored.get(prepared.id)) is not None
                 else None,
             )
             for prepared in prepared_orders
@@ -127,9 +133,8 @@ class JobRepository:
         columns = zip(*map(insert_parameters, prepared_orders), strict=True)
         return await self._queries.fetch("enqueue_jobs", *columns)
 
-    async def _build_result(self, order: Order, job: Job | None) -> EnqueueResult:
-        if job is not None:
-            return EnqueueResult(job, is_new=True)
+    async def _find_existing(self, order: Order) -> EnqueueResult:
+        """Return the job that exists instead of a new one, or raise why there is none."""
         if order.retry_of is not None:
             retry = await self.find_retry(order.retry_of)
             if retry is not None:

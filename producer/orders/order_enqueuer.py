@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from producer.actor import Actor, actor_name, actor_to_json
 from producer.jobs.job_repository import EnqueueResult, JobRepository
@@ -16,7 +15,6 @@ from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.postgres.database import Connection, ConnectionQueries, Database
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
-from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
 
 MAX_ORDERS = 10_000
@@ -115,27 +113,30 @@ class OrderEnqueuer:
         return enqueued
 
     async def _deliver(self, enqueued: Sequence[EnqueueResult]) -> None:
+        """Deliver the chosen jobs, and wake the workers for those that wait.
+
+        If Redis is down, the workers find both by themselves.
+        """
+        new = [one for one in enqueued if one.is_new]
+        if not new:
+            return
         await self.deliver(
-            [
-                Delivery(one.job.id, Lane.SUBMIT, _delay_ms(one.job))
-                for one in enqueued
-                if one.is_new
-            ]
+            [Delivery(one.job.id, Lane.SUBMIT) for one in new if one.is_chosen],
+            changes=[Change(one.job.id) for one in new],
+            others_wait=not all(one.is_chosen for one in new),
         )
 
-    async def deliver(self, deliveries: Sequence[Delivery]) -> None:
+    async def deliver(
+        self,
+        deliveries: Sequence[Delivery],
+        *,
+        changes: Sequence[Change] = (),
+        others_wait: bool = False,
+    ) -> None:
         """Send the deliveries to Redis. If Redis is down, the reconciler sends them later."""
-        if not deliveries:
-            return
         try:
-            changes = [Change(delivery.job_id) for delivery in deliveries]
-            await self.delivery_queue.deliver(deliveries, changes=changes)
+            await self.delivery_queue.deliver(deliveries, changes=changes, others_wait=others_wait)
         except RedisDown as error:
             incidents.record_outage(error, doing="deliver_jobs")
         else:
             incidents.record_recovery(REDIS)
-
-
-def _delay_ms(job: Job) -> int:
-    """Return the delay until a new job is due. Both times are from the clock of Postgres."""
-    return int((job.due_at - job.created_at) / timedelta(milliseconds=1))

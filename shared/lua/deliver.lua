@@ -4,7 +4,7 @@
 -- KEYS: the queue of each group of deliveries with the same lane and delay
 -- ARGV: 1 arq's job prefix, 2 wake-up channel, 3 wake-up window (ms), 4 changes channel or '', 5 the
 -- message for it, 6 arq's in-progress prefix if running deliveries must run once more, or '', 7 prefix
--- of rerun keys, 8 their TTL (ms), then for each group: prefix of its arq ids, payload before and after
+-- of rerun keys, 8 their TTL (ms), 9 a word to publish besides or '', then for each group: prefix of its arq ids, payload before and after
 -- the job id, TTL of payloads (ms), delay by this clock (ms), and the job ids without separators.
 local ID_LENGTH = 36
 -- Well below the maximum number of arguments of one call.
@@ -15,7 +15,7 @@ local soon = now + tonumber(ARGV[3])
 local called, is_called = {}, {}
 
 for number, queue in ipairs(KEYS) do
-  local at = 9 + (number - 1) * 6
+  local at = 10 + (number - 1) * 6
   local prefix, head, tail, keep_ms, delay, ids = unpack(ARGV, at, at + 5)
   local score = math.max(now + tonumber(delay), 1)
   local due = {}
@@ -38,6 +38,7 @@ for number, queue in ipairs(KEYS) do
   end
   if #due > 0 then redis.call('ZADD', queue, 'NX', unpack(due)) end
 end
+if ARGV[9] ~= '' then called[#called + 1] = ARGV[9] end
 if #called > 0 then redis.call('PUBLISH', ARGV[2], table.concat(called, ' ')) end
 if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return redis.status_reply('OK')

@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION darkroom_enqueue_job(
     uuid, text, text, text, integer, text, text, text, text, text, timestamptz, uuid,
     text DEFAULT '')
 RETURNS TABLE (id uuid, credits_quoted numeric, price_id bigint, created_at timestamptz, metadata jsonb,
-               never boolean)
+               never boolean, is_chosen boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -26,12 +26,12 @@ BEGIN
                coalesce($11, now()), greatest($11, now()), $12, credits, price_id, price_id
           FROM pricing WHERE model = $3 AND task = $4 AND quantity = $5 AND variant = $13
             ON CONFLICT DO NOTHING
-        RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
+        RETURNING id, account_id, credits_quoted, price_id, created_at, metadata, priority, due_at
     ), placed AS (
         UPDATE accounts SET held = held + credits_quoted
           FROM new_job
          WHERE accounts.id = new_job.account_id AND accounts.available >= credits_quoted
-        RETURNING accounts.balance, accounts.held
+        RETURNING accounts.balance, accounts.held, max_open_jobs
     ), entry AS (
         INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,
                                     balance_after, held_after, price_id)
@@ -41,11 +41,22 @@ BEGIN
         INSERT INTO job_events (job_id, event, detail)
         SELECT id, 'enqueued', jsonb_build_object('credits_quoted', credits_quoted, 'price_id', price_id)
           FROM new_job
+    ), chosen AS (
+        INSERT INTO chosen_jobs (job_id)
+        SELECT id FROM new_job, placed
+         WHERE due_at <= now() AND max_open_jobs IS NULL AND darkroom_places_without_wait() > 0
+        RETURNING job_id
+    ), turn AS (
+        -- After the lock of the account: see darkroom_forget_turns().
+        INSERT INTO account_turns (account_id, priority)
+        SELECT account_id, priority FROM new_job, placed WHERE NOT EXISTS (SELECT FROM chosen)
+            ON CONFLICT DO NOTHING
     )
     SELECT id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metadata,
            -- The hold found no room: raising takes everything above back.
            CASE WHEN NOT EXISTS (SELECT FROM placed)
-                THEN darkroom_refuse_credits(account_id, credits_quoted) END AS never
+                THEN darkroom_refuse_credits(account_id, credits_quoted) END AS never,
+           EXISTS (SELECT FROM chosen) AS is_chosen
       FROM new_job;
 END $$;
 -- Before it took $13; a call without it finds the function above.
@@ -67,7 +78,8 @@ COMMENT ON FUNCTION darkroom_enqueue_job IS
 CREATE OR REPLACE FUNCTION darkroom_enqueue_jobs(
     uuid[], text[], text[], text[], integer[], text[], text[], text[], text[], text[],
     timestamptz[], uuid[], text[] DEFAULT NULL)
-RETURNS TABLE (id uuid, credits_quoted numeric, price_id bigint, created_at timestamptz, metadata jsonb)
+RETURNS TABLE (id uuid, credits_quoted numeric, price_id bigint, created_at timestamptz, metadata jsonb,
+               is_chosen boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -94,7 +106,7 @@ BEGIN
                greatest(run_at, now()), retry_of, credits, price_id, price_id
           FROM priced ORDER BY account_id, idempotency_key, retry_of, position
             ON CONFLICT DO NOTHING
-        RETURNING id, account_id, credits_quoted, price_id, created_at, metadata
+        RETURNING id, account_id, credits_quoted, price_id, created_at, metadata, priority, due_at
     ), needed AS (
         SELECT account_id, sum(credits_quoted) AS credits FROM new_job GROUP BY account_id
     ), locked AS (
@@ -106,7 +118,8 @@ BEGIN
          WHERE accounts.id = needed.account_id AND accounts.available >= needed.credits
            -- Counting them locks them all, in order, before the first is changed.
            AND (SELECT count(*) FROM locked) > 0
-        RETURNING accounts.id, accounts.balance, accounts.held - needed.credits AS held_before
+        RETURNING accounts.id, accounts.balance, accounts.held - needed.credits AS held_before,
+                  max_open_jobs
     ), line AS (
         -- Each account's jobs, behind a line that says how it stood before them.
         SELECT id AS account_id, NULL::uuid AS job_id, NULL::numeric AS credits, NULL::bigint AS price_id,
@@ -128,12 +141,27 @@ BEGIN
         INSERT INTO job_events (job_id, event, detail)
         SELECT id, 'enqueued', jsonb_build_object('credits_quoted', credits_quoted, 'price_id', price_id)
           FROM new_job
+    ), chosen AS (
+        INSERT INTO chosen_jobs (job_id)
+        SELECT new_job.id FROM new_job JOIN placed ON placed.id = account_id
+         WHERE due_at <= now() AND max_open_jobs IS NULL
+         ORDER BY array_position('{high,normal,low}', priority), new_job.id
+         LIMIT darkroom_places_without_wait()
+        RETURNING job_id
+    ), turn AS (
+        -- After the lock of the account: see darkroom_forget_turns().
+        INSERT INTO account_turns (account_id, priority)
+        SELECT DISTINCT account_id, priority FROM new_job JOIN placed ON placed.id = account_id
+         WHERE new_job.id NOT IN (SELECT job_id FROM chosen)
+         ORDER BY priority, account_id
+            ON CONFLICT DO NOTHING
     ), refused AS (
         -- The hold of some account found no room: raising takes everything above back.
         SELECT bool_or(darkroom_refuse_credits(account_id, credits)) AS never
           FROM needed WHERE account_id NOT IN (SELECT id FROM placed)
     )
-    SELECT id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metadata
+    SELECT id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metadata,
+           id IN (SELECT job_id FROM chosen) AS is_chosen
       FROM refused, new_job;
 END $$;
 DROP FUNCTION IF EXISTS darkroom_enqueue_jobs(

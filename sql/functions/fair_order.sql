@@ -12,7 +12,8 @@ RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN (
-        SELECT CASE WHEN bool_and(is_chosen) IS NOT FALSE AND NOT EXISTS (SELECT FROM active_pauses)
+        SELECT CASE WHEN bool_and(is_chosen) IS NOT FALSE
+                     AND NOT EXISTS (SELECT FROM active_pauses WHERE scope <> 'kie_account')
                     THEN 8 - count(*) ELSE 0 END
           FROM (SELECT EXISTS (SELECT FROM chosen_jobs WHERE job_id = jobs.id) AS is_chosen
                   FROM jobs WHERE state = 'queued' AND due_at <= now()
@@ -105,8 +106,8 @@ COMMENT ON FUNCTION darkroom_open_jobs_of IS
     'How many jobs of an account count for max_open_jobs.';
 
 -- name: choose_jobs
--- Chooses the next jobs in fair order. $1 how many at most (beyond 64: 64), $2 models whose submits are
--- braked: where a job of one of these is chosen already, no other is. Returns one row: the ids in order;
+-- Chooses the next jobs in fair order. $1 how many at most (beyond 64: 64), $2 families whose submits
+-- are braked: where a job of one of these is chosen already, no other is. Returns one row: the ids in order;
 -- whether another session chooses at this moment; and after how many seconds it is worth choosing again
 -- although no job comes, null where nothing waits for a time or a limit.
 CREATE OR REPLACE FUNCTION darkroom_choose_jobs(integer, text[] DEFAULT '{}')
@@ -132,8 +133,9 @@ BEGIN
     closed := ARRAY(
         SELECT value FROM active_pauses WHERE scope = 'model'
         UNION
-        SELECT model FROM jobs JOIN chosen_jobs ON job_id = id
-         WHERE state = 'queued' AND model = ANY ($2));
+        SELECT jobs.model
+          FROM chosen_jobs JOIN jobs ON id = job_id LEFT JOIN active_routes USING (model)
+         WHERE state = 'queued' AND coalesce(via, jobs.model) = ANY ($2));
     chosen := darkroom_move_turns(greatest(places, 0), closed);
     is_busy := false;
     again_seconds := CASE WHEN cardinality(chosen) = places THEN 0
@@ -149,44 +151,46 @@ CREATE OR REPLACE FUNCTION darkroom_move_turns(integer, text[])
 RETURNS uuid[]
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    chosen uuid[];
 BEGIN
-    RETURN (
-        WITH class AS MATERIALIZED (
-            SELECT priority, weight, account_clock,
-                   greatest(turn, (SELECT max(served) FROM priority_turns)) AS tag
-              FROM priority_turns
-        ), candidate AS MATERIALIZED (
-            SELECT class.priority, class.weight AS class_weight, one.*,
-                   class.tag + (one.place - 1) / class.weight AS class_tag
-              FROM class,
-                   LATERAL darkroom_waiting_in_turn(class.priority, account_clock, $1, $2) AS one
-             WHERE $1 > 0
-        ), within_limits AS (
-            SELECT *, row_number() OVER (PARTITION BY account_id ORDER BY class_tag, class_weight DESC, place)
-                          AS number_of_account
-              FROM candidate
-        ), picked AS MATERIALIZED (
-            SELECT *, row_number() OVER (ORDER BY class_tag, class_weight DESC, place) AS rank
-              FROM within_limits WHERE number_of_account <= room
-             ORDER BY rank LIMIT $1
-        ), stored AS (
-            INSERT INTO chosen_jobs (job_id) SELECT job_id FROM picked
-                ON CONFLICT DO NOTHING
-        ), account AS (
-            UPDATE account_turns SET turn = moved.turn, moved_at = clock_timestamp()
-              FROM (SELECT priority, account_id, max(tag + 1 / weight) AS turn
-                      FROM picked GROUP BY priority, account_id) AS moved
-             WHERE account_turns.priority = moved.priority
-               AND account_turns.account_id = moved.account_id
-        ), moved_class AS (
-            UPDATE priority_turns
-               SET turn = moved.served + 1 / priority_turns.weight, served = moved.served,
-                   account_clock = greatest(priority_turns.account_clock, moved.account_clock)
-              FROM (SELECT priority, max(class_tag) AS served, max(tag) AS account_clock
-                      FROM picked GROUP BY priority) AS moved
-             WHERE priority_turns.priority = moved.priority
-        )
-        SELECT coalesce(array_agg(job_id ORDER BY rank), '{}') FROM picked);
+    WITH class AS MATERIALIZED (
+        SELECT priority, weight, account_clock,
+               greatest(turn, (SELECT max(served) FROM priority_turns)) AS tag
+          FROM priority_turns
+    ), candidate AS MATERIALIZED (
+        SELECT class.priority, class.weight AS class_weight, one.*,
+               class.tag + (one.place - 1) / class.weight AS class_tag
+          FROM class,
+               LATERAL darkroom_waiting_in_turn(class.priority, account_clock, $1, $2) AS one
+         WHERE $1 > 0
+    ), within_limits AS (
+        SELECT *, row_number() OVER (PARTITION BY account_id ORDER BY class_tag, class_weight DESC, place)
+                      AS number_of_account
+          FROM candidate
+    ), picked AS MATERIALIZED (
+        SELECT *, row_number() OVER (ORDER BY class_tag, class_weight DESC, place) AS rank
+          FROM within_limits WHERE number_of_account <= room
+         ORDER BY rank LIMIT $1
+    ), stored AS (
+        INSERT INTO chosen_jobs (job_id) SELECT job_id FROM picked
+            ON CONFLICT DO NOTHING
+    ), account AS (
+        UPDATE account_turns SET turn = moved.turn, moved_at = clock_timestamp()
+          FROM (SELECT priority, account_id, max(tag + 1 / weight) AS turn
+                  FROM picked GROUP BY priority, account_id) AS moved
+         WHERE account_turns.priority = moved.priority
+           AND account_turns.account_id = moved.account_id
+    ), moved_class AS (
+        UPDATE priority_turns
+           SET turn = moved.served + 1 / priority_turns.weight, served = moved.served,
+               account_clock = greatest(priority_turns.account_clock, moved.account_clock)
+          FROM (SELECT priority, max(class_tag) AS served, max(tag) AS account_clock
+                  FROM picked GROUP BY priority) AS moved
+         WHERE priority_turns.priority = moved.priority
+    )
+    SELECT coalesce(array_agg(job_id ORDER BY rank), '{}') INTO chosen FROM picked;
+    RETURN chosen;
 END $$;
 COMMENT ON FUNCTION darkroom_move_turns IS
     'Stores the next jobs in fair order as chosen, and returns their ids.';

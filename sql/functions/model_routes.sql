@@ -107,6 +107,12 @@ BEGIN
         INSERT INTO job_events (job_id, event, detail)
         SELECT moved.id, $7, jsonb_build_object('reason', $5::text, 'message', $6::text, 'route', $8::text)
           FROM moved JOIN before USING (id) WHERE before.reason IS DISTINCT FROM $5
+    ), waits AS (
+        -- It is chosen again once a route carries it.
+        DELETE FROM chosen_jobs USING moved WHERE job_id = moved.id
+    ), turn AS (
+        INSERT INTO account_turns (account_id, priority) SELECT account_id, priority FROM moved
+            ON CONFLICT DO NOTHING
     )
     SELECT * FROM moved;
 END $$;

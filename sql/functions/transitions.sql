@@ -56,6 +56,8 @@ BEGIN
         SELECT id, $8, jsonb_build_object('attempt', attempt, 'worker', $7::text)
                        || CASE WHEN route IS NULL THEN '{}' ELSE jsonb_build_object('route', route) END
           FROM moved
+    ), taken AS (
+        DELETE FROM chosen_jobs USING moved WHERE job_id = moved.id
     )
     SELECT id, attempt, attempted_at FROM moved;
 END $$;
@@ -149,6 +151,9 @@ BEGIN
     ), attempted AS (
         UPDATE job_attempts SET outcome = 'deferred', message = $6, answered_at = now()
           FROM moved WHERE job_attempts.job_id = moved.id AND number = moved.attempt
+    ), chosen AS (
+        -- Its turn was counted, and its delivery is still there.
+        INSERT INTO chosen_jobs (job_id) SELECT id FROM moved ON CONFLICT DO NOTHING
     ), event AS (
         INSERT INTO job_events (job_id, event, detail)
         SELECT id, $8, jsonb_build_object('reason', $5::text, 'message', $6::text,

@@ -50,3 +50,10 @@ CREATE INDEX jobs_in_turn ON jobs (priority, account_id, due_at, id) WHERE state
 
 INSERT INTO account_turns (account_id, priority)
 SELECT DISTINCT account_id, priority FROM jobs WHERE state = 'queued';
+
+-- They return one column more.
+DROP FUNCTION IF EXISTS darkroom_enqueue_job(
+    uuid, text, text, text, integer, text, text, text, text, text, timestamptz, uuid, text);
+DROP FUNCTION IF EXISTS darkroom_enqueue_jobs(
+    uuid[], text[], text[], text[], integer[], text[], text[], text[], text[], text[],
+    timestamptz[], uuid[], text[]);

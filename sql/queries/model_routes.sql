@@ -18,10 +18,10 @@ SELECT darkroom_end_route_waits($1) AS ended;
 SELECT * FROM darkroom_record_route_unfit($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: due_jobs_of_model
--- A page of the queued jobs of a model that are due. $1 model, $2 due_at and $3 id after which to
+-- A page of the chosen jobs of a model that are due. $1 model, $2 due_at and $3 id after which to
 -- begin, $4 limit.
 SELECT id, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds
-  FROM jobs
+  FROM chosen_jobs JOIN jobs ON id = job_id
  WHERE state = 'queued' AND model = $1 AND due_at <= now() AND (due_at, id) > ($2, $3)
  ORDER BY due_at, id LIMIT $4;
 

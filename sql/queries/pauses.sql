@@ -39,27 +39,9 @@ SELECT * FROM sized
  ORDER BY id DESC;
 
 -- name: watch_pauses
--- For workers: the active pauses, and those that ended within the last $1 seconds.
-SELECT id, scope, value, resumed_at IS NULL AND (until IS NULL OR until > now()) AS is_active,
-       extract(epoch FROM until - now())::double precision AS ends_in_seconds
-  FROM pauses
- WHERE id IN (SELECT id FROM active_pauses)
-    OR least(resumed_at, until) > now() - make_interval(secs => $1);
-
--- name: queued_jobs_of_pause
--- A page of the queued jobs to which a pause applies or applied, and whether any pause applies to each
--- now. $1 pause id, $2 due_at and $3 id after which to begin, $4 limit.
-SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds,
-       EXISTS (SELECT FROM active_pauses
-                WHERE scope = 'everything'
-                   OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))) AS is_paused
-  FROM jobs
- WHERE state = 'queued' AND (due_at, id) > ($2, $3)
-   AND EXISTS (SELECT FROM pauses
-                WHERE pauses.id = $1
-                  AND (scope = 'everything'
-                       OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))))
- ORDER BY due_at, id LIMIT $4;
+-- For workers: the active pauses.
+SELECT id, scope, value, extract(epoch FROM until - now())::double precision AS ends_in_seconds
+  FROM active_pauses;
 
 -- name: why_not_claimed
 -- Why a job was not claimed. $1 id, $2 attempt, $3 states it may be claimed in, $4 Kie account.

@@ -1,49 +1,23 @@
 -- What the reconciler asks: which rows should be moving.
 
 -- name: open_jobs_after
--- A page of open jobs, for checking that each has its delivery; in the order of the index of open
--- jobs, because in that of ids it would go through all that ever ended. Who moves to an earlier
--- place meanwhile has changed lately, and is found as such. $1 state, $2 due_at and $3 id after
--- which to begin, $4 limit, $5 only rows untouched for this many seconds. A queued job to which a
--- pause applies needs no delivery.
-SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds,
-       state = 'queued' AND EXISTS (
-           SELECT FROM active_pauses
-            WHERE scope = 'everything'
-               OR (scope, value) IN (('model', jobs.model), ('account', jobs.account_id))) AS is_paused
+-- A page of the jobs that are being submitted or generated, for checking that each has its delivery; in
+-- the order of the index of open jobs, because in that of ids it would go through all that ever ended.
+-- Who moves to an earlier place meanwhile has changed lately, and is found as such. $1 state, $2 due_at
+-- and $3 id after which to begin, $4 limit, $5 only rows untouched for this many seconds.
+SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds
   FROM jobs
- WHERE state IN ('queued', 'submitting', 'unknown', 'generating')
+ WHERE state IN ('submitting', 'generating')
    AND (state, due_at, id) > ($1, $2, $3) AND updated_at <= now() - make_interval(secs => $5)
  ORDER BY state, due_at, id LIMIT $4;
 
 -- name: fresh_open_jobs
--- Jobs that changed lately and should have a delivery. $1 not longer ago than this (seconds),
--- $2 not more lately than this (seconds), so that a delivery under way is not raced; $3 limit.
--- A queued job has changed lately only if it is new, which its id tells, or was put off, which its
--- due time tells: so a long queue is not gone through. Joined with nothing, not even with itself:
--- right after many jobs came, before the first ANALYZE, a planner that takes them for few compares
--- each with each.
-WITH fresh AS (
-    SELECT id, state, due_at, updated_at, model, account_id FROM jobs
-     WHERE state = 'queued'
-       AND id >= (lpad(to_hex(((extract(epoch FROM now()) - $1) * 1000)::bigint), 12, '0')
-                  || repeat('0', 20))::uuid
-    UNION
-    SELECT id, state, due_at, updated_at, model, account_id FROM jobs
-     WHERE state = 'queued' AND due_at >= now() - make_interval(secs => $1)
-    UNION
-    SELECT id, state, due_at, updated_at, model, account_id FROM jobs
-     WHERE state = 'generating' AND updated_at >= now() - make_interval(secs => $1)
-)
-SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds,
-       false AS is_paused
-  FROM fresh
- WHERE updated_at >= now() - make_interval(secs => $1)
+-- Generating jobs that changed lately and should have a delivery. $1 not longer ago than this
+-- (seconds), $2 not more lately than this (seconds), so that a delivery under way is not raced; $3 limit.
+SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision AS due_in_seconds
+  FROM jobs
+ WHERE state = 'generating' AND updated_at >= now() - make_interval(secs => $1)
    AND updated_at <= now() - make_interval(secs => $2)
-   AND NOT (state = 'queued' AND EXISTS (
-           SELECT FROM active_pauses
-            WHERE scope = 'everything'
-               OR (scope, value) IN (('model', fresh.model), ('account', fresh.account_id))))
  ORDER BY updated_at DESC LIMIT $3;
 
 -- name: overdue_unknown_jobs

@@ -104,6 +104,16 @@ class KieAccountPool:
             for one in self._accounts
         )
 
+    def braked_families(self) -> list[str]:
+        """Return the families whose submits are braked at every account, as far as this worker
+        knows.
+        """
+        return [
+            name
+            for name in list_families()
+            if all(one.brake.family_brake(name).level > 0 for one in self._accounts)
+        ]
+
     def family_brake_of(self, name: str | None, family_name: str) -> FamilyBrake | None:
         """Return the brake of a model family at this account; None where the account is not
         configured.

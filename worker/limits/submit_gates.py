@@ -48,6 +48,10 @@ class SubmitGate:
         return self.brake is not None and self.brake.is_probing
 
 
+def ignore_claim(taken: int, free: int, ready: int) -> None:
+    """Do nothing. The default where nothing follows from a claim."""
+
+
 def slots_per_account(accounts: int, slots: int) -> int | None:
     """Return the most slots that one Kie account may use; None where there is one account."""
     return max(slots // accounts, 1) if accounts > 1 else None
@@ -66,8 +70,12 @@ class SubmitGates:
         may_claim: Callable[[], bool] = lambda: True,
         *,
         slots: int | None = None,
+        on_claim: Callable[[int, int, int], None] = ignore_claim,
     ) -> None:
         self._may_claim = may_claim
+        self.on_claim = on_claim
+        """Called after each claim: how many it took, how many more it could have taken, and how
+        many other deliveries are due."""
         self._gates = tuple(gates) or (SubmitGate(),)
         self.has_gates = bool(gates)
         self.gate_by_delivery: dict[str, int] = {}

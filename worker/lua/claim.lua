@@ -6,10 +6,11 @@
 -- 6 hasten prefix, 7 how long a permit is reserved for a claim (ms), 8 the gate to prefer among equal
 -- ones (from 0), 9 how many families each gate has, then for each gate: 1 where it has a log, 2 a
 -- brake, 3 both, 0 neither, and the most to claim through it
--- Returns {ms until the next claim is worthwhile or -1, brake level of each gate, then of each family
--- of each gate (-1 where bad outcomes are counted without a pause; of a gate, where Kie was busy and has
--- accepted nothing since), then for each claimed delivery: id, its new score, gate (from 0), and for how
--- long it has been due (ms)}; scores are ms by this server's clock.
+-- Returns {ms until the next claim is worthwhile or -1, how many more could be claimed at once, how many
+-- other deliveries are due, brake level of each gate, then of each family of each gate (-1 where bad
+-- outcomes are counted without a pause; of a gate, where Kie was busy and has accepted nothing since),
+-- then for each claimed delivery: id, its new score, gate (from 0), and for how long it has been due
+-- (ms)}; scores are ms by this server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
@@ -19,7 +20,7 @@ local families = tonumber(ARGV[9])
 local gates = (#ARGV - 9) / 2
 local logs = {}
 local next_key = 2
-local reply = {-1}
+local reply = {-1, 0, 0}
 local free_of_gates = {}
 local total = 0
 -- Of gates without a log: their claims in this window and in the one before, while they have a hash.
@@ -59,7 +60,7 @@ local function free_by_families(g, free)
     local brake = redis.call('HMGET', take_key(true), 'until', 'level', 'feeler_until', 'run_submit',
       'run_task')
     local level = tonumber(brake[2]) or 0
-    reply[1 + gates + (g - 1) * families + f] = level > 0 and level or (brake[4] or brake[5]) and -1 or 0
+    reply[3 + gates + (g - 1) * families + f] = level > 0 and level or (brake[4] or brake[5]) and -1 or 0
     if level == 0 then
       all_slowed = false
     else
@@ -113,12 +114,13 @@ for g = 1, gates do
   end
   local slowed
   free, slowed = free_by_families(g, free)
-  reply[1 + g] = level == 0 and is_unproven and -1 or level
+  reply[3 + g] = level == 0 and is_unproven and -1 or level
   total = total + free
   -- A probe is claimed first. Otherwise a healthy gate would take every job.
-  free_of_gates[g] = (reply[1 + g] ~= 0 or slowed) and free > 0 and math.huge or free
+  free_of_gates[g] = (reply[3 + g] ~= 0 or slowed) and free > 0 and math.huge or free
 end
 if total == 0 then
+  reply[3] = redis.call('ZCOUNT', KEYS[1], '-inf', now)
   return reply
 end
 
@@ -169,6 +171,10 @@ for _, counter in pairs(counters) do
     redis.call('HSET', counter.hash, 'claims_window', counter[1], 'claims', counter[2], 'claims_before', counter[3])
     if redis.call('PTTL', counter.hash) < 60000 then redis.call('PEXPIRE', counter.hash, 60000) end
   end
+end
+if gates > 1 or logs[1] or #KEYS > 1 then
+  reply[2] = most - #due / 2
+  reply[3] = redis.call('ZCOUNT', KEYS[1], '-inf', now)
 end
 local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 if next_one[2] then

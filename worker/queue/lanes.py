@@ -15,6 +15,7 @@ from worker.limits.submit_gates import SubmitGates
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.periodic_work import PeriodicRunner, PeriodicWork
 from worker.queue.step_runner import Step, arq_function_of
+from worker.queue.submit_feed import SubmitFeed
 from worker.recovery.late_task_checks import LateTaskChecks
 from worker.recovery.lost_write_detection import check_event_mark
 from worker.recovery.reconciler import RECONCILE_SECONDS, Reconciler
@@ -84,10 +85,14 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
     ]
 
 
-def build_lanes(deps: Dependencies) -> list[LeasedWorker]:
-    """Return the submit lane and the poll lane."""
-    gates = deps.accounts.gates(deps.submit_throttle.limit)
-    submit_gates = SubmitGates(gates, may_claim=deps.may_claim, slots=SUBMITS_AT_ONCE)
+def build_lanes(deps: Dependencies, feed: SubmitFeed) -> list[LeasedWorker]:
+    """Return the submit lane, which `feed` fills, and the poll lane."""
+    submit_gates = SubmitGates(
+        deps.accounts.gates(deps.submit_throttle.limit),
+        may_claim=deps.may_claim,
+        slots=SUBMITS_AT_ONCE,
+        on_claim=feed.record_claim,
+    )
     return [
         _build_lane(deps, Lane.SUBMIT, submit_job, SUBMITS_AT_ONCE, submit_gates),
         _build_lane(deps, Lane.POLL, poll_job, POLLS_AT_ONCE),

@@ -173,16 +173,18 @@ class LeasedWorker(Worker):
         ]
         async with self._claiming:
             reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
-            first = 1 + gates.level_count
+            first = 3 + gates.level_count
             claimed = (reply[start::4] for start in range(first, first + 4))
             now = self.loop.time()
             for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
                 due_at = now - int(late_ms) / 1000
                 self._start(arq_id.decode(), int(score), int(gate), due_at)
         self._has_claimed = len(reply) > first
+        taken = (len(reply) - first) // 4
         if self._wake_pushes is not None:
-            self._wake_pushes.record_claimed((len(reply) - first) // 4)
-        gates.set_levels(reply[1:first])
+            self._wake_pushes.record_claimed(taken)
+        gates.set_levels(reply[3:first])
+        gates.on_claim(taken, int(reply[1]), int(reply[2]))
         return FALLBACK_CLAIM_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
 
     def _start(self, arq_id: str, score: int, gate: int, due_at: float) -> None:

@@ -184,4 +184,5 @@ async def _deliver_pending(news: _PendingNotifications, reconciler: Reconciler) 
     if messages:
         await reconciler.outbox.deliver(messages)
     if jobs:
+        reconciler.choose_now()
         await reconciler.deliver_recent(grace_seconds=0)

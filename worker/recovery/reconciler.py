@@ -1,7 +1,7 @@
-"""Delivers again every open job that Redis has lost.
+"""Delivers again what Redis has lost: chosen jobs, and jobs that are being generated.
 
-Postgres stores which jobs are open; Redis only delivers. A delivery may be lost by a flush, an
-eviction, or a crash between the commit and the delivery.
+Postgres stores which jobs are open; Redis only delivers. Jobs that wait have no delivery. A
+delivery may be lost by a flush, an eviction, or a crash between the commit and the delivery.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Delivery, Lane
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.domain.lifecycle import JobState
-from shared.redis_keys import WIPED_KEY
+from shared.redis_keys import JOBS_WAIT, WAKE_UP_CHANNEL, WIPED_KEY
 from worker.callbacks.callback_handler import CallbackHandler
 from worker.dependencies import Dependencies
 from worker.limits.throttle import POLL_WINDOW_MS, WINDOW_MARGIN_MS
+from worker.recovery.taken_back_jobs import take_back_jobs
 from worker.recovery.task_id_recovery import TaskIdRecovery
 from worker.recovery.unknown_submissions import UnknownSubmissions
 from worker.webhooks.outbox import Outbox
@@ -50,16 +51,15 @@ class OpenJob:
     due_at: datetime
     due_in_seconds: float
     """Seconds until `due_at` when it was read; below 0 where it is due."""
-    is_paused: bool
-    """Whether it is queued and a pause applies to it, so that it needs no delivery."""
 
 
 async def fetch_recent_open_jobs(
     queries: Queries, newest_seconds: float, grace_seconds: float, most: int
 ) -> list[OpenJob]:
-    """Return queued and generating jobs that changed lately, but longer ago than the grace time."""
+    """Return the chosen jobs, and the generating ones that changed lately, without the newest."""
+    chosen = await queries.fetch("chosen_jobs", grace_seconds, most)
     rows = await queries.fetch("fresh_open_jobs", newest_seconds, grace_seconds, most)
-    return open_jobs_from(rows)
+    return open_jobs_from([*chosen, *rows])
 
 
 async def fetch_open_jobs_page(
@@ -79,7 +79,6 @@ def open_jobs_from(rows: Iterable[asyncpg.Record]) -> list[OpenJob]:
             JobState(row["state"]),
             row["due_at"],
             row["due_in_seconds"],
-            row["is_paused"],
         )
         for row in rows
     ]
@@ -125,6 +124,7 @@ class Reconciler:
         if self._callbacks is not None and not await self._callbacks.sweep():
             excluded = await self._callbacks.jobs_with_unhandled_callbacks()
         await self.unknown_submissions.end_overdue(excluded)
+        await self.take_back()
         found = await self.deliver_recent(_GRACE_SECONDS)
         if found:
             self._deps.metrics.dispatch_pushes.record_found_without_push(found)
@@ -141,10 +141,22 @@ class Reconciler:
             await self._check_page()
             await self.outbox.check_page()
 
-    async def deliver_recent(self, grace_seconds: float) -> int:
-        """Deliver the jobs that changed in the last minute and have no delivery. Returns how many.
+    async def take_back(self) -> None:
+        """Take back the chosen jobs that are paused, and tell the workers where others wait."""
+        await take_back_jobs(self._deps)
+        row = await self._deps.queries.fetch_row("jobs_wait")
+        if row is not None and row["jobs_wait"]:
+            with translated_redis_errors():
+                await self._deps.delivery_queue.redis.publish(WAKE_UP_CHANNEL, JOBS_WAIT)
 
-        Returns 0 while this worker may not claim.
+    def choose_now(self) -> None:
+        """Have this worker choose among the jobs that wait."""
+        self._deps.jobs_wait.set()
+
+    async def deliver_recent(self, grace_seconds: float) -> int:
+        """Deliver the chosen jobs, and the generating ones that changed lately, without a delivery.
+
+        Returns how many, and 0 while this worker may not claim.
         """
         if not self._deps.may_claim():
             return 0
@@ -198,7 +210,7 @@ class Reconciler:
 
 def _delivery_of(job: OpenJob) -> Delivery | None:
     lane = _lane_of(job.state)
-    if lane is None or job.is_paused:
+    if lane is None:
         return None
     least_ms = 0
     if lane is Lane.POLL:

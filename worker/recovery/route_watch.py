@@ -105,6 +105,7 @@ class RouteWatch:
         for account in self._deps.accounts:
             await account.brake.family_brake(change.via).allow_probe()
         await self._deps.queries.fetch("end_route_waits", change.model)
+        self._deps.jobs_wait.set()
         due, at, after = 0, datetime.min.replace(tzinfo=UTC), UUID(int=0)
         while rows := await self._deps.queries.fetch(
             "due_jobs_of_model", change.model, at, after, DELIVERIES_PER_SCRIPT

@@ -116,7 +116,8 @@ async def _submit(
         try:
             request = carry_request(request, route)
         except InvalidRequest as error:
-            return await _wait_for_route(deps, job, route, error)
+            await _wait_for_route(deps, job, route, error)
+            return None
     delivery = Lane.SUBMIT.arq_id(job.id)
     account = deps.accounts.account_for_submit(run.gate)
     wait_seconds = await _family_brake_wait(deps, account, family_name, job.id)
@@ -155,15 +156,14 @@ async def _send(
     return outcome
 
 
-async def _wait_for_route(deps: Dependencies, job: Job, route: str, error: InvalidRequest) -> float:
+async def _wait_for_route(deps: Dependencies, job: Job, route: str, error: InvalidRequest) -> None:
     """Let the job wait until its model has a route that carries it. A change of the route makes
-    it due.
+    it due. It is then chosen and delivered again.
     """
     message = f"{job.model} is sent by {route}, which cannot carry this request: {error}"
     event = job_events.RouteUnfit(route, message, _ROUTE_UNFIT_SECONDS)
     await deps.store.record_route_unfit(job, event)
     deps.publish_change(Change(job.id))
-    return _ROUTE_UNFIT_SECONDS
 
 
 async def _family_brake_wait(

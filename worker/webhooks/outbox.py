@@ -114,11 +114,11 @@ class Outbox:
         while not await self.check_page():
             pass
 
-    def _delay_ms(self, endpoint_id: UUID, least_ms: int, now_ms: float) -> int:
+    def _delay_ms(self, endpoint_id: UUID, least_ms: float, now_ms: float) -> float:
         """Return the delay of the next message of this endpoint, and count it."""
         if len(self._next_due_ms) >= _ENDPOINTS_KEPT:
             self._next_due_ms = {one: at for one, at in self._next_due_ms.items() if at > now_ms}
         earliest_ms = now_ms + least_ms
         spent_ms = max(self._next_due_ms.get(endpoint_id, 0.0), earliest_ms)
         self._next_due_ms[endpoint_id] = spent_ms + SPACING_MS
-        return max(least_ms, int(spent_ms - DUE_AT_ONCE_PER_ENDPOINT * SPACING_MS - now_ms))
+        return max(least_ms, spent_ms - DUE_AT_ONCE_PER_ENDPOINT * SPACING_MS - now_ms)

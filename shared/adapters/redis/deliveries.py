@@ -29,6 +29,7 @@ from shared.adapters.tcp_keepalive import tcp_options
 from shared.redis_keys import (
     ARQ_PROBE_KEY,
     CHANGES_CHANNEL,
+    JOBS_WAIT,
     RERUN_KEY_PREFIX,
     WAKE_UP_CHANNEL,
     WRITE_PROBE_KEY,
@@ -76,7 +77,7 @@ class Delivery:
     job_id: UUID
     """In the webhook lane, the id of the webhook message."""
     lane: Lane
-    delay_ms: int = 0
+    delay_ms: float = 0
     """A negative delay means overdue. Overdue deliveries are claimed first."""
 
 
@@ -155,26 +156,39 @@ class DeliveryQueue:
         *,
         changes: Sequence[Change] = (),
         rerun_if_running: bool = False,
+        others_wait: bool = False,
     ) -> None:
         """Add these deliveries. Existing deliveries are not changed. Raises `RedisDown`.
 
         Writes the same keys as arq's `enqueue_job`, in one round trip per 500 deliveries. The same
         script publishes `changes`. With `rerun_if_running`, a delivery that is running now runs
-        once more afterwards, because its run may have read older data.
+        once more afterwards, because its run may have read older data. With `others_wait`, workers
+        are told that jobs wait in Postgres to be chosen.
         """
         with translated_redis_errors():
-            for start in range(0, max(len(deliveries), len(changes)), DELIVERIES_PER_SCRIPT):
+            length = max(len(deliveries), len(changes))
+            for start in range(0, length, DELIVERIES_PER_SCRIPT):
                 page = slice(start, start + DELIVERIES_PER_SCRIPT)
-                await self._deliver_page(deliveries[page], changes[page], rerun_if_running)
+                await self._deliver_page(
+                    deliveries[page],
+                    changes[page],
+                    rerun_if_running=rerun_if_running,
+                    others_wait=others_wait and start + DELIVERIES_PER_SCRIPT >= length,
+                )
 
     async def _deliver_page(
-        self, deliveries: Sequence[Delivery], changes: Sequence[Change], rerun_if_running: bool
+        self,
+        deliveries: Sequence[Delivery],
+        changes: Sequence[Change],
+        *,
+        rerun_if_running: bool,
+        others_wait: bool,
     ) -> None:
         time_ms = local_now_ms()
-        groups: dict[tuple[Lane, int], list[str]] = {}
+        groups: dict[tuple[Lane, float], list[str]] = {}
         for delivery in deliveries:
             groups.setdefault((delivery.lane, delivery.delay_ms), []).append(str(delivery.job_id))
-        arguments: list[str | int | bytes] = [
+        arguments: list[str | float | bytes] = [
             job_key_prefix,
             WAKE_UP_CHANNEL,
             # Each lane checks twice a second, which finds later deliveries in time.
@@ -184,9 +198,10 @@ class DeliveryQueue:
             in_progress_key_prefix if rerun_if_running else "",
             RERUN_KEY_PREFIX,
             RERUN_TTL_MS,
+            JOBS_WAIT if others_wait else "",
         ]
         for (lane, delay_ms), job_ids in groups.items():
-            keep_ms = max(delay_ms, 0) + PAYLOAD_TTL_MS
+            keep_ms = int(max(delay_ms, 0)) + PAYLOAD_TTL_MS
             arguments += [f"{lane.name.lower()}:", *_payload_around_id(lane, time_ms)]
             arguments += [keep_ms, delay_ms, "".join(job_ids)]
         await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)

@@ -1,16 +1,14 @@
-"""Paused jobs leave the queue without an attempt, and come back in their order."""
+"""Paused jobs leave the queue without an attempt, and are chosen in their order afterwards."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from decimal import Decimal
 from time import monotonic
 
 import pytest
-import structlog
 from arq.constants import in_progress_key_prefix
 
 from producer import Job, Order
@@ -22,13 +20,13 @@ from tests.support.deployment import eventually, text_to_image
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
 from worker.limits.throttle import Throttle, submit_limit
-from worker.recovery.pause_watch import CHECKED_AFTER_END_SECONDS, PauseWatch
+from worker.recovery.pause_watch import PauseWatch
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 
 @pytest.fixture
 def watch(setup: WorkerSetup) -> PauseWatch:
-    return PauseWatch(setup.deps, Reconciler(setup.deps))
+    return PauseWatch(setup.deps)
 
 
 async def open_bolt(setup: WorkerSetup) -> None:
@@ -53,12 +51,13 @@ def ids_of(jobs: Sequence[Job]) -> list[str]:
 async def age_all_jobs(setup: WorkerSetup) -> None:
     """Let every job have been untouched for a while."""
     await setup.sql("UPDATE jobs SET updated_at = updated_at - interval '1 minute'")
+    await setup.sql("UPDATE chosen_jobs SET chosen_at = chosen_at - interval '1 minute'")
 
 
 @asynccontextmanager
 async def watching(setup: WorkerSetup, database_url: str) -> AsyncIterator[None]:
     """Watch the pauses by notification alone, as the service does."""
-    watch = PauseWatch(setup.deps, Reconciler(setup.deps), read_seconds=600)
+    watch = PauseWatch(setup.deps, read_seconds=600)
     tasks = [
         asyncio.create_task(listen(setup.deps, database_url)),
         asyncio.create_task(watch.run_until_cancelled()),
@@ -89,28 +88,38 @@ async def test_paused_jobs_leave_the_queue_and_come_back_due_as_before(
 ) -> None:
     await open_bolt(setup)
     first, others = await enqueue(setup, "acme", "acme"), await enqueue(setup, "bolt")
-    later = await setup.enqueue(run_at=setup.clock.now() + timedelta(hours=1))
-    before = await waiting(setup)
+    before = list(await waiting(setup))
     pause = await setup.producer.pauses.pause(scope, value, reason="why")  # type: ignore[arg-type]
     await watch.read()
-    stay = ids_of(others) if scope == "account" else []
-    assert list(await waiting(setup)) == stay
+    assert list(await waiting(setup)) == (ids_of(others) if scope == "account" else [])
+    await setup.choose()
+    assert list(await waiting(setup)) == (ids_of(others) if scope == "account" else [])
     await setup.producer.pauses.resume(pause.id)
     await watch.read()
-    after = await waiting(setup)
-    assert after.keys() == before.keys()
-    own = ids_of([*first, later])
-    assert [arq_id for arq_id in after if arq_id in own] == own
-    for arq_id, due_ms in before.items():
-        assert after[arq_id] == pytest.approx(due_ms, abs=2_000), arq_id
+    assert setup.deps.jobs_wait.is_set()
+    await setup.choose()
+    after = list(await waiting(setup))
+    assert sorted(after) == sorted(before)
+    assert [one for one in after if one in ids_of(first)] == ids_of(first)
 
 
-async def test_a_delivery_that_is_added_during_a_pause_is_removed_by_its_run_without_an_attempt(
+async def test_a_job_that_comes_during_a_pause_waits_without_a_delivery_or_an_attempt(
     setup: WorkerSetup, watch: PauseWatch
 ) -> None:
     await setup.producer.pauses.pause("account", "acme", reason="why")
     await watch.read()
     (job,) = await enqueue(setup, "acme")
+    await setup.choose()
+    assert await waiting(setup) == {}
+    assert (await setup.now_is(job)).attempt == 0
+    assert await setup.events(job) == ["enqueued"]
+
+
+async def test_a_delivery_of_a_paused_job_is_removed_by_its_run_without_an_attempt(
+    setup: WorkerSetup,
+) -> None:
+    (job,) = await enqueue(setup, "acme")
+    await setup.producer.pauses.pause("account", "acme", reason="why")
     async with running_lanes(setup.deps):
 
         async def is_gone() -> bool:
@@ -138,38 +147,36 @@ async def test_a_run_that_removes_its_delivery_after_the_end_of_the_pause_loses_
     pause = await setup.producer.pauses.pause("account", "acme", reason="why")
     assert await setup.submit(job) is None
     await setup.producer.pauses.resume(pause.id)
-    await watch.read()  # finds the delivery, whose run has not ended
+    await watch.read()  # the run has not ended yet
     await setup.redis.zrem(Lane.SUBMIT.value, *ids_of([job]))
-    await setup.redis.delete(f"darkroom:pause_end:{pause.id}")
-    await watch.read()
+    await Reconciler(setup.deps).deliver_recent(0)
     assert list(await waiting(setup)) == ids_of([job])
 
 
-async def test_two_workers_deliver_the_jobs_of_an_ended_pause_once(setup: WorkerSetup) -> None:
-    workers = [PauseWatch(setup.deps, Reconciler(setup.deps)) for _ in range(2)]
+async def test_two_workers_choose_the_jobs_of_an_ended_pause_once(setup: WorkerSetup) -> None:
+    workers = [PauseWatch(setup.deps) for _ in range(2)]
     await enqueue(setup, *["acme"] * 12)
     pause = await setup.producer.pauses.pause("account", "acme", reason="why")
     await asyncio.gather(*(one.read() for one in workers))
     assert await waiting(setup) == {}
     await setup.producer.pauses.resume(pause.id)
-    with structlog.testing.capture_logs() as logs:
-        await asyncio.gather(*(one.read() for one in workers))
-    assert [line["jobs"] for line in logs if line["event"] == "jobs_resumed"] == [12]
+    await asyncio.gather(*(setup.choose() for _ in workers))
+    await setup.choose()
     assert len(await waiting(setup)) == 12
+    assert setup.registry.get_sample_value("darkroom_chosen_total") == 12
 
 
-async def test_a_worker_that_died_before_it_delivered_is_made_up_for_by_another(
-    setup: WorkerSetup, watch: PauseWatch
+async def test_a_worker_that_died_before_it_took_jobs_back_is_made_up_for_by_another(
+    setup: WorkerSetup,
 ) -> None:
     jobs = await enqueue(setup, "acme", "acme")
     pause = await setup.producer.pauses.pause("account", "acme", reason="why")
-    await watch.read()
+    # One that was started since.
+    await PauseWatch(setup.deps).read()
+    assert await waiting(setup) == {}
     await setup.producer.pauses.resume(pause.id)
-    # One that was started since, and has never seen the pause.
-    other = PauseWatch(setup.deps, Reconciler(setup.deps))
-    await other.read()
+    await setup.choose()
     assert list(await waiting(setup)) == ids_of(jobs)
-    assert CHECKED_AFTER_END_SECONDS >= 20
 
 
 async def test_jobs_of_a_paused_account_do_not_hold_up_those_of_others(
@@ -179,7 +186,6 @@ async def test_jobs_of_a_paused_account_do_not_hold_up_those_of_others(
     await setup.producer.billing.grant("acme", Decimal(1_000), "for the test")
     await setup.producer.pauses.pause("account", "acme", reason="why")
     await watch.read()
-    # They come during the pause, so their runs remove their deliveries, 20 at a time.
     await setup.producer.enqueue_many([Order(request=text_to_image(), account_id="acme")] * 150)
     (other,) = await enqueue(setup, "bolt")
     setup.kie.submits.append(Accepted("t1"))
@@ -198,7 +204,7 @@ async def test_jobs_of_a_paused_account_do_not_hold_up_those_of_others(
 # --- the end of a pause ---------------------------------------------------------------------
 
 
-async def test_a_resume_delivers_within_a_second_by_its_notification(
+async def test_a_resume_has_jobs_chosen_within_a_second_by_its_notification(
     setup: WorkerSetup, database_url: str
 ) -> None:
     jobs = await enqueue(setup, "acme", "acme", "acme")
@@ -211,6 +217,8 @@ async def test_a_resume_delivers_within_a_second_by_its_notification(
         await eventually(lambda: are([]), "the deliveries are removed")
         resumed_at = monotonic()
         await setup.producer.pauses.resume(pause.id)
+        await setup.deps.jobs_wait.wait()
+        await setup.choose()
         await eventually(lambda: are(ids_of(jobs)), "the deliveries are back")
         assert monotonic() - resumed_at < 1
 
@@ -223,6 +231,7 @@ async def test_a_pause_ends_by_itself_at_until(setup: WorkerSetup, watch: PauseW
 
     async def is_back() -> bool:
         await watch.read()
+        await setup.choose()
         return list(await waiting(setup)) == ids_of(jobs)
 
     await eventually(is_back, "the delivery is back")
@@ -249,11 +258,13 @@ async def test_a_wiped_redis_forgets_no_pause(
     reconciler = Reconciler(setup.deps)
     for _ in range(2):
         await reconciler.run_once()
-    assert list(await waiting(setup)) == (ids_of(jobs[1:]) if scope == "account" else [])
+        await setup.choose()
+    assert list(await waiting(setup)) == ids_of(jobs[1:] if scope == "account" else jobs)
     assert await setup.submit(jobs[0]) is None
     assert (await setup.now_is(jobs[0])).attempt == 0
     await setup.producer.pauses.resume(pause.id)
     await watch.read()
+    await setup.choose()
     assert sorted(await waiting(setup)) == sorted(ids_of(jobs))
     assert await setup.redis.exists(EPOCH_KEY)
 
@@ -296,7 +307,7 @@ async def test_the_other_kie_accounts_take_the_share_of_a_paused_one(setup: Work
     )
     setup = setup.with_deps(accounts=pool)
     await setup.producer.pauses.pause("kie_account", "default", reason="retired")
-    await PauseWatch(setup.deps, Reconciler(setup.deps)).read()
+    await PauseWatch(setup.deps).read()
     await enqueue(setup, *["acme"] * 6)
     async with running_lanes(setup.deps):
 

@@ -35,6 +35,7 @@ from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.queue.lanes import build_lanes, build_periodic
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.postgres_notifications import deliver_on_notify
+from worker.queue.submit_feed import SubmitFeed
 from worker.queue.wake_ups import forward_wake_ups
 from worker.recovery.reconciler import Reconciler
 from worker.recovery.task_id_backup import TaskIdBackup
@@ -79,6 +80,10 @@ class WorkerSetup:
     async def submit(self, job: Job, run: DeliveryRun = UNCLAIMED) -> float | None:
         """Run the submit step once."""
         return await submit_job(self.deps, job.id, run)
+
+    async def choose(self, places: int = 64) -> float | None:
+        """Choose and deliver the jobs that are next."""
+        return await SubmitFeed(self.deps, self.deps.accounts.braked_families).fill(places)
 
     async def poll(self, job: Job) -> float | None:
         """Run the poll step once."""
@@ -188,9 +193,18 @@ async def listen(
 @asynccontextmanager
 async def running_lanes(deps: Dependencies) -> AsyncIterator[list[LeasedWorker]]:
     """Run all lanes with these dependencies, as the service does."""
-    lanes = build_lanes(deps)
+    feed = SubmitFeed(deps, deps.accounts.braked_families)
+    lanes = build_lanes(deps, feed)
     tasks = [
-        asyncio.create_task(forward_wake_ups(deps.delivery_queue, lanes, deps.metrics.wake_pushes))
+        asyncio.create_task(
+            forward_wake_ups(
+                deps.delivery_queue,
+                lanes,
+                deps.metrics.wake_pushes,
+                on_jobs_wait=deps.jobs_wait.set,
+            )
+        ),
+        asyncio.create_task(feed.run_until_cancelled()),
     ]
     tasks += [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
     tasks += [
