@@ -120,13 +120,15 @@ DECLARE
 BEGIN
     PERFORM FROM priority_turns WHERE priority = 'high' FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
-        RETURN QUERY SELECT '{}'::uuid[], true, 0.05::double precision;
+        RETURN QUERY SELECT '{}'::uuid[], true, NULL::double precision;
         RETURN;
     END IF;
     IF EXISTS (SELECT FROM active_pauses WHERE scope = 'everything') THEN
         RETURN QUERY SELECT '{}'::uuid[], false, NULL::double precision;
         RETURN;
     END IF;
+    -- A choice that is lost with the server is made again.
+    PERFORM set_config('synchronous_commit', 'off', true);
     -- What another worker has just chosen may not be in Redis yet.
     places := least($1, 64) - (SELECT count(*) FROM chosen_jobs
                                 WHERE chosen_at > clock_timestamp() - interval '50 milliseconds');

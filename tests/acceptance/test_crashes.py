@@ -17,6 +17,7 @@ from tests.support.deployment import Deployment, eventually
 # What another worker makes of the job, and how often the simulator was paid for it. Without
 # a callback nobody can know whether an unanswered POST made a task, so such a job ends lost.
 _ROWS = [
+    ("after_choose", JobState.SUCCEEDED, None, 1),
     ("before_claim", JobState.SUCCEEDED, None, 1),
     ("after_claim", JobState.FAILED, "submission_lost", 0),
     ("after_post", JobState.FAILED, "submission_lost", 1),
@@ -28,6 +29,9 @@ _ROWS = [
 
 async def _crash(deployment: Deployment, point: str) -> Job:
     """Run a worker that kills itself at the point while it works on one job."""
+    if point == "after_choose":
+        # The job of an account with a limit waits until a worker chooses it.
+        await deployment.run_sql("UPDATE accounts SET max_open_jobs = 5")
     async with deployment.worker_process(DARKROOM_CRASH_AT=point) as doomed:
         job = await deployment.enqueue()
         async with asyncio.timeout(20):

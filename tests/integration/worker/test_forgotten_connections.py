@@ -312,7 +312,7 @@ async def test_what_the_reconciler_finds_for_want_of_a_notification_is_counted(
             await setup.enqueue(connection=callers)
     finally:
         await callers.close()
-    await setup.sql("UPDATE jobs SET updated_at = now() - interval '5 s'")
+    await setup.sql("UPDATE chosen_jobs SET chosen_at = now() - interval '5 s'")
     await Reconciler(setup.deps).run_once()
     assert setup.deps.metrics.dispatch_pushes.found == 1
     assert setup.registry.get_sample_value("darkroom_fallback_total", {"path": "dispatch"}) == 1

@@ -151,10 +151,11 @@ async def test_a_job_that_the_route_cannot_carry_waits_with_its_hold_and_says_wh
     job = await setup.enqueue(text_to_image(quantity=2, enhance_prompt=True))
     money = await setup.money()
     await route(setup, ROUTE)
-    wait_seconds = await setup.submit(job)
-    assert wait_seconds is not None
-    assert wait_seconds > 600
+    assert await setup.submit(job) is None, "the delivery ends"
+    await setup.choose()
+    assert await setup.redis.zcard(Lane.SUBMIT.value) == 1, "only that of the enqueue is left"
     waiting = await setup.now_is(job)
+    assert (waiting.due_at - setup.clock.now()).total_seconds() > 600
     assert (waiting.state, waiting.reason, waiting.attempt) == (
         JobState.QUEUED,
         Reason.ROUTE_UNFIT,

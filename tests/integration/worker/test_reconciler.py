@@ -13,8 +13,9 @@ import structlog
 from producer import Job
 from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import Lane
+from shared.adapters.redis.subscription import subscribed
 from shared.domain import job_events
-from shared.redis_keys import WIPED_KEY
+from shared.redis_keys import JOBS_WAIT, WAKE_UP_CHANNEL, WIPED_KEY
 from tests.integration.worker.worker_setup import PRICE, START, WorkerSetup
 from tests.support.example_jobs import polled
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
@@ -45,6 +46,7 @@ async def age(setup: WorkerSetup, job: Job, seconds: float) -> None:
         job.id,
         seconds,
     )
+    await setup.sql("UPDATE chosen_jobs SET chosen_at = now() - make_interval(secs => $1)", seconds)
 
 
 async def deliveries(setup: WorkerSetup) -> dict[Lane, set[str]]:
@@ -79,30 +81,39 @@ async def test_a_lost_delivery_of_each_state_is_made_again(
 
 
 async def test_deliveries_that_live_keep_their_due_times(setup: WorkerSetup) -> None:
-    later = await setup.enqueue(run_at=setup.clock.now() + timedelta(hours=1))
     now = await put_into(setup, "queued")
     polled = await put_into(setup, "generating")
     await setup.redis.zadd(Lane.POLL.value, {Lane.POLL.arq_id(polled.id): 12345.0})
-    await age(setup, later, 300)
     before = await _scores(setup)
-    assert len(before) == 4
+    assert len(before) == 3
     await Reconciler(setup.deps).run_once()
     await Reconciler(setup.deps).deliver_recent(0)
     assert await _scores(setup) == before
     assert now.state == "queued"
 
 
-async def test_a_job_of_the_future_is_delivered_again_for_its_own_time(setup: WorkerSetup) -> None:
-    job = await setup.enqueue(run_at=setup.clock.now() + timedelta(hours=1))
-    await age(setup, job, 300)
-    await setup.redis.flushall()
-    await Reconciler(setup.deps).run_once()
-    due_in = await setup.delivery_due_in_seconds(job.id, Lane.SUBMIT)
-    assert due_in == pytest.approx(3600, abs=30)
+async def test_jobs_that_wait_have_no_delivery_and_workers_are_told_of_those_that_are_due(
+    setup: WorkerSetup,
+) -> None:
+    await setup.enqueue(run_at=setup.clock.now() + timedelta(hours=1))
+    await setup.sql("UPDATE jobs SET updated_at = updated_at - interval '1 minute'")
+    async with subscribed(setup.redis, WAKE_UP_CHANNEL) as messages:
+        await Reconciler(setup.deps).run_once()
+        await setup.enqueue()
+        await setup.sql("DELETE FROM chosen_jobs")
+        await setup.redis.delete(Lane.SUBMIT.value)
+        await setup.sql(
+            "INSERT INTO account_turns VALUES ('acme', 'normal') ON CONFLICT DO NOTHING"
+        )
+        await Reconciler(setup.deps).run_once()
+        await Reconciler(setup.deps).run_once()
+        told = [JOBS_WAIT in (await anext(messages)).split() for _ in range(3)]
+    assert told == [False, True, True], "first the delivery of the job, then those that wait"
+    assert (await deliveries(setup))[Lane.SUBMIT] == set()
 
 
 async def test_a_wiped_redis_gets_everything_again_over_many_pages(setup: WorkerSetup) -> None:
-    ids = await _insert_queued(setup, 23)
+    ids = await _insert_submitting(setup, 23)
     reconciler = Reconciler(setup.deps, page_length=5)
     await setup.redis.set(EPOCH_KEY, "test")
     for _ in range(2):
@@ -134,7 +145,7 @@ async def test_a_redis_that_was_never_filled_is_not_reported_as_wiped(setup: Wor
 async def test_without_a_wipe_each_check_reads_one_page_and_starts_over_after_the_last(
     setup: WorkerSetup,
 ) -> None:
-    ids = await _insert_queued(setup, 7)
+    ids = await _insert_submitting(setup, 7)
     await setup.redis.set(EPOCH_KEY, "test")
     reconciler = Reconciler(setup.deps, page_length=3)
     counts = []
@@ -184,7 +195,7 @@ async def test_unknown_past_its_limit_ends_submission_lost_with_its_hold_release
 async def test_two_reconcilers_at_once_do_no_harm(setup: WorkerSetup) -> None:
     setup = setup.with_settings(unknown_limit_seconds=200)
     jobs = [await put_into(setup, state) for state in ("queued", "generating", "unknown")]
-    await _insert_queued(setup, 12)
+    await _insert_submitting(setup, 12)
     await setup.redis.flushall()
     reconcilers = [Reconciler(setup.deps, page_length=4) for _ in range(2)]
     await asyncio.gather(*(reconciler.run_once() for reconciler in reconcilers))
@@ -215,15 +226,15 @@ async def _scores(setup: WorkerSetup) -> dict[Any, float]:
     }
 
 
-async def _insert_queued(setup: WorkerSetup, count: int) -> list[UUID]:
-    """Insert queued rows that no delivery was ever made for."""
+async def _insert_submitting(setup: WorkerSetup, count: int) -> list[UUID]:
+    """Insert rows of jobs that are being submitted, without a delivery."""
     model = await setup.enqueue()
     await setup.producer.cancel(model.id)
     await setup.redis.delete(Lane.SUBMIT.value)
     rows = await setup.sql(
         "INSERT INTO jobs (id, account_id, model, task, quantity, request, credits_quoted,"
-        " quoted_price_id, price_id, updated_at) SELECT gen_random_uuid(), account_id, model, task,"
-        " quantity, request, 0, quoted_price_id, price_id, now() - interval '5 minutes'"
+        " quoted_price_id, price_id, updated_at, state, attempt) SELECT gen_random_uuid(), account_id, model, task,"
+        " quantity, request, 0, quoted_price_id, price_id, now() - interval '5 minutes', 'submitting', 1"
         " FROM jobs, generate_series(1, $2) WHERE id = $1 RETURNING id",
         model.id,
         count,

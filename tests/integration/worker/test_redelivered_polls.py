@@ -20,6 +20,7 @@ async def test_after_a_wipe_polls_alone_wait_until_what_was_asked_before_counts_
         job = await store.claim(job, job_events.Claimed(f"token-of-{job.id}", "dead:1", "default"))
         job = await store.record_submitted(job, job_events.Submitted("task", 1800))
     await setup.sql("UPDATE jobs SET updated_at = now() - interval '5 minutes'")
+    await setup.sql("UPDATE chosen_jobs SET chosen_at = now() - interval '5 minutes'")
     await setup.redis.flushall()
     wiped_ms = local_now_ms()
     await Reconciler(setup.deps).run_once()
