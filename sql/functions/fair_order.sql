@@ -4,7 +4,7 @@
 -- A queued job is chosen (it has a row in chosen_jobs, and a delivery in Redis) or it waits. Only one
 -- session chooses at a time; another one returns at once.
 
--- name: places_without_wait
+-- darkroom_places_without_wait()
 -- How many new jobs are chosen at once, without waiting for a worker that chooses: none while others
 -- wait or a pause is active, and at most eight in all.
 CREATE OR REPLACE FUNCTION darkroom_places_without_wait()
@@ -22,7 +22,7 @@ END $$;
 COMMENT ON FUNCTION darkroom_places_without_wait IS
     'How many new jobs may be handed to the workers at once, because nothing waits.';
 
--- name: waiting_in_turn
+-- darkroom_waiting_in_turn()
 -- The waiting jobs of one priority in fair order. $1 priority, $2 the clock of its accounts, $3 how many
 -- at most, $4 models to leave out. An account whose limit of open jobs is reached is left out. Returns
 -- the virtual time of each job in its account (tag), the share of the account, and for an account with a
@@ -92,7 +92,7 @@ END $$;
 COMMENT ON FUNCTION darkroom_waiting_in_turn IS
     'The waiting jobs of one priority, in the order in which they are chosen.';
 
--- name: open_jobs_of
+-- darkroom_open_jobs_of()
 -- How many jobs of an account are at Kie or about to be. $1 account id.
 CREATE OR REPLACE FUNCTION darkroom_open_jobs_of(text)
 RETURNS bigint
@@ -105,7 +105,7 @@ $$;
 COMMENT ON FUNCTION darkroom_open_jobs_of IS
     'How many jobs of an account count for max_open_jobs.';
 
--- name: choose_jobs
+-- darkroom_choose_jobs()
 -- Chooses the next jobs in fair order. $1 how many at most (beyond 64: 64), $2 families whose submits
 -- are braked: where a job of one of these is chosen already, no other is. Returns one row: the ids in order;
 -- whether another session chooses at this moment; and after how many seconds it is worth choosing again
@@ -147,7 +147,7 @@ END $$;
 COMMENT ON FUNCTION darkroom_choose_jobs IS
     'For workers: chooses the next jobs in fair order, and moves the turns of their accounts.';
 
--- name: move_turns
+-- darkroom_move_turns()
 -- $1 places, $2 models to leave out. Stores which jobs are chosen, and returns their ids in order.
 CREATE OR REPLACE FUNCTION darkroom_move_turns(integer, text[])
 RETURNS uuid[]
@@ -197,7 +197,7 @@ END $$;
 COMMENT ON FUNCTION darkroom_move_turns IS
     'Stores the next jobs in fair order as chosen, and returns their ids.';
 
--- name: seconds_until_next
+-- darkroom_seconds_until_next()
 -- After what time a job may be chosen that cannot be chosen now, although no job comes: a job is scheduled, or
 -- waits for the limit of its account or for a braked model. $1 models that were left out. Null: there is
 -- none.
@@ -218,7 +218,7 @@ END $$;
 COMMENT ON FUNCTION darkroom_seconds_until_next IS
     'When it is worth choosing again although no job comes, in seconds.';
 
--- name: take_back_jobs
+-- darkroom_take_back_jobs()
 -- Takes back what was chosen and may not be submitted, because a pause applies to it, and removes what is
 -- no longer queued. Removes the turns of accounts that have nothing queued, where no virtual time is lost
 -- by it. Returns the jobs that wait again: their deliveries are removed next.
@@ -252,7 +252,7 @@ END $$;
 COMMENT ON FUNCTION darkroom_take_back_jobs IS
     'For workers: takes back chosen jobs that are paused, and forgets what has ended.';
 
--- name: forget_turns
+-- darkroom_forget_turns()
 CREATE OR REPLACE FUNCTION darkroom_forget_turns()
 RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$

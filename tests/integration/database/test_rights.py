@@ -44,6 +44,10 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "active_pauses": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "model_routes": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "active_routes": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    # Turns are moved, and jobs chosen, through functions.
+    "priority_turns": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "account_turns": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "chosen_jobs": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "job_events": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "audit_entries": {
         "SELECT": {
@@ -160,6 +164,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_end_route_waits": ("worker",),
     "darkroom_open_session": ("api",),
     "darkroom_end_session": ("api", "billing"),
+    "darkroom_choose_jobs": ("worker",),
+    "darkroom_take_back_jobs": ("worker",),
     "darkroom_claim_jobs": ("worker",),
     "darkroom_record_submitted": ("worker",),
     "darkroom_record_stray_task": ("worker",),

@@ -233,8 +233,10 @@ async def _insert_submitting(setup: WorkerSetup, count: int) -> list[UUID]:
     await setup.redis.delete(Lane.SUBMIT.value)
     rows = await setup.sql(
         "INSERT INTO jobs (id, account_id, model, task, quantity, request, credits_quoted,"
-        " quoted_price_id, price_id, updated_at, state, attempt) SELECT gen_random_uuid(), account_id, model, task,"
-        " quantity, request, 0, quoted_price_id, price_id, now() - interval '5 minutes', 'submitting', 1"
+        " quoted_price_id, price_id, updated_at, state, attempt)"
+        " SELECT gen_random_uuid(), account_id, model, task,"
+        " quantity, request, 0, quoted_price_id, price_id, now() - interval '5 minutes',"
+        " 'submitting', 1"
         " FROM jobs, generate_series(1, $2) WHERE id = $1 RETURNING id",
         model.id,
         count,
