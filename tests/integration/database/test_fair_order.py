@@ -18,7 +18,7 @@ from producer import Job
 from producer.orders.order import Order
 from shared.adapters.postgres.database import Database
 from shared.domain import job_events
-from tests.integration.database.database_setup import DatabaseSetup, claimed, deferred
+from tests.integration.database.database_setup import DatabaseSetup, deferred
 from tests.support.deployment import text_to_image
 
 PLACES_WITHOUT_WAIT = 8
@@ -421,4 +421,3 @@ async def test_jobs_that_were_queued_before_there_was_an_order_are_chosen(
     )
     [row] = await setup.database.fetch("choose_jobs", 5, [])
     assert len(row["chosen"]) == 3
-    assert claimed()
