@@ -46,14 +46,17 @@ COMMENT ON COLUMN chosen_jobs.job_id IS 'The job.';
 COMMENT ON COLUMN chosen_jobs.chosen_at IS 'When it was chosen.';
 
 -- The queued jobs of one account and priority, in the order in which they are chosen.
+-- squawk-ignore require-concurrent-index-creation
 CREATE INDEX jobs_in_turn ON jobs (priority, account_id, due_at, id) WHERE state = 'queued';
 
 INSERT INTO account_turns (account_id, priority)
 SELECT DISTINCT account_id, priority FROM jobs WHERE state = 'queued';
 
 -- They return one column more.
+-- squawk-ignore ban-drop-function
 DROP FUNCTION IF EXISTS darkroom_enqueue_job(
     uuid, text, text, text, integer, text, text, text, text, text, timestamptz, uuid, text);
+-- squawk-ignore ban-drop-function
 DROP FUNCTION IF EXISTS darkroom_enqueue_jobs(
     uuid[], text[], text[], text[], integer[], text[], text[], text[], text[], text[],
     timestamptz[], uuid[], text[]);
