@@ -66,9 +66,7 @@ class Metrics:
         self.late_deliveries, self.late_provider_credits = _late_deliveries(registry)
         self.surprises = _surprises(registry)
         self.image_copies, self.redelivered = ImageCopyMetrics(registry), _redelivered(registry)
-        self.chosen = Counter(
-            "darkroom_chosen_total", "Waiting jobs chosen in fair order", registry=registry
-        )
+        self.chosen = _chosen(registry)
         self.webhooks = counter(
             "darkroom_webhooks_total", "Tries to send a webhook, by what became of each", "outcome"
         )
@@ -129,6 +127,10 @@ class Metrics:
             self.credits_charged.inc(float(job.credits_charged))
             if lag_seconds is not None:
                 self.settle_lag.observe(max(lag_seconds, 0))
+
+
+def _chosen(registry: CollectorRegistry) -> Counter:
+    return Counter("darkroom_chosen_total", "Waiting jobs chosen in fair order", registry=registry)
 
 
 def _redelivered(registry: CollectorRegistry) -> Counter:
