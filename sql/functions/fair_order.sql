@@ -1,5 +1,5 @@
 -- The fair order: which waiting jobs are submitted next. The functions are of the kind that
--- sql/functions/transitions.sql describes. docs/decisions/0044 has the rule.
+-- sql/functions/transitions.sql describes. docs/decisions/0045 has the rule.
 --
 -- A queued job is chosen (it has a row in chosen_jobs, and a delivery in Redis) or it waits. Only one
 -- session chooses at a time; another one returns at once.

@@ -1,5 +1,5 @@
 -- The fair order of what waits. A queued job waits until it is chosen; only chosen jobs are delivered to
--- the workers. docs/decisions/0044 has the rule and why.
+-- the workers. docs/decisions/0045 has the rule and why.
 
 CREATE TABLE priority_turns (
     priority text PRIMARY KEY CHECK (priority IN ('high', 'normal', 'low')),
