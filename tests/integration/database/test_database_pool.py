@@ -47,6 +47,32 @@ async def test_a_database_with_other_rows_is_emptied_and_lent_again(
         )
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE pricing SET credits = credits + 1",
+        "DELETE FROM pricing WHERE model = 'gpt-4o-image'",
+        "UPDATE pricing SET model = 'other', variant = variant || '-other'",
+        "DELETE FROM audit_entries",
+    ],
+)
+async def test_the_rows_of_the_migrations_are_put_back(pool: DatabasePool, change: str) -> None:
+    tables = [copy.name for copy in pool.fresh.copies]
+    assert {"public.pricing", "public.pricing_history", "public.audit_entries"} <= {*tables}
+
+    async def rows(url: str) -> list[list[str]]:
+        async with connected(url) as connection:
+            texts = [await connection.fetch(f"SELECT t::text FROM {name} t") for name in tables]
+        return [sorted(text for (text,) in one) for one in texts]
+
+    async with pool.lend() as url:
+        before = await rows(url)
+    first = await _url_after(pool, "SET session_replication_role = replica", change)
+    async with pool.lend() as url:
+        assert url == first
+        assert await rows(url) == before
+
+
 async def test_sequences_start_again(pool: DatabasePool) -> None:
     await _url_after(pool, "SELECT nextval('ledger_entries_id_seq')")
     async with pool.lend() as url, connected(url) as connection:
@@ -56,7 +82,6 @@ async def test_sequences_start_again(pool: DatabasePool) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE pricing SET credits = credits + 1",
         "CREATE TABLE other (id int)",
         "ALTER TABLE accounts ADD COLUMN other int",
         "ALTER TABLE accounts ALTER COLUMN balance SET DEFAULT 5",
