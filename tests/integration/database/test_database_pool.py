@@ -52,7 +52,7 @@ async def test_a_database_with_other_rows_is_emptied_and_lent_again(
     [
         "UPDATE pricing SET credits = credits + 1",
         "DELETE FROM pricing WHERE model = 'gpt-4o-image'",
-        "UPDATE pricing SET variant = variant || '-other'",
+        "UPDATE pricing SET model = 'other-' || model",
         "DELETE FROM audit_entries",
     ],
 )
