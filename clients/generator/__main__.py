@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from clients.generator.openapi_schemas import read_document
+from clients.generator.order_rules import order_rules_text
 from clients.generator.python_models import models_text, orders_text, problems_text
 from clients.generator.sync_client import sync_text
 
@@ -30,7 +31,9 @@ def generated_files() -> dict[Path, str]:
     ):
         target = source.with_name(source.name.removeprefix("async_"))
         generated[target] = sync_text(source.read_text(encoding="utf-8"), source.name)
-    return {file: _formatted(text) for file, text in generated.items()}
+    files = {file: _formatted(text) for file, text in generated.items()}
+    files[python / "testing" / "checks" / "order_rules.json"] = order_rules_text(document)
+    return files
 
 
 def _formatted(text: str) -> str:

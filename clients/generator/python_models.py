@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -243,6 +244,9 @@ def problems_text(document: Schema) -> str:
     lines += ["", "", "BY_CODE: dict[str, type[ApiError]] = {"]
     lines += [f'    "{one.code}": {_class_name(one.code)},' for one in problems]
     lines += ["}", '"""The exceptions by the word that ends `type`."""']
+    lines += ["", "STATUS_AND_TITLE: dict[str, tuple[int, str]] = {"]
+    lines += [f'    "{one.code}": ({one.status}, {json.dumps(one.title)}),' for one in problems]
+    lines += ["}"]
     return "\n".join(lines) + "\n"
 
 

@@ -15,11 +15,16 @@ _REPLACED = (
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\b(aclose|aread|aiter_bytes)\b", lambda found: found[1].removeprefix("a")),
     (r"\baclosing\b", "closing"),
+    (
+        # A client that is dropped closes its connections. One of asyncio cannot.
+        r"^( +)self\._http = httpx2\.AsyncClient\(\)$",
+        r"\1self._http = httpx2.Client()\n\1weakref.finalize(self, self._http.close)",
+    ),
     (r"\bAsyncClient\b", "Client"),
     (r"\basync_(client|job|connection)\b", r"\1"),
     (r"\basyncio\.sleep\b", "sleep"),
     (r"^    Awaitable,\n", ""),
-    (r"^import asyncio$", "from time import sleep"),
+    (r"^import asyncio$", "import weakref\nfrom time import sleep"),
 )
 
 

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 from darkroom_client import AsyncDarkroom
+from darkroom_client.testing import InMemoryDarkroom
 
-from tests.contract.clients.systems import System, real_system
+from tests.contract.clients.systems import MemorySystem, System, real_system
 from tests.support.deployment import Deployment
 
 
-@pytest.fixture(params=["real"])
+@pytest.fixture(params=["real", "in memory"])
 def deployment_of_system(request: pytest.FixtureRequest) -> Deployment | None:
     """The servers of the real system; none are started for the one in memory."""
     if request.param == "real":
@@ -23,7 +24,10 @@ def deployment_of_system(request: pytest.FixtureRequest) -> Deployment | None:
 @pytest.fixture
 async def system(deployment_of_system: Deployment | None) -> AsyncIterator[System]:
     """Each system in turn."""
-    assert deployment_of_system is not None
+    if deployment_of_system is None:
+        with InMemoryDarkroom(account_id="acme", credits=10_000) as darkroom:
+            yield MemorySystem(darkroom)
+        return
     async with real_system(deployment_of_system) as real:
         yield real
 

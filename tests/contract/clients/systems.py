@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from darkroom_client.testing import InMemoryDarkroom
+
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
 from tests.fakes.fake_uploads import receiving_uploads
@@ -19,7 +21,10 @@ from tests.support.deployment import Deployment
 class System(Protocol):
     """A Darkroom with an account `acme` of 10,000 credits."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        ...
 
     async def key(self, account_id: str = "acme") -> str:
         """Return a new service key."""
@@ -77,3 +82,31 @@ async def real_system(deployment: Deployment) -> AsyncIterator[System]:
             deployment.worker(webhooks_allow_loopback=True),
         ):
             yield RealSystem(f"http://{addresses[0]}", deployment)
+
+
+_REASONS = {"content_policy": "content_policy", "generate_failed": "provider_failed"}
+"""The outcomes of the simulator with the reason of the job."""
+
+
+@dataclass
+class MemorySystem:
+    """The Darkroom in memory that the client brings for the tests of services."""
+
+    darkroom: InMemoryDarkroom
+
+    @property
+    def url(self) -> str:
+        return self.darkroom.url
+
+    async def key(self, account_id: str = "acme") -> str:
+        return self.darkroom.create_key(account_id)
+
+    async def open_account(self, name: str, credits: int) -> None:
+        self.darkroom.create_account(name, credits)
+
+    async def webhook_secret(self, url: str) -> str:
+        return self.darkroom.webhook_secret(url)
+
+    def prompt(self, outcome: str) -> str:
+        self.darkroom.kie.fail(_REASONS[outcome])
+        return "a lighthouse"

@@ -5,6 +5,7 @@ Written by `make types` from async_connection.py.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from time import sleep
@@ -32,6 +33,7 @@ class Connection:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._http = httpx2.Client()
+        weakref.finalize(self, self._http.close)
 
     def close(self) -> None:
         """Close the connections."""

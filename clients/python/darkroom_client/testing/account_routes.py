@@ -1,0 +1,213 @@
+"""The routes of accounts, prices and files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from darkroom_client.testing.accounts import Accounts, MemoryAccount, credits_number, now_text
+from darkroom_client.testing.checks.field_checks import Fault
+from darkroom_client.testing.checks.order_check import read_time, time_of
+from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
+from darkroom_client.testing.image_types import read_image_head
+from darkroom_client.testing.job_filters import page_of, parse_query
+from darkroom_client.testing.job_routes import require_account
+from darkroom_client.testing.jobs import Jobs, new_id
+from darkroom_client.testing.problem import Refusal, invalid_request
+
+_SERVED_FOR = timedelta(hours=24)
+_KINDS = ("grant", "refund", "adjustment", "capture")
+_CSV = ("id", "time", "kind", "job_id", "model", "task", "quantity")
+
+
+class AccountRoutes:
+    """Answers requests about credits and files."""
+
+    def __init__(self, accounts: Accounts, jobs: Jobs, url_of: Callable[[str], str]) -> None:
+        self._accounts, self._jobs, self._url_of = accounts, jobs, url_of
+        self._files: dict[str, dict[str, Any]] = {}
+
+    def routes(self) -> Sequence[Route]:
+        """Return every route. The first that matches answers."""
+        return (
+            Route("GET", "/v1/prices", self.prices),
+            Route("GET", "/v1/accounts/{id}", self.account),
+            Route("GET", "/v1/accounts/{id}/ledger", self.ledger),
+            Route("GET", "/v1/accounts/{id}/statement", self.statement),
+            Route("GET", "/v1/accounts/{id}/statement.csv", self.statement_csv),
+            Route("POST", "/v1/files", self.upload),
+            Route("GET", "/v1/files/{id}", self.file),
+        )
+
+    def prices(self, request: MemoryRequest) -> MemoryResponse:
+        return MemoryResponse(200, {"prices": self._accounts.prices})
+
+    def account(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        return MemoryResponse(200, self._own(request, account_id).to_json())
+
+    def ledger(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        entries = self._own(request, account_id).entries[::-1]
+        query = parse_query(request, ("limit", "cursor"))
+        page, cursor = page_of(entries, query, lambda one: str(one["id"]))
+        return MemoryResponse(200, {"entries": page, "next_cursor": cursor})
+
+    def _own(self, request: MemoryRequest, account_id: str) -> MemoryAccount:
+        require_account(request, account_id)
+        return self._accounts.get(account_id)
+
+    # --- statements -------------------------------------------------------------------------
+
+    def statement(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        account = self._own(request, account_id)
+        query = parse_query(request, ("from", "to", "limit", "cursor"))
+        first, last = _period(query)
+        lines = self._lines(account, first, last)
+        months = sorted({line["created_at"][:7] for line in lines})
+        body = {
+            "account_id": account_id,
+            "from": _text(first),
+            "to": _text(last),
+            **_balances(account, lines, first),
+            "totals": _totals(lines),
+            "lines": len(lines),
+            "months": [_month(account, month, lines) for month in months],
+            "entries": lines,
+            "next_cursor": None,
+        }
+        return MemoryResponse(200, body)
+
+    def statement_csv(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        account = self._own(request, account_id)
+        lines = self._lines(account, *_period(parse_query(request, ("from", "to"))))
+        written = io.StringIO()
+        rows = csv.writer(written, lineterminator="\n")
+        rows.writerow((*_CSV, "credits", "balance_after", "reason", "variant"))
+        for line in lines:
+            told = [line.get("created_at" if name == "time" else name) for name in _CSV]
+            amounts = [line["credits"], line["balance_after"], line["reason"], line["variant"]]
+            rows.writerow([*told, *amounts])
+        headers = {"Content-Type": "text/csv; charset=utf-8"}
+        return MemoryResponse(200, written.getvalue().encode(), headers)
+
+    def _lines(
+        self, account: MemoryAccount, first: datetime, last: datetime
+    ) -> list[dict[str, Any]]:
+        return [
+            self._line(entry)
+            for entry in account.entries
+            if entry["kind"] in _KINDS and first <= time_of(entry["created_at"]) < last
+        ]
+
+    def _line(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        job = self._jobs.by_id.get(entry["job_id"] or "")
+        fields = job.fields if job else {}
+        quantity = fields["request"].get("quantity") if job else None
+        sign = -1 if entry["kind"] == "capture" else 1
+        return {
+            "id": entry["id"],
+            "created_at": entry["created_at"],
+            "job_id": entry["job_id"],
+            "credits": sign * entry["credits"],
+            "balance_after": entry["balance_after"],
+            "kind": entry["kind"],
+            "model": fields.get("model"),
+            "task": fields.get("task"),
+            "quantity": quantity,
+            "variant": fields.get("variant"),
+            "reason": entry["reason"],
+        }
+
+    # --- files ------------------------------------------------------------------------------
+
+    def upload(self, request: MemoryRequest) -> MemoryResponse:
+        account_id = request.query.get("account_id", request.account_id)
+        require_account(request, account_id)
+        head = read_image_head(request.body)
+        if isinstance(head, str):
+            raise invalid_request([Fault("file", head)])
+        sha256 = hashlib.sha256(request.body).hexdigest()
+        for file in self._files.values():
+            if (file["sha256"], file["account_id"]) == (sha256, account_id):
+                return _uploaded(file)
+        file_id, created_at = new_id(), datetime.now(UTC)
+        file = {
+            "id": file_id,
+            "account_id": account_id,
+            "url": self._url_of(f"{file_id}.{head.content_type.partition('/')[2]}"),
+            "sha256": sha256,
+            "bytes": len(request.body),
+            "content_type": head.content_type,
+            "width": head.width,
+            "height": head.height,
+            "created_at": now_text(),
+            "expires_at": _text(created_at + _SERVED_FOR),
+        }
+        self._files[file_id] = file
+        return _uploaded(file)
+
+    def file(self, request: MemoryRequest, file_id: str) -> MemoryResponse:
+        file = self._files.get(file_id)
+        if file is None or file["account_id"] != request.account_id:
+            raise Refusal("file_not_found", f"no uploaded file has the id {file_id!r}")
+        return MemoryResponse(200, file)
+
+
+def _uploaded(file: Mapping[str, Any]) -> MemoryResponse:
+    return MemoryResponse(201, dict(file), {"Location": f"/v1/files/{file['id']}"})
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def _period(query: Mapping[str, str]) -> tuple[datetime, datetime]:
+    """Return the start and the end of a statement: by default the present month until now."""
+    now = datetime.now(UTC)
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    found = {}
+    for name, default in (("from", month), ("to", now)):
+        text = query.get(name)
+        if text is not None and len(text) == len("2030-01-31"):
+            text = f"{text}T00:00:00Z"
+        time = default if text is None else read_time(text)
+        if time is None:
+            wanted = "must be a date such as 2030-01-31, or a time with its timezone"
+            raise invalid_request([Fault(name, f"{query[name]!r} {wanted}")])
+        found[name] = time
+    return found["from"], found["to"]
+
+
+def _balances(
+    account: MemoryAccount, lines: Sequence[Mapping[str, Any]], first: datetime
+) -> dict[str, Any]:
+    before = [one for one in account.entries if time_of(one["created_at"]) < first]
+    opening = before[-1]["balance_after"] if before else 0
+    return {
+        "opening_balance": opening,
+        "closing_balance": lines[-1]["balance_after"] if lines else opening,
+    }
+
+
+def _totals(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sums = dict.fromkeys(_KINDS, Decimal(0))
+    for line in lines:
+        sums[line["kind"]] += Decimal(str(line["credits"]))
+    return {kind: credits_number(credits) for kind, credits in sums.items()}
+
+
+def _month(
+    account: MemoryAccount, month: str, lines: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    own = [line for line in lines if line["created_at"].startswith(month)]
+    start = time_of(f"{month}-01T00:00:00Z")
+    return {
+        "month": month,
+        **_balances(account, own, start),
+        "totals": _totals(own),
+        "lines": len(own),
+    }

@@ -1,0 +1,1 @@
+"""Checks orders as the API does."""

@@ -1,0 +1,161 @@
+"""The HTTP server of the Darkroom in memory: a thread per connection, on a port of loopback."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from darkroom_client.testing.problem import Refusal
+
+
+@dataclass
+class MemoryRequest:
+    """One request."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """With names in lower case."""
+    body: bytes
+    account_id: str = ""
+    """The account of its key."""
+
+
+@dataclass
+class MemoryResponse:
+    """One answer."""
+
+    status: int = 200
+    body: Any = None
+    """JSON, bytes, or an iterator of bytes for a stream."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handle = Callable[[MemoryRequest], MemoryResponse]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    handle: Handle
+
+
+class _Connection(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing: tests have their own output."""
+
+    def _answer(self) -> None:
+        request_id = self.headers.get("X-Request-Id") or uuid.uuid4().hex
+        length = int(self.headers.get("Content-Length") or 0)
+        parts = urlsplit(self.path)
+        request = MemoryRequest(
+            self.command,
+            parts.path,
+            dict(parse_qsl(parts.query, keep_blank_values=True)),
+            {name.lower(): value for name, value in self.headers.items()},
+            self.rfile.read(length),
+        )
+        try:
+            response = self.server.handle(request)
+        except Refusal as refusal:
+            response = refusal_response(refusal)
+        try:
+            self._send(response, request_id)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def _send(self, response: MemoryResponse, request_id: str) -> None:
+        body, headers = response.body, dict(response.headers)
+        if isinstance(body, Iterator):
+            self._start(response.status, {**headers, "Transfer-Encoding": "chunked"}, request_id)
+            for chunk in body:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                self.wfile.flush()
+            self.wfile.write(b"0\r\n\r\n")
+            return
+        if body is not None and not isinstance(body, bytes):
+            headers.setdefault("Content-Type", "application/json")
+            body = json.dumps(body, ensure_ascii=False).encode()
+        content = body or b""
+        if response.status != 204:
+            headers["Content-Length"] = str(len(content))
+        self._start(response.status, headers, request_id)
+        self.wfile.write(content)
+
+    def _start(self, status: int, headers: Mapping[str, str], request_id: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "X-Request-Id": request_id}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+def refusal_response(refusal: Refusal) -> MemoryResponse:
+    """Return the problem of a refusal as an answer."""
+    headers = {"Content-Type": "application/problem+json"}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
+    if refusal.status in {429, 503}:
+        headers["Retry-After"] = "0"
+    return MemoryResponse(refusal.status, refusal.body, headers)
+
+
+class HttpServer:
+    """Serves requests until it is closed."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._server = _Server(("127.0.0.1", 0), _Connection)
+        self._server.handle = handle
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            kwargs={"poll_interval": 0.02},
+            name="darkroom-http",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@dataclass(frozen=True)
+class Route:
+    """A method and a path, with `{name}` for its parts."""
+
+    method: str
+    path: str
+    handle: Callable[..., MemoryResponse]
+
+    def match(self, request: MemoryRequest) -> list[str] | None:
+        """Return the parts of the path, or None if the request is for another route."""
+        asked, here = request.path.split("/"), self.path.split("/")
+        if len(asked) != len(here):
+            return None
+        pairs = list(zip(here, asked, strict=True))
+        if any(not one.startswith("{") and one != given for one, given in pairs):
+            return None
+        return [unquote(given) for one, given in pairs if one.startswith("{")]

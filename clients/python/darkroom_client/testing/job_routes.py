@@ -1,0 +1,384 @@
+"""The routes of jobs and events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from time import monotonic
+from typing import Any
+
+from darkroom_client.testing.accounts import credits_number
+from darkroom_client.testing.checks.field_checks import Fault, shown
+from darkroom_client.testing.checks.order_check import MemoryOrder, check_order, order_rules
+from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
+from darkroom_client.testing.job_filters import page_of, parse_query, select_jobs
+from darkroom_client.testing.jobs import Jobs, MemoryJob
+from darkroom_client.testing.problem import Refusal, invalid_request
+
+_BATCH_MAX = 1_000
+_WAIT_MAX = 60.0
+_HEARTBEAT_SECONDS = 15.0
+_STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+
+
+class JobRoutes:
+    """Answers requests about jobs."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def routes(self) -> Sequence[Route]:
+        """Return every route. The first that matches answers."""
+        return (
+            Route("POST", "/v1/jobs", self.create),
+            Route("POST", "/v1/jobs/batch", self.create_many),
+            Route("GET", "/v1/jobs", self.list),
+            Route("GET", "/v1/jobs/counts", self.count),
+            Route("POST", "/v1/jobs/cancel", self.cancel_many),
+            Route("POST", "/v1/jobs/retry", self.retry_many),
+            Route("GET", "/v1/jobs/{id}", self.show),
+            Route("POST", "/v1/jobs/{id}/cancel", self.cancel),
+            Route("POST", "/v1/jobs/{id}/retry", self.retry),
+            Route("GET", "/v1/jobs/{id}/events", self.events),
+            Route("GET", "/v1/jobs/{id}/images/{number}", self.image),
+            Route("GET", "/v1/accounts/{id}/events", self.account_events),
+        )
+
+    def create(self, request: MemoryRequest) -> MemoryResponse:
+        order = check_order(read_json(request), request.account_id)
+        require_account(request, order.account_id)
+        [(job, is_new)] = self._jobs.enqueue([(order, _key(request, 255))])
+        headers = {"Location": f"/v1/jobs/{job.id}", **_replayed(not is_new)}
+        return MemoryResponse(202, job.first, headers)
+
+    def create_many(self, request: MemoryRequest) -> MemoryResponse:
+        bodies, key = read_json(request).get("jobs"), _key(request, 251)
+        if not isinstance(bodies, list) or not 1 <= len(bodies) <= _BATCH_MAX:
+            message = f"{shown(bodies)} must be a list of 1 to {_BATCH_MAX:,} jobs"
+            raise invalid_request([Fault("jobs", message)])
+        orders: list[tuple[MemoryOrder, str | None]] = []
+        faults: list[Fault] = []
+        for index, body in enumerate(bodies):
+            try:
+                order = check_order(body, request.account_id)
+                orders.append((order, f"{key}/{index}" if key else None))
+            except Refusal as refused:
+                faults += [
+                    Fault(f"jobs.{index}.{one['field']}", one["message"])
+                    for one in refused.body["errors"]
+                ]
+        if faults:
+            raise invalid_request(faults)
+        for order, _ in orders:
+            require_account(request, order.account_id)
+        placed = self._jobs.enqueue(orders)
+        headers = _replayed(any(not is_new for _, is_new in placed))
+        return MemoryResponse(202, {"jobs": [job.first for job, _ in placed]}, headers)
+
+    def show(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        job = self._find(request, job_id)
+        query = parse_query(request, ("wait", "fields"))
+        seconds = _wait_seconds(query.get("wait"))
+        ends_at = monotonic() + seconds
+        with self._jobs.changed:
+            while not (job.has_ended or self._jobs.is_closed):
+                left_seconds = ends_at - monotonic()
+                if left_seconds <= 0 or not self._jobs.changed.wait(left_seconds):
+                    break
+            return MemoryResponse(200, _selected(job, query.get("fields")))
+
+    def list(self, request: MemoryRequest) -> MemoryResponse:
+        with self._jobs.changed:
+            query = parse_query(request, None)
+            found = select_jobs(self._jobs, request.account_id, query)
+            page, cursor = page_of(found, query, lambda job: job.id)
+            jobs = [_selected(job, query.get("fields")) for job in page]
+        return MemoryResponse(200, {"jobs": jobs, "next_cursor": cursor})
+
+    def count(self, request: MemoryRequest) -> MemoryResponse:
+        counts: dict[tuple[str, str | None], int] = {}
+        with self._jobs.changed:
+            found = select_jobs(self._jobs, request.account_id, parse_query(request, None))
+            for job in found:
+                key = job.fields["state"], job.fields["reason"]
+                counts[key] = counts.get(key, 0) + 1
+        named = [
+            {"state": state, "reason": reason, "jobs": jobs}
+            for (state, reason), jobs in counts.items()
+        ]
+        return MemoryResponse(200, {"jobs": sum(counts.values()), "counts": named})
+
+    def cancel(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        job = self._find(request, job_id)
+        with self._jobs.changed:
+            self._jobs.cancel(job)
+            return MemoryResponse(200, dict(job.fields))
+
+    def retry(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        job = self._find(request, job_id)
+        again = read_json(request).get("again") is True if request.body else False
+        with self._jobs.changed:
+            retried, is_new = self._retry(job, again)
+            if not is_new:
+                return MemoryResponse(200, dict(retried.fields))
+            headers = {"Location": f"/v1/jobs/{retried.id}"}
+            return MemoryResponse(202, retried.first, headers)
+
+    def _retry(self, job: MemoryJob, again: bool) -> tuple[MemoryJob, bool]:
+        if job.retry_id is not None:
+            return self._jobs.by_id[job.retry_id], False
+        state = job.fields["state"]
+        if not job.has_ended:
+            message = f"job {job.id} is {state}: only an ended job is retried"
+            raise invalid_request([Fault("id", message)], "state_conflict")
+        if state == "succeeded" and not again:
+            message = (
+                f"job {job.id} succeeded, and {job.fields['credits_charged']} credits were charged:"
+                " a retry is charged as well; say again (--again on the command line) if it is"
+                " meant"
+            )
+            raise invalid_request([Fault("again", message)], "state_conflict")
+        rules = order_rules()[job.fields["model"]][job.fields["task"]]
+        request = job.fields["request"]
+        order = MemoryOrder(
+            account_id=job.fields["account_id"],
+            model=job.fields["model"],
+            task=job.fields["task"],
+            request=request,
+            quantity=request.get("quantity") or 1,
+            variant=request[rules["variant"]] if rules["variant"] else "",
+            metadata=job.fields["metadata"],
+            webhook_url=job.webhook_url,
+            priority=job.fields["priority"],
+            run_at=None,
+        )
+        [(retried, _)] = self._jobs.enqueue([(order, None)])
+        job.retry_id = retried.id
+        return retried, True
+
+    # --- many jobs --------------------------------------------------------------------------
+
+    def cancel_many(self, request: MemoryRequest) -> MemoryResponse:
+        return self._change_many(request, "cancel")
+
+    def retry_many(self, request: MemoryRequest) -> MemoryResponse:
+        return self._change_many(request, "retry")
+
+    def _change_many(self, request: MemoryRequest, action: str) -> MemoryResponse:
+        body = read_json(request)
+        with self._jobs.changed:
+            jobs = self._selection(request, body, action)
+            result = _Result(action, bool(body.get("dry_run")))
+            for job in jobs:
+                self._change(job, result, again=body.get("again") is True)
+            return MemoryResponse(200, result.to_json())
+
+    def _selection(
+        self, request: MemoryRequest, body: Mapping[str, Any], action: str
+    ) -> Sequence[MemoryJob]:
+        if "ids" in body:
+            return [self._find(request, one) for one in body["ids"]]
+        where = dict(body.get("where") or {})
+        if not where:
+            message = "give at least one filter: without one, it would mean every job"
+            raise invalid_request([Fault("where", message)])
+        where.setdefault("state", "queued" if action == "cancel" else "failed")
+        found = select_jobs(self._jobs, request.account_id, where)
+        return found if action == "cancel" else [job for job in found if job.retry_id is None]
+
+    def _change(self, job: MemoryJob, result: _Result, *, again: bool) -> None:
+        if result.action == "cancel" and job.fields["state"] == "cancelled":
+            result.add(job, job, is_new=False)
+            return
+        try:
+            if result.action == "cancel":
+                if result.dry_run and job.fields["state"] == "queued":
+                    result.match(job)
+                    return
+                self._jobs.cancel(job)
+                result.match(job)
+                result.add(job, job, is_new=True)
+                return
+            if result.dry_run and job.has_ended and job.retry_id is None:
+                result.match(job)
+                return
+            retried, is_new = self._retry(job, again)
+            if is_new:
+                result.match(job)
+            result.add(job, retried, is_new=is_new)
+        except Refusal as refused:
+            detail = refused.body["detail"].partition(": ")[2] or refused.body["detail"]
+            result.refused.append({"id": job.id, "code": refused.code, "detail": detail})
+
+    # --- events and images ------------------------------------------------------------------
+
+    def events(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        job = self._find(request, job_id)
+        after = int(request.headers.get("last-event-id") or 0)
+        if job.has_ended and after >= job.events[-1]["id"]:
+            return MemoryResponse(204)
+        return MemoryResponse(200, self._job_frames(job, after), _STREAM)
+
+    def _job_frames(self, job: MemoryJob, after: int) -> Iterator[bytes]:
+        yield b"retry: 2000\n\n"
+        while True:
+            with self._jobs.changed:
+                found = [one for one in job.events if one["id"] > after]
+                is_last = job.has_ended or self._jobs.is_closed
+                if not found and not is_last:
+                    is_silent = not self._jobs.changed.wait(_HEARTBEAT_SECONDS)
+            if found or is_last:
+                for event in found:
+                    after = event["id"]
+                    yield _frame(event, str(after))
+                if is_last:
+                    return
+            elif is_silent:
+                yield b":\n\n"
+
+    def account_events(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        require_account(request, account_id)
+        given = request.headers.get("last-event-id")
+        after = int(given.rpartition(".")[2]) if given else len(self._jobs.events)
+        return MemoryResponse(200, self._account_frames(account_id, after), _STREAM)
+
+    def _account_frames(self, account_id: str, after: int) -> Iterator[bytes]:
+        yield b"retry: 2000\n\n"
+        yield f":\nid: {after}.{after}\n\n".encode()
+        while True:
+            with self._jobs.changed:
+                found = self._jobs.events[after:]
+                if self._jobs.is_closed:
+                    return
+                if not found:
+                    is_silent = not self._jobs.changed.wait(_HEARTBEAT_SECONDS)
+            for event in found:
+                after = event["id"]
+                if event["account_id"] == account_id:
+                    yield _frame(event, f"{after}.{after}")
+            if not found and is_silent:
+                yield b":\n\n"
+
+    def image(self, request: MemoryRequest, job_id: str, number: str) -> MemoryResponse:
+        job = self._find(request, job_id)
+        # Without a store of images, no copy is kept: clients take Kie's links.
+        raise Refusal("not_found", f"no image {number} of job {job.id} is kept")
+
+    def _find(self, request: MemoryRequest, job_id: Any) -> MemoryJob:
+        with self._jobs.changed:
+            job = self._jobs.by_id.get(job_id)
+        if job is None or job.fields["account_id"] != request.account_id:
+            raise Refusal("job_not_found", f"no job has the id {job_id!r}")
+        return job
+
+
+class _Result:
+    """The outcome of a call for many jobs."""
+
+    def __init__(self, action: str, dry_run: bool) -> None:
+        self.action, self.dry_run = action, dry_run
+        self.refused: list[dict[str, Any]] = []
+        self._done: list[dict[str, Any]] = []
+        self._matched: list[MemoryJob] = []
+
+    def match(self, job: MemoryJob) -> None:
+        """Count a job that the action is possible for."""
+        self._matched.append(job)
+
+    def add(self, job: MemoryJob, other: MemoryJob, *, is_new: bool) -> None:
+        """Add a job for which it was done."""
+        self._done.append(
+            {
+                "id": job.id,
+                "job_id": other.id,
+                "account_id": job.fields["account_id"],
+                "state": other.fields["state"],
+                "is_new": is_new,
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of the answer."""
+        credits = credits_number(sum((job.credits for job in self._matched), start=Decimal(0)))
+        accounts = {job.fields["account_id"] for job in self._matched}
+        return {
+            "action": self.action,
+            "dry_run": self.dry_run,
+            "matched": len(self._matched),
+            "remaining": 0,
+            "next_cursor": None,
+            "credits": credits,
+            "accounts": [
+                {
+                    "account_id": one,
+                    "jobs": len(self._matched),
+                    "credits": credits,
+                    "available": None,
+                    "lacking": 0,
+                    "jobs_without_price": 0,
+                }
+                for one in accounts
+            ],
+            "done": self._done,
+            "refused": self.refused,
+        }
+
+
+def read_json(request: MemoryRequest) -> dict[str, Any]:
+    """Return the JSON object of a body, or refuse it."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
+    if content_type != "application/json":
+        given = content_type or "no Content-Type"
+        raise Refusal(
+            "unsupported_content",
+            f"the body must be sent as Content-Type: application/json, not {given}",
+        )
+    try:
+        body = json.loads(request.body)
+    except ValueError as error:
+        raise Refusal("malformed_request", f"the body is no JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise Refusal("malformed_request", f"the body must be a JSON object, not {shown(body)}")
+    return body
+
+
+def require_account(request: MemoryRequest, account_id: str) -> None:
+    """Refuse a request for another account than that of its key."""
+    if account_id != request.account_id:
+        raise Refusal("forbidden", f"this key is for the account {request.account_id!r} alone")
+
+
+def _key(request: MemoryRequest, longest: int) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= longest and key.isascii() and key.isprintable()):
+        message = f"must be 1 to {longest} printable ASCII characters, not {shown(key)}"
+        raise invalid_request([Fault("Idempotency-Key", message)])
+    return key
+
+
+def _replayed(is_replayed: bool) -> dict[str, str]:
+    return {"Idempotent-Replayed": "true"} if is_replayed else {}
+
+
+def _wait_seconds(text: str | None) -> float:
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = -1.0
+    if 0 <= seconds <= _WAIT_MAX:
+        return seconds
+    message = f"{shown(text)} must be seconds from 0 to {_WAIT_MAX:g}"
+    raise invalid_request([Fault("wait", message)])
+
+
+def _selected(job: MemoryJob, fields: str | None) -> dict[str, Any]:
+    if fields is None:
+        return dict(job.fields)
+    wanted = fields.split(",")
+    return {name: value for name, value in job.fields.items() if name in wanted}
+
+
+def _frame(event: Mapping[str, Any], position: str) -> bytes:
+    data = json.dumps(event, ensure_ascii=False)
+    return f"id: {position}\nevent: {event['event']}\ndata: {data}\n\n".encode()
