@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from darkroom_client import AsyncDarkroom, Darkroom, problems
+from darkroom_client.http.calls import JobFilter
 
 from clients.generator.__main__ import generated_files
 from clients.generator.openapi_schemas import problem_types, read_document, service_operations
 
 ROOT = Path(__file__).parents[2]
+DOCUMENT = read_document()
 FILES = generated_files()
 METHODS = {
     "createJob": "enqueue",
@@ -42,11 +44,17 @@ def test_a_generated_file_is_current(file: Path) -> None:
 
 
 def test_the_client_has_every_operation_of_a_service_key() -> None:
-    operations = {one["operationId"] for one in service_operations(read_document())}
+    operations = {one["operationId"] for one in service_operations(DOCUMENT)}
     assert set(METHODS) == operations
     for client in (AsyncDarkroom, Darkroom):
         assert not [name for name in METHODS.values() if not hasattr(client, name)]
 
 
+def test_the_client_has_every_filter_of_jobs() -> None:
+    [listed] = [one for one in service_operations(DOCUMENT) if one["operationId"] == "listJobs"]
+    parameters = {one["name"] for one in listed["parameters"]}
+    assert set(JobFilter.__annotations__) == parameters - {"limit", "cursor", "fields"}
+
+
 def test_every_problem_of_the_document_has_an_exception() -> None:
-    assert set(problems.BY_CODE) == {one.code for one in problem_types(read_document())}
+    assert set(problems.BY_CODE) == {one.code for one in problem_types(DOCUMENT)}

@@ -153,6 +153,8 @@ async def test_jobs_are_listed_counted_and_changed_by_filters(darkroom: AsyncDar
     assert listed == placed[::-1]
     assert [one.id async for one in darkroom.jobs(metadata={"order": 2})] == [placed[1].id]
     assert [one.id async for one in darkroom.jobs(priority="high")] == [placed[0].id]
+    assert [one async for one in darkroom.jobs(scheduled=True)] == listed
+    assert [one async for one in darkroom.jobs(scheduled=False)] == []
     done = await darkroom.cancel_many({"priority": "low"}, dry_run=True)
     assert (done.matched, done.dry_run, done.credits) == (2, True, 12)
     done = await darkroom.cancel_many({"priority": "low"})

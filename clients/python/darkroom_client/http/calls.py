@@ -80,6 +80,8 @@ class JobFilter(TypedDict, total=False):
     metadata: Mapping[str, str | int]
     """One key of the metadata with its value."""
     retried: bool
+    scheduled: bool
+    """Whether the job waits for its `run_at`."""
     id: str
 
 

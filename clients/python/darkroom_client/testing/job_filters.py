@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 
 from darkroom_client.generated.models import JobState
@@ -18,7 +19,7 @@ STATES = get_args(JobState)
 _EQUAL = ("id", "reason", "model", "task", "priority", "provider_task_id")
 _FILTERS = (
     *("account_id", "state", "reason", "model", "task", "priority", "created_from", "created_to"),
-    *("provider_task_id", "idempotency_key", "metadata", "retried", "id"),
+    *("provider_task_id", "idempotency_key", "metadata", "retried", "scheduled", "id"),
 )
 _LIST = (*_FILTERS, "limit", "cursor", "fields")
 _LIMIT_MAX = 1_000
@@ -61,7 +62,14 @@ def _matches(job: MemoryJob, where: Mapping[str, str]) -> bool:
         return False
     if "retried" in where and (job.retry_id is not None) != (where["retried"] == "true"):
         return False
+    if "scheduled" in where and _is_scheduled(job) != (where["scheduled"] == "true"):
+        return False
     return _matches_metadata(job, where) and _matches_time(job, where)
+
+
+def _is_scheduled(job: MemoryJob) -> bool:
+    is_later = time_of(job.fields["run_at"]) > datetime.now(UTC)
+    return bool(job.fields["state"] == "queued" and is_later)
 
 
 def _matches_metadata(job: MemoryJob, where: Mapping[str, str]) -> bool:
