@@ -344,7 +344,7 @@ export interface Job {
   request: Record<string, unknown>;
   /** Terminal are succeeded, failed, cancelled. */
   state: "queued" | "submitting" | "unknown" | "generating" | "succeeded" | "failed" | "cancelled";
-  /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, route_unfit, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
+  /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, model_gone, route_unfit, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
   reason: string | null;
   /** The reason as a sentence, with Kie's message if there is one. */
   message: string | null;

@@ -14,12 +14,14 @@ from typing import Any
 
 from shared.catalog.model_family import KieResponse
 from shared.catalog.redaction import redact
+from shared.catalog.withdrawn_model import says_model_is_gone
 from shared.catalog.wrong_endpoint import find_endpoint_fault
 from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,
     Delivered,
+    ModelGone,
     NoVerdict,
     PollOutcome,
     Refused,
@@ -32,6 +34,7 @@ from shared.domain.kie_outcomes import (
 from shared.domain.lifecycle import Reason
 
 SUCCESS_CODE = 200
+_SERVER_ERROR = 500
 RETRY_LATER_CODES: Mapping[int, Reason] = {
     429: Reason.RATE_LIMITED,
     455: Reason.MAINTENANCE,
@@ -42,6 +45,8 @@ ACCOUNT_BLOCKED_CODES = frozenset({401, 402, 403, 433})
 """Wrong key, no credits, a 403 of Kie's proxy, or a capped key. The account cannot submit."""
 REQUEST_REFUSED_CODES = frozenset({400, 404, 422, 451, 505})
 """No task was created. The request itself is wrong."""
+MODEL_GONE_CODES = REQUEST_REFUSED_CODES | {_SERVER_ERROR}
+"""The codes with which Kie refuses a model as such, with a text that says so."""
 SLOW_DOWN_CODES = frozenset({429, 455})
 TASK_FAILED_CODES = frozenset({408, 501})
 """In a response to a poll: Kie's provider will not deliver."""
@@ -50,7 +55,6 @@ IMAGE_NOT_FETCHED_CODE = 451
 _NO_RECORD_CODE = 422
 """In a response to a poll: "The record does not exist", "recordInfo is null"."""
 
-_SERVER_ERROR = 500
 _NAME = (
     r"(?!.*(?:log-?in|payment|auth|token|subscription|account|credit|retry))[\w .'\"\[\]-]{1,80}"
 )
@@ -119,7 +123,8 @@ def read_submit(response: KieResponse) -> SubmitOutcome:
 
     `Accepted` needs HTTP 2xx, code 200 and a task id. A refusal needs no task id and a refusal code
     in both places, or in HTTP alone if the body has no code. A response of another endpoint is
-    `WrongEndpoint` if certainly no task was created. All other responses are `Ambiguous`.
+    `WrongEndpoint` if certainly no task was created, and one about the model itself is `ModelGone`.
+    All other responses are `Ambiguous`.
     """
     envelope = parse_envelope(response)
     task_id, has_task_id = _task_id(envelope.data)
@@ -134,7 +139,11 @@ def read_submit(response: KieResponse) -> SubmitOutcome:
     if fault is not None:
         message = f"the endpoint is wrong: {fault.message}; a paid task may exist"
         return Ambiguous(Reason.REPLY_LOST, message, wrong_endpoint=True)
-    if _is_request_fault_in_500(envelope):
+    is_500 = envelope.status == SUCCESS_CODE and envelope.code == _SERVER_ERROR
+    refusal = _SERVER_ERROR if is_500 else number
+    if refusal in MODEL_GONE_CODES and says_model_is_gone(refusal, envelope.message):
+        return ModelGone(str(envelope))
+    if is_500 and _REQUEST_FAULT_IN_500.fullmatch(envelope.message):
         return Refused(str(envelope), _SERVER_ERROR)
     if number is None or number == SUCCESS_CODE:
         return _unclear(envelope, has_task_id)
@@ -143,11 +152,6 @@ def read_submit(response: KieResponse) -> SubmitOutcome:
     if number in ACCOUNT_BLOCKED_CODES:
         return AccountBlocked(str(envelope), number)
     return Refused(str(envelope), number)
-
-
-def _is_request_fault_in_500(envelope: Envelope) -> bool:
-    is_500 = envelope.status == SUCCESS_CODE and envelope.code == _SERVER_ERROR
-    return is_500 and _REQUEST_FAULT_IN_500.fullmatch(envelope.message) is not None
 
 
 def _deciding_number(envelope: Envelope) -> int | None:

@@ -56,6 +56,16 @@ class WrongEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelGone:
+    """Certainly no task: Kie makes no images with this model, or not now.
+
+    Every job of the model would get the same response.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ambiguous:
     """A paid task may exist. The request must never be sent again."""
 
@@ -65,7 +75,9 @@ class Ambiguous:
     """Whether the response seems to be from another server (a web page, foreign JSON)."""
 
 
-SubmitOutcome = Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | Ambiguous
+SubmitOutcome = (
+    Accepted | TryLater | AccountBlocked | Refused | WrongEndpoint | ModelGone | Ambiguous
+)
 
 # --- outcomes of a poll -------------------------------------------------------------------
 

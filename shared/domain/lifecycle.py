@@ -52,6 +52,7 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
     ACCOUNT_REFUSED = "account_refused"
     WRONG_ENDPOINT = "wrong_endpoint"
+    MODEL_GONE = "model_gone"
     # queued, because the route of the model cannot carry the request
     ROUTE_UNFIT = "route_unfit"
     # unknown

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION darkroom_families_of_model IS
     'The families beside its own by which the jobs of a model can be sent.';
 
 -- Jobs of the model that wait for their next try though its route has changed since: after an answer
--- of something that is not Kie's endpoint, or because the route before could not carry them. Their
+-- of something that is not Kie's endpoint, because Kie had withdrawn the model, or because the route before could not carry them. Their
 -- wait ends now. A row that another session has locked is skipped. What is written within two
 -- seconds after the change may have been decided before it.
 CREATE OR REPLACE FUNCTION darkroom_end_route_waits(of_model text) RETURNS bigint
@@ -27,7 +27,8 @@ DECLARE
 BEGIN
     WITH waiting AS MATERIALIZED (
         SELECT id FROM jobs
-         WHERE state = 'queued' AND model = of_model AND reason IN ('wrong_endpoint', 'route_unfit')
+         WHERE state = 'queued' AND model = of_model
+           AND reason IN ('wrong_endpoint', 'model_gone', 'route_unfit')
            AND due_at > now() AND run_at <= now()
            AND updated_at < (SELECT max(routed_at) FROM model_routes WHERE model = of_model)
                             + interval '2 seconds'

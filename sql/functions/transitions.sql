@@ -141,7 +141,7 @@ BEGIN
         UPDATE jobs
            SET state = $4, reason = $5, message = $6,
                due_at = now() + make_interval(secs => CASE
-                   WHEN $5 = 'wrong_endpoint'
+                   WHEN $5 IN ('wrong_endpoint', 'model_gone')
                         AND route IS DISTINCT FROM (SELECT via FROM active_routes
                                                      WHERE active_routes.model = jobs.model)
                    THEN 0 ELSE $7 END),

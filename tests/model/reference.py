@@ -22,7 +22,7 @@ from tests.model.kinds import KINDS, ROUTE, Kind
 
 SEEDED_PRICES = dict(zip(KINDS, map(Decimal, (6, 7, 8, 5, 9)), strict=True))
 ENDED = {"succeeded", "failed", "cancelled"}
-_ROUTE_WAITS = {"wrong_endpoint", "route_unfit"}
+_ROUTE_WAITS = {"wrong_endpoint", "model_gone", "route_unfit"}
 LIVE_OUTCOMES = {None, "accepted", "unknown", "lost"}
 
 
@@ -249,7 +249,7 @@ class Reference:
     def deferred(self, job: RefJob, reason: str) -> None:
         job.state, job.reason = "queued", reason
         has_new_route = job.newest.route != job.kind.family_by(self.route)
-        job.is_due = reason == "wrong_endpoint" and has_new_route
+        job.is_due = reason in {"wrong_endpoint", "model_gone"} and has_new_route
         job.newest.outcome = "deferred"
 
     def became_unknown(self, job: RefJob, reason: str) -> None:

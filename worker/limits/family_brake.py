@@ -40,7 +40,8 @@ class FamilyBrakeRules:
     wrong_endpoint: PauseRule = PauseRule(
         consecutive=1, first_pause_ms=15_000, longest_pause_ms=300_000
     )
-    """Another endpoint than Kie's has answered: no job can pass before a person acts."""
+    """Another endpoint than Kie's has answered, or Kie has withdrawn the model: no job can pass
+    before a person acts, or before the model is back."""
     failed_tasks: PauseRule = PauseRule(
         consecutive=5, first_pause_ms=30_000, longest_pause_ms=600_000
     )
@@ -58,6 +59,9 @@ _ADVICE = {
     Reason.WRONG_ENDPOINT: "no job can be submitted, and none fails: compare KIE_BASE_URL, proxy"
     " and DNS with Kie's documentation of this model; if Kie has moved the endpoint,"
     " `darkroom models list` shows whether another family can send its jobs",
+    Reason.MODEL_GONE: "Kie makes no images with this model, and no job fails:"
+    " `darkroom models list` shows whether another family can send its jobs; else pause the model"
+    " or cancel its jobs",
     "task": "Kie takes jobs and does not finish them: see https://kie.ai/logs; submits go on by"
     " themselves once a task has ended well",
     "submit": "each of these submits may have been paid for: see https://kie.ai/logs; submits go on"
@@ -102,11 +106,11 @@ class FamilyBrake:
         )
         return wait_ms / 1000
 
-    async def record_wrong_endpoint(self, job_id: UUID, message: str) -> float:
+    async def record_wrong_endpoint(
+        self, job_id: UUID, message: str, reason: Reason = Reason.WRONG_ENDPOINT
+    ) -> float:
         """Pause at once. Returns the seconds that are left of the pause."""
-        return await self._apply(
-            "submit", self._rules.wrong_endpoint, job_id, Reason.WRONG_ENDPOINT, message
-        )
+        return await self._apply("submit", self._rules.wrong_endpoint, job_id, reason, message)
 
     async def record_uncertain_submit(self, job_id: UUID, reason: str, message: str) -> float:
         """Count a submit after which a paid task may exist. Returns the seconds of a pause."""

@@ -19,7 +19,7 @@ from .create_request import (
 from .fault_switches import FaultSwitches
 from .market_models import list_models
 from .market_record import describe_market_task
-from .market_request import MARKET, UnknownModelError, parse_market_request
+from .market_request import MARKET, NoSuchModelError, parse_market_request
 from .provider_state import SimulatedProvider
 from .record_info_body import describe_task
 from .responses import RefusedError, SimulatedResponse, no_route, success
@@ -65,8 +65,8 @@ class Endpoint:
             return self.parse(raw, faults)
         except NotJsonError:
             raise RefusedError("not_json", kie.error(400)) from None
-        except UnknownModelError as fault:
-            raise RefusedError("unknown_model", kie.error(422, str(fault))) from None
+        except NoSuchModelError as fault:
+            raise RefusedError("unknown_model", kie.error(fault.code, str(fault))) from None
         except InvalidRequestError as fault:
             code = faults.validation_code or self.default_validation_code
             message = fault.recorded if code == 500 else str(fault)
@@ -93,7 +93,7 @@ MARKET_ENDPOINT = Endpoint(
     name=MARKET,
     create_path="/api/v1/jobs/createTask",
     poll_path="/api/v1/jobs/recordInfo",
-    parse=lambda raw, faults: parse_market_request(raw, list_models(faults)),
+    parse=lambda raw, faults: parse_market_request(raw, list_models(faults), faults.paused_model),
     describe=describe_market_task,
     missing_message="recordInfo is null",
     default_validation_code=500,

@@ -88,6 +88,9 @@ class FaultSwitches:
     gone_model: Annotated[
         str, SwitchDescription(TEXT, "a Market model that Kie no longer has", account_wide=True)
     ] = ""
+    paused_model: Annotated[
+        str, SwitchDescription(TEXT, "a Market model that Kie has paused", account_wide=True)
+    ] = ""
     gone_field: Annotated[
         str,
         SwitchDescription(

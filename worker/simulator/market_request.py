@@ -27,18 +27,24 @@ _RATIO = re.compile(r"[1-9][0-9]{0,2}:[1-9][0-9]{0,2}")
 _BESIDE_INPUT = frozenset({"model", "input", "callBackUrl"})
 
 
-class UnknownModelError(InvalidRequestError):
-    """The Market has no model of this name."""
+class NoSuchModelError(InvalidRequestError):
+    """The Market makes nothing with the model of this name. Has the recorded code and text."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
-def parse_market_request(raw: bytes, models: Mapping[str, KieModel]) -> CreateRequest:
+def parse_market_request(
+    raw: bytes, models: Mapping[str, KieModel], paused_model: str = ""
+) -> CreateRequest:
     """Return the request of a body. Raises `NotJsonError` or `InvalidRequestError`.
 
     Fields of `input` that the model does not have are ignored, as Kie ignores them: the task is
     made and charged as if they had been left out. Null is the same as absence.
     """
     given: dict[str, Any] = read_object(raw)
-    model = _find_model(given, models)
+    model = _find_model(given, models, paused_model)
     task_input = _read_input(given)
     known = model.input_schema["properties"]
     obeyed = {
@@ -63,16 +69,21 @@ def parse_market_request(raw: bytes, models: Mapping[str, KieModel]) -> CreateRe
     )
 
 
-def _find_model(given: Mapping[str, Any], models: Mapping[str, KieModel]) -> KieModel:
+def _find_model(
+    given: Mapping[str, Any], models: Mapping[str, KieModel], paused_model: str
+) -> KieModel:
     name = given.get("model")
     if not name:
         raise InvalidRequestError("model is required", FIELD_REQUIRED)
     model = models.get(name) if isinstance(name, str) else None
     if model is None:
-        raise UnknownModelError(
-            "The model name you specified is not supported. Please verify the model name and try"
-            " again."
+        raise NoSuchModelError(
+            422,
+            "The model name you specified is not supported. Please verify your input and use one"
+            " of the supported models provided by KIE.",
         )
+    if model.name == paused_model:
+        raise NoSuchModelError(500, "This interface is temporarily paused")
     return model
 
 

@@ -13,6 +13,9 @@ from worker.queue.delivery_run import DeliveryRun
 from worker.steps.job_end import ignore_redis_outage
 from worker.steps.retried_writes import write_until_stored
 
+_ENDED_BY_A_ROUTE = frozenset({Reason.WRONG_ENDPOINT, Reason.MODEL_GONE})
+"""A change of the route of the model ends the wait of a job for these reasons."""
+
 
 async def defer_job(
     deps: Dependencies,
@@ -36,18 +39,21 @@ async def defer_job(
 
 
 async def defer_for_wrong_endpoint(
-    deps: Dependencies, run: DeliveryRun, account: KieAccount, job: Job, message: str
+    deps: Dependencies,
+    run: DeliveryRun,
+    account: KieAccount,
+    job: Job,
+    message: str,
+    reason: Reason = Reason.WRONG_ENDPOINT,
 ) -> float:
     """Return the job to the queue. This attempt created no task, and no other would."""
     try:
         delay_seconds = await account.brake.family_brake(job.family_name).record_wrong_endpoint(
-            job.id, message
+            job.id, message, reason
         )
     except RedisDown:
         delay_seconds = 5.0
-    return await _return_to_queue(
-        deps, run, account, job, Reason.WRONG_ENDPOINT, message, delay_seconds
-    )
+    return await _return_to_queue(deps, run, account, job, reason, message, delay_seconds)
 
 
 async def slow_down(
@@ -88,7 +94,7 @@ async def _return_to_queue(
     delay_seconds += backoff_seconds(1, deps.random.random())
     event = job_events.Deferred(reason, message, delay_seconds)
     stored = await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
-    if reason == Reason.WRONG_ENDPOINT:
+    if reason in _ENDED_BY_A_ROUTE:
         # There is no delay where the route of the model has changed since.
         delay_seconds = max((stored.due_at - deps.clock.now()).total_seconds(), 0.0)
     return delay_seconds

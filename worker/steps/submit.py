@@ -20,6 +20,7 @@ from shared.domain.kie_outcomes import (
     Accepted,
     AccountBlocked,
     Ambiguous,
+    ModelGone,
     Refused,
     SubmitOutcome,
     TryLater,
@@ -224,6 +225,10 @@ async def _store_outcome(
             return await defer_job(deps, run, account, job, reason, message, began_at)
         case WrongEndpoint(message):
             return await defer_for_wrong_endpoint(deps, run, account, job, message)
+        case ModelGone(message):
+            return await defer_for_wrong_endpoint(
+                deps, run, account, job, message, Reason.MODEL_GONE
+            )
         case Refused(message):
             event = job_events.Rejected(message)
             report_job_end(

@@ -153,6 +153,7 @@ _PAUSE_FIXES: dict[str, str] = {
     " KIE_SUBMITS_PER_10_SECONDS, or find who else uses the key",
     Reason.WRONG_ENDPOINT: "compare KIE_BASE_URL, proxy and DNS with Kie's documentation; if Kie"
     " has moved the endpoint, install a version that knows the new one",
+    Reason.MODEL_GONE: "if Kie has renamed the model, install a version that knows the new name",
     Reason.SERVER_ERROR: _UNCERTAIN_COST_FIX,
     Reason.REPLY_LOST: _UNCERTAIN_COST_FIX,
     Reason.PROVIDER_FAILED: _UNCERTAIN_COST_FIX,
@@ -168,12 +169,30 @@ def _pause_alerts(redis: RedisState, state: SystemState) -> Iterator[Alert]:
         whose = f"submits of {family} by the Kie account {account}"
         fix = _PAUSE_FIXES.get(pause.reason, _NO_ACTION_FIX)
         if pause.reason == Reason.WRONG_ENDPOINT:
-            fix = _find_other_route(family, state) or fix
+            fix = _find_other_route(family, state, "has moved the endpoint", _WRONG_SETUP) or fix
+        elif pause.reason == Reason.MODEL_GONE:
+            leave = _leave_model(family)
+            other = _find_other_route(family, state, "keeps it withdrawn", leave)
+            fix = other or f"{fix}; else {leave}"
         yield _pause_alert(whose, f"{account} {family}", pause, fix, state)
 
 
-def _find_other_route(family: str, state: SystemState) -> str | None:
-    """Return the command that sends the jobs of this family by another one."""
+_WRONG_SETUP = "compare KIE_BASE_URL, proxy and DNS with Kie's documentation"
+
+
+def _leave_model(family: str) -> str:
+    """Return the commands for a model that no family can send: wait for it, or give it up."""
+    return (
+        f"pause it until it is back: `darkroom queue pause --model {family}`; or cancel its jobs:"
+        f" `darkroom jobs cancel --where model={family} --where state=queued`"
+    )
+
+
+def _find_other_route(family: str, state: SystemState, why: str, instead: str) -> str | None:
+    """Return the command that sends the jobs of this family by another one.
+
+    `why` is what Kie has done if this is right, and `instead` is what else to do.
+    """
     for route in state.routes:
         if route.via == family:
             return f"take the route back: `darkroom models route {route.model} --direct`"
@@ -181,9 +200,8 @@ def _find_other_route(family: str, state: SystemState) -> str | None:
     if not others:
         return None
     return (
-        f"if Kie has moved the endpoint, move the jobs:"
-        f" `darkroom models route {family} --via {others[0]}`; else compare KIE_BASE_URL, proxy and"
-        " DNS with Kie's documentation"
+        f"if Kie {why}, move the jobs: `darkroom models route {family} --via {others[0]}`;"
+        f" else {instead}"
     )
 
 

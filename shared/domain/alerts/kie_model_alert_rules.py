@@ -60,7 +60,7 @@ def _model_alerts(model: KieModelState) -> Iterator[Alert]:
             "kie_model_unreliable",
             f"Kie reports that {percent:f} % of its tasks of {name} succeeded in the last hour, and"
             f" {usual:f} % in the last day",
-            "nothing here: failed tasks cost nothing; `darkroom queue pause model` holds its jobs"
+            "nothing here: failed tasks cost nothing; `darkroom queue pause --model` holds its jobs"
             " until it is better",
             since=model.checked_at,
             subject=name,

@@ -124,7 +124,7 @@ FAULTS = [
         "kie_model_unreliable",
         _kie_says(success_percent="41.5"),
         "41.5 % of its tasks of 4o-image-api succeeded in the last hour",
-        "darkroom queue pause model",
+        "darkroom queue pause --model",
     ),
     Fault(
         "credits vanish from the balance",

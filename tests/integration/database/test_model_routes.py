@@ -42,10 +42,15 @@ async def wait_seconds(setup: DatabaseSetup, job: Job) -> float:
     return float(value)
 
 
-async def deferred(setup: DatabaseSetup, job: Job, route: str | None = None) -> Job:
+async def deferred(
+    setup: DatabaseSetup,
+    job: Job,
+    route: str | None = None,
+    reason: Reason = Reason.WRONG_ENDPOINT,
+) -> Job:
     """Let an attempt be answered by something that is not Kie's endpoint."""
     claimed = await claim(setup, job, route)
-    event = job_events.Deferred(Reason.WRONG_ENDPOINT, "HTTP 404", 300)
+    event = job_events.Deferred(reason, "HTTP 404", 300)
     return await setup.store.record_deferred(claimed, event)
 
 
@@ -140,15 +145,25 @@ async def test_other_waits_are_not_ended(setup: DatabaseSetup) -> None:
     assert await wait_seconds(setup, later) > 3000
 
 
-async def test_an_attempt_by_the_route_before_that_fails_after_the_change_waits_no_more(
+async def test_a_change_of_the_route_ends_the_wait_for_a_model_that_kie_has_withdrawn(
     setup: DatabaseSetup,
+) -> None:
+    job = await deferred(setup, await setup.enqueue(), None, Reason.MODEL_GONE)
+    assert await wait_seconds(setup, job) > 200
+    await setup.route(ROUTE)
+    assert await wait_seconds(setup, job) <= 0
+
+
+@pytest.mark.parametrize("reason", [Reason.WRONG_ENDPOINT, Reason.MODEL_GONE])
+async def test_an_attempt_by_the_route_before_that_fails_after_the_change_waits_no_more(
+    setup: DatabaseSetup, reason: Reason
 ) -> None:
     job = await claim(setup, await setup.enqueue(), None)
     await setup.route(ROUTE)
-    event = job_events.Deferred(Reason.WRONG_ENDPOINT, "HTTP 404", 300)
+    event = job_events.Deferred(reason, "HTTP 404", 300)
     await setup.store.record_deferred(job, event)
     assert await wait_seconds(setup, job) <= 0
-    by_the_new_one = await deferred(setup, await setup.enqueue(), ROUTE)
+    by_the_new_one = await deferred(setup, await setup.enqueue(), ROUTE, reason)
     assert await wait_seconds(setup, by_the_new_one) > 200
 
 

@@ -14,6 +14,7 @@ from shared.domain.kie_outcomes import (
     Accepted,
     Ambiguous,
     Delivered,
+    ModelGone,
     NoVerdict,
     Pending,
     Refused,
@@ -284,6 +285,7 @@ async def test_a_job_of_a_paused_family_is_handed_back_without_an_attempt(
         (TryLater(Reason.RATE_LIMITED, "429"), 1),
         (LOST, 2),
         (WrongEndpoint("404"), 2),
+        (ModelGone("422"), 2),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -305,6 +307,25 @@ async def test_a_wrong_endpoint_puts_the_job_back_and_costs_nothing(quick: Worke
     assert await quick.attempts(job) == [("deferred", None)]
     assert await quick.money() == (START, PRICE)
     assert family_of(quick).level == 1
+
+
+async def test_a_model_that_kie_has_withdrawn_pauses_its_family_and_costs_nothing(
+    quick: WorkerSetup,
+) -> None:
+    job = await submitted(quick, ModelGone("Kie answered 422: the model is not supported"))
+    assert (job.state, job.reason) == ("queued", "model_gone")
+    assert await quick.attempts(job) == [("deferred", None)]
+    assert await quick.money() == (START, PRICE)
+    assert family_of(quick).level == 1
+
+
+async def test_a_request_that_kie_refuses_ends_its_job_and_pauses_nothing(
+    quick: WorkerSetup,
+) -> None:
+    job = await submitted(quick, Refused("Kie answered 422: aspect_ratio is required", 422))
+    assert (job.state, job.reason) == ("failed", "rejected")
+    assert await quick.money() == (START, 0)
+    assert family_of(quick).level == 0
 
 
 async def test_a_web_page_keeps_the_hold_and_pauses_at_once(quick: WorkerSetup) -> None:

@@ -281,6 +281,12 @@ def test_a_price_can_move_on_both_endpoints() -> None:
 def test_a_model_and_a_field_can_be_gone() -> None:
     gone = FakeKie(gone_model="4o-image-api")
     assert read(gone.create_by_market(size="1:1").reply)["code"] == 422
+    paused = FakeKie(paused_model="4o-image-api")
+    assert read(paused.create_by_market(size="1:1").reply) == {
+        "code": 500,
+        "msg": "This interface is temporarily paused",
+        "data": None,
+    }
     fake = FakeKie(gone_field="resolution")
     made = fake.create_by_market(
         "gpt-image-2-text-to-image", prompt="x", resolution="4K", aspect_ratio="16:9"

@@ -174,9 +174,10 @@ class JobFields:
     """Terminal are succeeded, failed, cancelled."""
     reason: str | None
     """Why the job is in this state, as a stable code. So far: rate_limited, maintenance,
-    provider_full, unreachable, account_refused, wrong_endpoint, route_unfit, reply_lost,
-    server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy,
-    submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator."""
+    provider_full, unreachable, account_refused, wrong_endpoint, model_gone, route_unfit,
+    reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed,
+    content_policy, submission_lost, deadline_exceeded, cancelled_by_caller,
+    cancelled_by_operator."""
     message: str | None
     """The reason as a sentence, with Kie's message if there is one."""
     progress: float
