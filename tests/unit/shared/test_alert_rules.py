@@ -119,7 +119,6 @@ KIE_MODEL = KieModelState(
 
 
 GONE = replace(PAUSE, reason="wrong_endpoint")
-NO_MODEL = replace(PAUSE, reason="model_gone")
 ROUTE = ActiveRoute("4o", "market-4o", 0, Decimal(0), ago(70))
 
 CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
@@ -154,37 +153,6 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "submits of 4o by the Kie account default are paused for 40 s more (wrong_endpoint: 402",
         ago(90),
         "`darkroom models route 4o --via market-4o`",
-    ),
-    (
-        "submits_paused",
-        {"redis": RedisState(family_pauses=(("default", "4o", NO_MODEL),))},
-        "submits of 4o by the Kie account default are paused for 40 s more (model_gone: 402",
-        ago(90),
-        (
-            "move the jobs: `darkroom models route 4o --via market-4o`; else pause it until it is"
-            " back: `darkroom queue pause --model 4o`; or cancel its jobs: `darkroom jobs cancel"
-            " --where model=4o --where state=queued`"
-        ),
-    ),
-    (
-        "submits_paused",
-        {"redis": RedisState(family_pauses=(("default", "m", NO_MODEL),))},
-        "submits of m by the Kie account default are paused for 40 s more (model_gone: 402",
-        ago(90),
-        (
-            "install a version that knows the new name; else pause it until it is back: `darkroom"
-            " queue pause --model m`; or cancel its jobs"
-        ),
-    ),
-    (
-        "submits_paused",
-        {
-            "redis": RedisState(family_pauses=(("default", "market-4o", NO_MODEL),)),
-            "routes": (ROUTE,),
-        },
-        "submits of market-4o by the Kie account default are paused",
-        ago(90),
-        "`darkroom models route 4o --direct`",
     ),
     (
         "submits_paused",
