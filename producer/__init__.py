@@ -19,8 +19,15 @@ from typing import TYPE_CHECKING, Any
 from shared.package_guard import require_own_packages
 
 if TYPE_CHECKING:
+    from producer.accounts.account import Account
+    from producer.accounts.limit_errors import (
+        DailyLimitReached,
+        LimitReached,
+        PriorityNotAllowed,
+        QueueLimitReached,
+    )
     from producer.actor import Actor
-    from producer.billing import Account, Quote
+    from producer.billing import Quote
     from producer.client import Producer
     from producer.files.uploaded_file import UploadedFile
     from producer.jobs.job_counts import JobCount
@@ -80,6 +87,7 @@ __all__ = [
     "AlreadyRefunded",
     "ConfigurationError",
     "ConfirmationNeeded",
+    "DailyLimitReached",
     "DarkroomError",
     "DatabaseRefused",
     "DependencyDown",
@@ -97,13 +105,16 @@ __all__ = [
     "JobState",
     "KeyNotFound",
     "KeyRefused",
+    "LimitReached",
     "NotFound",
     "Order",
     "Pause",
     "PostgresDown",
     "PriceMissing",
     "PricePreview",
+    "PriorityNotAllowed",
     "Producer",
+    "QueueLimitReached",
     "Quote",
     "Reason",
     "RedisDown",
@@ -127,8 +138,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Account": "producer.billing",
+    "Account": "producer.accounts.account",
     "Actor": "producer.actor",
+    **dict.fromkeys(
+        ("DailyLimitReached", "LimitReached", "PriorityNotAllowed", "QueueLimitReached"),
+        "producer.accounts.limit_errors",
+    ),
     "ImageRequest": "shared.catalog",
     "ImageToImage": "shared.catalog.families.gpt4o_image",
     "Job": "shared.domain.job",
@@ -146,8 +161,8 @@ _MODULES = {
     "UploadedFile": "producer.files.uploaded_file",
     "build_request": "producer.orders.model_request",
 }
-"""Where the names are that are not errors. A module is imported when a name of it is first used, so
-that a part of this package is imported without the rest."""
+"""Where the names are that are not in `shared.errors`. A module is imported when a name of it is
+first used, so that a part of this package is imported without the rest."""
 
 if not TYPE_CHECKING:  # With it, a type checker would take any name.
 

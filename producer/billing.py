@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any, Unpack
 from uuid import UUID
 
+from producer.accounts.account import Account
+from producer.accounts.account_limits import AccountLimits, set_account_limits
 from producer.actor import Actor, actor_to_json
 from producer.audit_entries import AuditFilter, audit_page
 from producer.jobs.locked_rows import describe_accounts, name_locked_row
@@ -35,21 +37,6 @@ from shared.errors import (
 )
 
 _NO_DEBT = "an_adjustment_leaves_no_debt"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account and its credits at one time."""
-
-    id: str
-    balance: Decimal
-    """All credits, including held ones. Negative only after a price rise between enqueue and
-    success, or after an adjustment with `allow_debt`."""
-    held: Decimal
-    """Credits held for open jobs."""
-    available: Decimal
-    """Credits that new jobs may hold: the balance minus the held credits."""
-    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +122,17 @@ class Billing:
                 raise _debt_error(error) from error
             raise
         return Account(**dict(row or {}))
+
+    async def set_account_limits(
+        self,
+        account_id: str,
+        *,
+        reason: str | None = None,
+        actor: Actor | str | None = None,
+        **limits: Unpack[AccountLimits],
+    ) -> Account:
+        """Set limits of an account. See `producer.accounts.account_limits.set_account_limits`."""
+        return await set_account_limits(self._database, account_id, reason, actor, **limits)
 
     async def ledger(self, account_id: str, below: int | None, limit: int) -> list[dict[str, Any]]:
         """Return the account's ledger entries, newest first."""

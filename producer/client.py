@@ -200,8 +200,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         notified, when that transaction commits. With `check_images`, the images are requested
         first like by `check_images`, for up to 10 s each.
 
-        Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `PriceMissing` and
-        `IdempotencyConflict`, each with nothing stored.
+        Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `LimitReached`,
+        `PriceMissing` and `IdempotencyConflict`, each with nothing stored.
         """
         order = Order(
             request=request,

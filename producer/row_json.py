@@ -11,7 +11,7 @@ from uuid import UUID
 from shared.job_json import credits_to_json, timestamp_to_json
 
 if TYPE_CHECKING:
-    from producer.billing import Account
+    from producer.accounts.account import Account
 
 
 def account_to_json(account: Account) -> dict[str, Any]:
@@ -22,6 +22,12 @@ def account_to_json(account: Account) -> dict[str, Any]:
         "held": credits_to_json(account.held),
         "available": credits_to_json(account.available),
         "created_at": timestamp_to_json(account.created_at),
+        "weight": credits_to_json(account.weight),
+        "max_open_jobs": account.max_open_jobs,
+        "max_queued_jobs": account.max_queued_jobs,
+        "max_credits_per_day": credits_to_json(account.max_credits_per_day),
+        "max_priority": account.max_priority,
+        "credits_today": credits_to_json(account.credits_today),
     }
 
 

@@ -50,7 +50,7 @@ BEGIN
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account, route) ON job_attempts TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job, darkroom_cancel_jobs,
-        darkroom_create_account, grant_credits, darkroom_refund_job, darkroom_set_price,
+        darkroom_create_account, darkroom_set_account_limits, grant_credits, darkroom_refund_job, darkroom_set_price,
         darkroom_change_price, darkroom_schedule_price, darkroom_unschedule_price,
         darkroom_price_doubts, darkroom_first_entry_at, darkroom_resolve_unknown,
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
@@ -166,8 +166,8 @@ BEGIN
     END IF;
     GRANT SELECT ON accounts, audit_entries, darkroom_definitions, darkroom_migrations, ledger_entries,
         pricing_history TO darkroom_billing;
-    GRANT EXECUTE ON FUNCTION darkroom_create_account, grant_credits, darkroom_refund_job,
-        darkroom_first_entry_at, darkroom_create_key, darkroom_revoke_key TO darkroom_billing;
+    GRANT EXECUTE ON FUNCTION darkroom_create_account, darkroom_set_account_limits, grant_credits,
+        darkroom_refund_job, darkroom_first_entry_at, darkroom_create_key, darkroom_revoke_key TO darkroom_billing;
     GRANT UPDATE (weight, max_open_jobs, max_queued_jobs, max_credits_per_day, max_priority)
        ON accounts TO darkroom_billing;
     -- Not the hash: it is what a key is known by.

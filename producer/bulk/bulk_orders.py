@@ -1,10 +1,11 @@
-"""Enqueues many independent orders: as many of each account as its credits allow."""
+"""Enqueues many independent orders: as many of each account as its credits and limits allow."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from producer.accounts.limit_errors import DailyLimitReached, QueueLimitReached
 from producer.actor import Actor
 from producer.jobs.job_repository import EnqueueResult
 from producer.money.price_key import PriceKey
@@ -15,10 +16,12 @@ from shared.errors import DarkroomError, InsufficientCredits, RequestRefused, Ro
 
 ORDERS_PER_STATEMENT = 100
 """A statement holds the lock of its account until its commit, so it has few orders."""
-_TRIES = 3
-"""How often an account is tried whose credits other orders take meanwhile."""
+_TRIES = 5
+"""How often an account is tried: its credits and two limits may each refuse some of the orders, and
+other orders use them meanwhile."""
 
 OrderOutcome = tuple[Order, EnqueueResult | DarkroomError]
+_Shortage = InsufficientCredits | QueueLimitReached | DailyLimitReached
 
 
 class BulkOrders:
@@ -58,12 +61,12 @@ class BulkOrders:
         prices: Mapping[PriceKey, Decimal],
         actor: Actor | str | None,
     ) -> list[OrderOutcome]:
-        """Enqueue the orders of one account that its credits allow, in their order."""
+        """Enqueue the orders of one account that its credits and limits allow, in their order."""
         refused: list[OrderOutcome] = []
         for _ in range(_TRIES):
             try:
                 stored = await self._enqueuer.enqueue_each(orders, actor=actor)
-            except InsufficientCredits as short:
+            except (InsufficientCredits, QueueLimitReached, DailyLimitReached) as short:
                 orders, too_many = _split_affordable(orders, prices, short)
                 refused += too_many
                 if not orders:
@@ -81,24 +84,45 @@ class BulkOrders:
 
 
 def _split_affordable(
-    orders: Sequence[Order], prices: Mapping[PriceKey, Decimal], short: InsufficientCredits
+    orders: Sequence[Order], prices: Mapping[PriceKey, Decimal], short: _Shortage
 ) -> tuple[list[Order], list[OrderOutcome]]:
-    """Return the first orders that fit into the available credits, and the refusals of the others.
+    """Return the first orders that fit into what is left, and the refusals of the others.
 
-    At least one is refused: the credits do not suffice for all.
+    At least one is refused: what is left does not suffice for all.
     """
-    room = short.available
+    room = _room(short)
     affordable: list[Order] = []
     refused: list[OrderOutcome] = []
     for order in orders:
         price = prices.get(PriceKey.of_request(order.request), Decimal(0))
+        needed = Decimal(1) if isinstance(short, QueueLimitReached) else price
         is_last_that_fits = len(affordable) == len(orders) - 1 and not refused
-        if price <= room and not is_last_that_fits:
+        if needed <= room and not is_last_that_fits:
             affordable.append(order)
-            room -= price
+            room -= needed
         else:
-            error = InsufficientCredits(
-                order.account_id, needed=price, available=room, held=short.held
-            )
-            refused.append((order, error))
+            refused.append((order, _refusal_of_one(short, needed, room)))
     return affordable, refused
+
+
+def _room(short: _Shortage) -> Decimal:
+    if isinstance(short, InsufficientCredits):
+        return short.available
+    return Decimal(max(short.allowed - short.used, 0))
+
+
+def _refusal_of_one(short: _Shortage, needed: Decimal, room: Decimal) -> RequestRefused:
+    """Return the refusal of one order that needs more than is left after those before it."""
+    if isinstance(short, InsufficientCredits):
+        return InsufficientCredits(short.account_id, needed=needed, available=room, held=short.held)
+    if isinstance(short, QueueLimitReached):
+        used = short.allowed - int(room)
+        return QueueLimitReached(short.account_id, allowed=short.allowed, used=used, asked=1)
+    return DailyLimitReached(
+        short.account_id,
+        allowed=short.allowed,
+        used=short.allowed - room,
+        asked=needed,
+        resets_at=short.resets_at,
+        seconds=short.retry_after_seconds,
+    )

@@ -13,6 +13,7 @@ _QUERY_TIMEOUT_SECONDS = 1800.0
 _INVARIANTS = {
     "balances_equal_the_ledger": "balances and holds equal the ledger's sums",
     "held_equals_the_open_holds": "what is held is what open jobs hold",
+    "day_credits_equal_the_jobs_of_the_day": "the limit of the day counts the jobs of the day",
     "every_job_has_one_hold_and_one_end": "each job has one hold, and one end exactly if it ended",
     "no_job_has_two_live_attempts": "no job may have been paid twice",
     "every_capture_cites_its_price": "every charge cites the price version of its basis",

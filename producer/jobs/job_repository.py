@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
 
+from producer.accounts.refusals import translate_refusal
 from producer.actor import Actor, actor_to_json
 from producer.jobs.job_counts import JobCount, sort_counts
 from producer.jobs.job_filter import JobFilter
@@ -27,15 +27,11 @@ from producer.orders.order import Order
 from producer.webhook_messages import show_message_id
 from shared.adapters.postgres.database import Queries, as_dicts
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
-from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING, INSUFFICIENT_CREDITS
 from shared.domain.job import Job
 from shared.domain.lifecycle import TERMINAL, JobState
 from shared.errors import (
-    AccountNotFound,
-    DarkroomError,
     DatabaseRefused,
     IdempotencyConflict,
-    InsufficientCredits,
     JobNotFound,
     RequestRefused,
     TooLateToCancel,
@@ -77,7 +73,8 @@ class JobRepository:
     async def insert(self, orders: Sequence[Order]) -> list[EnqueueResult]:
         """Insert the orders as jobs with their holds, in one statement, in the order given.
 
-        Raises `InsufficientCredits` or `AccountNotFound` with nothing stored. `PriceMissing` and
+        Raises `InsufficientCredits`, `AccountNotFound`, `LimitReached` or `PriorityNotAllowed` with
+        nothing stored. `PriceMissing` and
         `IdempotencyConflict` are raised after the statement, so a caller with several orders must
         run this inside a transaction.
         """
@@ -87,8 +84,8 @@ class JobRepository:
     async def insert_each(self, orders: Sequence[Order]) -> list[EnqueueResult | RequestRefused]:
         """Insert independent orders in one statement, and return the outcome of each.
 
-        Raises `InsufficientCredits` or `AccountNotFound` with nothing stored if the holds of all
-        orders together are not possible. Single orders may still be.
+        Raises `InsufficientCredits`, `AccountNotFound`, `LimitReached` or `PriorityNotAllowed` with
+        nothing stored if all orders together are not possible. Single orders may still be.
         """
         outcomes: list[EnqueueResult | RequestRefused] = []
         for order, new in await self._insert_all(orders):
@@ -107,7 +104,7 @@ class JobRepository:
             with name_locked_row(describe_accounts({order.account_id for order in orders})):
                 rows = await self._run_insert(prepared_orders)
         except DatabaseRefused as error:
-            raise _translate_refusal(error) from error
+            raise translate_refusal(error) from error
         stored = {row["id"]: row for row in rows}
         return [
             (
@@ -256,21 +253,6 @@ class JobRepository:
         raise TooLateToCancel(str(job_id), job.state.value)
 
 
-def _translate_refusal(error: DatabaseRefused) -> DarkroomError:
-    """Return the error of Darkroom for a refusal by the enqueue statement, if there is one."""
-    if error.sqlstate not in {INSUFFICIENT_CREDITS, ACCOUNT_MISSING} or error.detail is None:
-        return error
-    detail = orjson.loads(error.detail)
-    if error.sqlstate == ACCOUNT_MISSING:
-        return AccountNotFound(detail["account_id"])
-    return InsufficientCredits(
-        detail["account_id"],
-        needed=Decimal(detail["needed"]),
-        available=Decimal(detail["available"]),
-        held=Decimal(detail["held"]),
-    )
-
-
 def _find_differences(order: Order, first: Job) -> list[str]:
     """Return the names of the fields that differ between an order and the job of the same key."""
     asked = order.request.model_dump(mode="json")
@@ -286,4 +268,6 @@ def _find_differences(order: Order, first: Job) -> list[str]:
         "webhook_url": (order.webhook_url, first.webhook_url),
         "priority": (order.priority, first.priority),
     }
+    if order.priority_limit == "lower" and first.priority != "high":
+        del named["priority"]  # the request named none, and that of the account may have changed
     return [name for name, (new, old) in named.items() if new != old]

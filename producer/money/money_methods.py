@@ -1,10 +1,14 @@
-"""The methods of `Producer` that read prices and balances."""
+"""The methods of `Producer` about prices and accounts."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Unpack
 
-from producer.billing import Account, Billing, Quote
+from producer.accounts.account import Account
+from producer.accounts.account_limits import AccountLimits
+from producer.actor import Actor
+from producer.billing import Billing, Quote
 from producer.money.price_changes import PricePreview
 from producer.money.price_key import PriceKey
 from shared.catalog import ImageRequest
@@ -12,7 +16,7 @@ from shared.settings import ChargeBasis
 
 
 class MoneyMethods:
-    """The methods of `producer.Producer` that read prices and balances."""
+    """The methods of `producer.Producer` that read prices and accounts, and set their limits."""
 
     billing: Billing
     """Accounts, prices and the ledger."""
@@ -42,5 +46,22 @@ class MoneyMethods:
         )
 
     async def balance(self, account_id: str) -> Account:
-        """Return the account's credits, or raise `AccountNotFound`."""
+        """Return the account's credits and limits, or raise `AccountNotFound`."""
         return await self.billing.account(account_id)
+
+    async def set_account_limits(
+        self,
+        account_id: str,
+        *,
+        reason: str | None = None,
+        actor: Actor | str | None = None,
+        **limits: Unpack[AccountLimits],
+    ) -> Account:
+        """Set the given limits of an account, such as `max_queued_jobs=500`. None is no limit.
+
+        Limits that are not given stay as they are. Who changed which, and why, is in the audit
+        entries. Raises `InvalidRequest` with every fault, and `AccountNotFound`.
+        """
+        return await self.billing.set_account_limits(
+            account_id, reason=reason, actor=actor, **limits
+        )

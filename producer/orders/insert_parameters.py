@@ -1,7 +1,7 @@
 """Parameters of the enqueue statement for an order, and the job from its result.
 
-The enqueue statement returns only what Postgres adds: price and creation time. The other fields of
-the job are copied from the order, which avoids parsing the row.
+The enqueue statement returns only what Postgres decides: price, priority and creation time. The
+other fields of the job are copied from the order, which avoids parsing the row.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def insert_parameters(prepared: PreparedOrder) -> tuple[object, ...]:
         order.run_at,
         order.retry_of,
         request.price_variant,
+        order.priority_limit,
     )
 
 
@@ -92,7 +93,7 @@ def build_inserted_job(prepared: PreparedOrder, row: asyncpg.Record) -> Job:
         metadata=read_json_object(row["metadata"], row["id"])
         if row["metadata"] is not None
         else {},
-        priority=order.priority,
+        priority=row["priority"],
         run_at=run_at,
         quantity=order.request.price_quantity,
         # A `run_at` in the past does not move the job ahead of older jobs.

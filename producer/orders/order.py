@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from producer.orders.order_fields import (
@@ -18,7 +18,9 @@ from shared.catalog import ImageRequest
 from shared.domain.job import Priority
 from shared.errors import InvalidRequest
 
-__all__ = ["KEY_LENGTH", "METADATA_BYTES", "Order", "Priority"]
+__all__ = ["KEY_LENGTH", "METADATA_BYTES", "Order", "Priority", "PriorityLimit"]
+
+PriorityLimit = Literal["refuse", "lower"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,9 @@ class Order:
     """The earliest time to submit the job, timezone-aware. None means now."""
     retry_of: UUID | None = None
     """The job whose request this job repeats."""
+    priority_limit: PriorityLimit | None = None
+    """What happens to a priority above the account's `max_priority`: it is refused, it becomes
+    `max_priority` (`lower`), or it stays (None). The API sets it for service keys."""
 
     def __post_init__(self) -> None:
         faults = find_order_faults({name: getattr(self, name) for name in OrderFields.model_fields})

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from producer.accounts.limit_errors import LimitReached, PriorityNotAllowed
 from producer.jobs.job_repository import EnqueueResult
 from producer.orders.order import Order
 from producer.orders.order_enqueuer import OrderEnqueuer
 from shared.errors import AccountNotFound, DarkroomError, InsufficientCredits
 
 MAX_ORDERS_PER_STATEMENT = 100
+_REFUSED_TOGETHER = (AccountNotFound, InsufficientCredits, LimitReached, PriorityNotAllowed)
+"""Refusals of a whole statement, some orders of which may be possible alone."""
 
 _WaitingOrder = tuple[Order, "asyncio.Future[EnqueueResult]"]
 
@@ -73,8 +76,8 @@ class OrderBatcher:
         outcomes: Sequence[EnqueueResult | DarkroomError]
         try:
             outcomes = await self._enqueuer.enqueue_each([order for order, _ in batch])
-        except (InsufficientCredits, AccountNotFound):
-            # The credits do not cover all of them, but may cover some, in the order of arrival.
+        except _REFUSED_TOGETHER:
+            # Not all of them are possible, but some may be, in the order of arrival.
             outcomes = [await self._enqueue_single(order) for order, _ in batch]
         except DarkroomError as error:
             outcomes = [error] * len(batch)

@@ -316,21 +316,27 @@ BEGIN
          WHERE jobs.id = price.id AND jobs.attempt = job.attempt AND jobs.state = ANY($7::text[])
         RETURNING jobs.id, jobs.account_id, jobs.credits_quoted, jobs.credits_charged, jobs.price_id,
                   jobs.submitted_at, jobs.finished_at, jobs.attempt, jobs.provider_task_id,
-                  jobs.result_urls, jobs.images_due_at, cardinality(jobs.result_urls) AS images
+                  jobs.result_urls, jobs.images_due_at, cardinality(jobs.result_urls) AS images,
+                  jobs.created_at
     ), kept AS (
         INSERT INTO job_images (job_id, position, attempt, provider_task_id, kie_url, announce_at)
         SELECT moved.id, image.position, attempt, provider_task_id, image.url, images_due_at
           FROM moved, unnest(result_urls) WITH ORDINALITY AS image (url, position)
          WHERE $12 IS NOT NULL
     ), total AS (
-        SELECT account_id, sum(credits_charged) AS charged, sum(credits_quoted) AS quoted
+        SELECT account_id, sum(credits_charged) AS charged, sum(credits_quoted) AS quoted,
+               bool_or(credits_charged <> credits_quoted) AS differs
           FROM moved GROUP BY account_id
     ), locked AS (
         SELECT id FROM accounts WHERE id IN (SELECT account_id FROM total) ORDER BY id
            FOR NO KEY UPDATE
     ), account AS (
         UPDATE accounts
-           SET balance = balance - total.charged, held = held - total.quoted
+           SET balance = balance - total.charged, held = held - total.quoted,
+               day_credits = day_credits + CASE WHEN differs THEN
+                   (SELECT coalesce(sum(credits_charged - credits_quoted), 0) FROM moved
+                     WHERE moved.account_id = accounts.id AND moved.created_at >= day_started_at)
+                   ELSE 0 END
           FROM total JOIN locked ON locked.id = total.account_id
          WHERE accounts.id = total.account_id
         RETURNING accounts.id, accounts.balance, accounts.held
@@ -393,7 +399,10 @@ BEGIN
           FROM moved
          WHERE job_attempts.job_id = moved.id AND number = moved.attempt AND $7::text IS NOT NULL
     ), account AS (
-        UPDATE accounts SET held = held - moved.credits_quoted
+        UPDATE accounts
+           SET held = held - moved.credits_quoted,
+               day_credits = day_credits - CASE WHEN moved.created_at >= day_started_at
+                                                THEN moved.credits_quoted ELSE 0 END
           FROM moved WHERE accounts.id = moved.account_id
         RETURNING accounts.id, accounts.balance, accounts.held
     ), entry AS (

@@ -2,18 +2,37 @@
 
 -- name: create_account
 -- $1 id, $2 credits, $3 who (JSON text). No row back: it exists already.
-SELECT id, balance, held, available, created_at
+SELECT id, balance, held, available, created_at, weight, max_open_jobs, max_queued_jobs,
+       max_credits_per_day, max_priority,
+       CASE WHEN day_started_at >= date_trunc('day', now(), 'UTC') THEN day_credits ELSE 0 END
+           AS credits_today
   FROM darkroom_create_account($1, $2, $3::text::jsonb);
 
 -- name: get_account
 -- $1 id.
-SELECT id, balance, held, available, created_at FROM accounts WHERE id = $1;
+SELECT id, balance, held, available, created_at, weight, max_open_jobs, max_queued_jobs,
+       max_credits_per_day, max_priority,
+       CASE WHEN day_started_at >= date_trunc('day', now(), 'UTC') THEN day_credits ELSE 0 END
+           AS credits_today
+  FROM accounts WHERE id = $1;
 
 -- name: list_accounts
 -- A page, by id. $1 only ids after this or null, $2 how many at most.
-SELECT id, balance, held, available, created_at FROM accounts
+SELECT id, balance, held, available, created_at, weight, max_open_jobs, max_queued_jobs,
+       max_credits_per_day, max_priority,
+       CASE WHEN day_started_at >= date_trunc('day', now(), 'UTC') THEN day_credits ELSE 0 END
+           AS credits_today
+  FROM accounts
  WHERE $1::text IS NULL OR id > $1
  ORDER BY id LIMIT $2;
+
+-- name: set_account_limits
+-- $1 id, $2 the limits to change (a JSON object as text), $3 why or null, $4 who (JSON text).
+SELECT id, balance, held, available, created_at, weight, max_open_jobs, max_queued_jobs,
+       max_credits_per_day, max_priority,
+       CASE WHEN day_started_at >= date_trunc('day', now(), 'UTC') THEN day_credits ELSE 0 END
+           AS credits_today
+  FROM darkroom_set_account_limits($1, $2::text::jsonb, $3, $4::text::jsonb);
 
 -- name: refund_job
 -- $1 job id, $2 why, $3 credits (null: all), $4 who (JSON text).
@@ -58,7 +77,10 @@ SELECT entry.id, entry.created_at, entry.job_id, entry.balance_change AS credits
 
 -- name: grant_to_account
 -- $1 id, $2 credits, $3 reason, $4 whether a debt is wanted, $5 who (JSON text).
-SELECT id, balance, held, available, created_at
+SELECT id, balance, held, available, created_at, weight, max_open_jobs, max_queued_jobs,
+       max_credits_per_day, max_priority,
+       CASE WHEN day_started_at >= date_trunc('day', now(), 'UTC') THEN day_credits ELSE 0 END
+           AS credits_today
   FROM grant_credits($1, $2, $3, $4, $5::text::jsonb);
 
 -- name: list_ledger

@@ -2,10 +2,10 @@
 -- parameters are.
 
 -- name: enqueue_job
-SELECT * FROM darkroom_enqueue_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+SELECT * FROM darkroom_enqueue_job($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
 -- name: enqueue_jobs
-SELECT * FROM darkroom_enqueue_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);
+SELECT * FROM darkroom_enqueue_jobs($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
 -- name: find_by_idempotency_key
 -- $1 account id, $2 key: the job that this key names.

@@ -24,6 +24,19 @@ SELECT accounts.id::text AS who,
  WHERE accounts.held <> coalesce(open_jobs.credits, 0)
  LIMIT $1;
 
+-- name: day_credits_equal_the_jobs_of_the_day
+-- What counts against the limit of the day is what the day's jobs hold or were charged.
+SELECT accounts.id::text AS who,
+       format('%s credits count since %s, but the jobs placed since hold or cost %s', day_credits,
+              day_started_at, coalesce(placed.credits, 0)) AS what
+  FROM accounts LEFT JOIN (
+        SELECT account_id, sum(coalesce(credits_charged, credits_quoted)) AS credits
+          FROM jobs JOIN accounts AS account ON account.id = jobs.account_id
+         WHERE jobs.created_at >= account.day_started_at AND state NOT IN ('failed', 'cancelled')
+         GROUP BY account_id) AS placed ON placed.account_id = accounts.id
+ WHERE day_credits <> coalesce(placed.credits, 0)
+ LIMIT $1;
+
 -- name: every_job_has_one_hold_and_one_end
 -- A hold each, on the job's own account; open jobs have no release and no capture, succeeded ones
 -- a capture of what they were charged, the others a release; and an end leaves nothing held.

@@ -152,7 +152,7 @@ def test_log_events_of_the_runbook_are_written_somewhere() -> None:
 # --- SQL ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["pricing_for_admins.md", "add_a_model.md"])
+@pytest.mark.parametrize("page", ["pricing_for_admins.md", "add_a_model.md", "account_limits.md"])
 async def test_the_sql_of_the_page_works_for_an_admin(page: str, database_url: str) -> None:
     blocks = re.findall(r"^```sql\n(.*?)^```", read(page), re.MULTILINE | re.DOTALL)
     assert blocks

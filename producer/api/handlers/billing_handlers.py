@@ -12,6 +12,7 @@ from producer.api.authentication import caller_account, caller_actor, require_ac
 from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.requests.admin_bodies import Grant, Refund, parse_admin_body
 from producer.api.requests.json_body import read_json_object
+from producer.api.requests.limits_body import LimitsChange
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.operator_methods import parse_job_id
@@ -40,7 +41,7 @@ async def list_accounts(call: Call) -> web.StreamResponse:
 
 
 async def show_account(call: Call) -> web.StreamResponse:
-    """Return the balance, the held and the available credits of an account."""
+    """Return an account: its credits and its limits."""
     QueryParameters(call.request, ()).raise_faults()
     account = await call.context.billing.account(_account_id(call))
     return json_response(account_to_json(account))
@@ -72,6 +73,16 @@ async def grant(call: Call) -> web.StreamResponse:
         given.reason.strip(),
         allow_debt=given.allow_debt,
         actor=caller_actor(call),
+    )
+    return json_response(account_to_json(account))
+
+
+async def set_limits(call: Call) -> web.StreamResponse:
+    """Set limits of an account, and return the account."""
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
+    given = parse_admin_body(LimitsChange, body)
+    account = await call.context.billing.set_account_limits(
+        _account_id(call), reason=given.reason, actor=caller_actor(call), **given.limits()
     )
     return json_response(account_to_json(account))
 

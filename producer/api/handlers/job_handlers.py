@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 
+from producer.accounts.limit_errors import PriorityNotAllowed
 from producer.api.authentication import (
     caller_account,
     caller_actor,
@@ -43,8 +44,8 @@ from producer.orders.insert_parameters import restore_first_state
 from producer.orders.order import KEY_LENGTH, Order
 from shared.adapters.async_tasks import stop_tasks
 from shared.catalog.request_images import images_of
-from shared.domain.job import Job
-from shared.errors import AccountNotFound, Fault, InvalidRequest, WaitTimedOut
+from shared.domain.job import Job, Priority
+from shared.errors import FAULTS_MAX, AccountNotFound, Fault, InvalidRequest, WaitTimedOut
 from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
 
@@ -119,6 +120,8 @@ async def create_jobs(call: Call) -> web.StreamResponse:
     except AccountNotFound as unknown:
         named = {f"{one.prefix}account_id": one.order for one in given}
         raise _unknown_account(unknown, named) from unknown
+    except PriorityNotAllowed as refused:
+        raise _name_priorities(refused, orders) from refused
     except InvalidRequest as refused:
         # The faults of a single order have no index, so add it.
         faults = [
@@ -150,6 +153,21 @@ def _require_few_images(given: Sequence[GivenOrder], *, checks_images: bool) -> 
     ]
     if faults:
         raise InvalidRequest(faults)
+
+
+def _name_priorities(error: PriorityNotAllowed, orders: Sequence[Order]) -> PriorityNotAllowed:
+    """Return the error with the fields of all orders of the account that ask for too much."""
+    priorities = get_args(Priority)
+    too_high = [
+        f"jobs.{index}.priority"
+        for index, order in enumerate(orders)
+        if order.account_id == error.account_id
+        and order.priority_limit == "refuse"
+        and priorities.index(order.priority) < priorities.index(error.allowed)
+    ]
+    return PriorityNotAllowed(
+        error.account_id, asked=error.asked, allowed=error.allowed, fields=too_high[:FAULTS_MAX]
+    )
 
 
 def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> InvalidRequest:

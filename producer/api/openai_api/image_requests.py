@@ -204,6 +204,7 @@ def _build_orders(
             account_id=account_id,
             idempotency_key=key_of_job(key, index, options.jobs),
             metadata=metadata,
+            priority_limit="lower",  # OpenAI's API has no priorities
         )
         for index in range(options.jobs)
     ]

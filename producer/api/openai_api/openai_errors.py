@@ -29,12 +29,15 @@ _FROM_PROBLEM: Mapping[str, tuple[int, str, str]] = {
         "insufficient_quota",
         "insufficient_quota",
     ),
-    "too_much_at_once": (HTTPStatus.TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded"),
+    **dict.fromkeys(
+        ("too_much_at_once", "queue_limit_reached", "daily_limit_reached"),
+        (HTTPStatus.TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded"),
+    ),
 }
 """Status, type and code of the problems that OpenAI words in its own way."""
 _NEVER_RETRIED = frozenset(
     {
-        *("insufficient_credits", "idempotency_conflict"),
+        *("insufficient_credits", "idempotency_conflict", "daily_limit_reached"),
         *("uploads_not_configured", "masks_not_installed"),
     }
 )

@@ -20,6 +20,7 @@ from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import Grant, PriceChange, Refund, ScheduledPriceOrder
 from producer.api.requests.bulk_bodies import ManyJobs, ManyRetries
+from producer.api.requests.limits_body import LimitsChange
 from producer.api.requests.operator_bodies import RESOLUTIONS, Retry, RouteChoice
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import BrakeEnd, PauseStart
@@ -47,7 +48,7 @@ _NOTES: dict[str, dict[str, Any]] = {
 }
 
 _BODIES: tuple[type[BaseModel], ...] = (
-    *(PriceChange, ScheduledPriceOrder, Grant, Refund),
+    *(PriceChange, ScheduledPriceOrder, Grant, Refund, LimitsChange),
     *(PauseStart, BrakeEnd, Retry, RouteChoice, ManyJobs, ManyRetries),
     *RESOLUTIONS.values(),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import Field as JobField
 from dataclasses import fields
+from datetime import datetime
 from typing import Any, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, Field, GetJsonSchemaHandler, JsonValue
@@ -137,13 +138,32 @@ class Prices(BaseModel):
 
 
 class Account(BaseModel):
-    """An account's credits at one time."""
+    """An account's credits at one time, and its limits. A limit of null is no limit."""
 
     id: str = Field(examples=["acme"])
     balance: float = Field(description="owned, holds included", examples=[100])
     held: float = Field(description="set aside for open jobs", examples=[7])
     available: float = Field(description="balance less held", examples=[93])
     created_at: AwareDatetime = Field(examples=[_AT])
+    weight: float = Field(description="its share of the submits while others wait", examples=[1])
+    max_open_jobs: int | None = Field(
+        description="how many jobs may be submitting, unknown or generating at once",
+        examples=[None],
+    )
+    max_queued_jobs: int | None = Field(
+        description="how many jobs may be queued, scheduled ones included", examples=[500]
+    )
+    max_credits_per_day: float | None = Field(
+        description="what the jobs placed in one day (UTC) may hold and cost", examples=[None]
+    )
+    max_priority: Priority = Field(
+        description="the highest priority that its service keys may ask for", examples=["high"]
+    )
+    credits_today: float = Field(
+        description="what the jobs placed since midnight (UTC) hold or were charged; failed and"
+        " cancelled ones do not count",
+        examples=[12],
+    )
 
 
 class LedgerEntry(BaseModel):
@@ -242,9 +262,12 @@ class Problem(BaseModel):
     status: int = Field(json_schema_extra={"minimum": 400, "maximum": 599})
     detail: str = Field(description="what was given and what is allowed, for people")
     errors: list[FaultOfField] = Field(
-        default_factory=list, description="with 422: every fault of the request at once"
+        default_factory=list,
+        description="with 422, and with a priority that is not allowed: every fault at once",
     )
-    account_id: str = Field(default_factory=str, description="with too few credits: whose")
+    account_id: str = Field(
+        default_factory=str, description="with too few credits, or a limit that is reached: whose"
+    )
     needed: float = Field(
         default_factory=float, description="with too few credits: what the jobs cost"
     )
@@ -253,6 +276,23 @@ class Problem(BaseModel):
     )
     held: float = Field(
         default_factory=float, description="with too few credits: what open jobs hold"
+    )
+    limit: str = Field(
+        default_factory=str,
+        description="with a limit of the account: its name, such as `max_queued_jobs`",
+    )
+    allowed: float | Priority = Field(
+        default_factory=float, description="with a limit of the account: the limit"
+    )
+    used: float = Field(
+        default_factory=float, description="with a limit that is reached: what counts already"
+    )
+    asked: float = Field(
+        default_factory=float, description="with a limit that is reached: what was asked for"
+    )
+    resets_at: AwareDatetime = Field(
+        default_factory=datetime.now,
+        description="with the limit of the day: when the count starts again",
     )
     job_id: str = Field(
         default_factory=str, description="with 409: the job that caused the conflict"

@@ -41,7 +41,8 @@ def _check_credits(lowest: int, *, may_be_none: bool) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _check_reason(value: object) -> object:
+def check_reason(value: object) -> object:
+    """Return the reason of an act. Raises `ValueError` if it is not text of the allowed length."""
     if (
         isinstance(value, str)
         and value.strip()
@@ -63,7 +64,7 @@ def _check_storable(value: str) -> str:
 
 Reason = Annotated[
     str,
-    BeforeValidator(_check_reason),
+    BeforeValidator(check_reason),
     Field(max_length=MAX_REASON_LENGTH, json_schema_extra=NON_BLANK_TEXT_SCHEMA),
 ]
 

@@ -54,9 +54,10 @@ def parse_order_with_images(
 def parse_order(
     body: Mapping[str, Any], account_id: str | None, idempotency_key: str | None
 ) -> Order:
-    """Return the order of a body. `account_id` is used if the body has none.
+    """Return the order of a body. `account_id` is that of a service key, or None for other keys.
 
-    Raises `InvalidRequest` with every fault.
+    It is used if the body has none, and its `max_priority` then limits the priority. Raises
+    `InvalidRequest` with every fault.
     """
     require_few_fields(body)
     fields = dict(body)
@@ -74,6 +75,8 @@ def parse_order(
         faults += refused.faults
     if faults or "account_id" not in order_fields:
         raise InvalidRequest([*find_order_faults(order_fields), *faults])
+    if account_id is not None:
+        order_fields["priority_limit"] = "refuse" if "priority" in order_fields else "lower"
     return Order(request=request, **order_fields)
 
 

@@ -7,6 +7,7 @@ status. Details contain no secrets and no internals.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -14,10 +15,16 @@ from uuid import uuid4
 import orjson
 from aiohttp import web
 
+from producer.accounts.limit_errors import (
+    DailyLimitReached,
+    LimitReached,
+    PriorityNotAllowed,
+    QueueLimitReached,
+)
 from producer.api.responses.http_errors import HttpRefusal
 from shared import errors
 from shared.errors import DarkroomError, Fault
-from shared.job_json import credits_to_json
+from shared.job_json import credits_to_json, timestamp_to_json
 
 CONTENT_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:darkroom:problem:"
@@ -29,6 +36,8 @@ _STATUS_BY_ERROR: tuple[tuple[type[DarkroomError], HTTPStatus], ...] = (
     (errors.StateConflict, HTTPStatus.CONFLICT),
     (errors.InvalidRequest, HTTPStatus.UNPROCESSABLE_ENTITY),
     (errors.InsufficientCredits, HTTPStatus.PAYMENT_REQUIRED),
+    (LimitReached, HTTPStatus.TOO_MANY_REQUESTS),
+    (PriorityNotAllowed, HTTPStatus.FORBIDDEN),
     (errors.IdempotencyConflict, HTTPStatus.CONFLICT),
     (errors.TooLateToCancel, HTTPStatus.CONFLICT),
     (errors.WouldLeaveDebt, HTTPStatus.CONFLICT),
@@ -56,6 +65,9 @@ _TITLES = {
     "state_conflict": "The state of the job does not allow this",
     "insufficient_credits": "The account has too few credits available",
     "idempotency_conflict": "The idempotency key was used for another request",
+    "queue_limit_reached": "The account has as many queued jobs as it may have",
+    "daily_limit_reached": "The account has used its credits of the day",
+    "priority_not_allowed": "This priority is not allowed",
     "too_much_at_once": "This API key has too many requests in progress",
     "too_late_to_cancel": "The job has left the queue",
     "would_leave_debt": "The account would be left in debt",
@@ -106,6 +118,8 @@ def problem_from_error(error: DarkroomError) -> web.Response:
     headers: dict[str, str] = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
+    if isinstance(error, LimitReached):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     response = problem(status, error.code, detail, members=_members(error), headers=headers)
     response.cause = str(error)
     return response
@@ -194,6 +208,15 @@ def internal_problem() -> web.Response:
 def _members(error: DarkroomError) -> dict[str, Any]:
     if isinstance(error, errors.InvalidRequest):
         return {"errors": faults_to_json(error.faults)}
+    if isinstance(error, PriorityNotAllowed):
+        return {
+            "errors": faults_to_json(error.faults),
+            "account_id": error.account_id,
+            "limit": "max_priority",
+            "allowed": error.allowed,
+        }
+    if isinstance(error, QueueLimitReached | DailyLimitReached):
+        return _limit_members(error)
     if isinstance(error, errors.InsufficientCredits):
         return {
             "account_id": error.account_id,
@@ -206,6 +229,18 @@ def _members(error: DarkroomError) -> dict[str, Any]:
     if isinstance(error, errors.TooLateToCancel):
         return {"job_id": error.job_id, "state": error.state}
     return {}
+
+
+def _limit_members(error: QueueLimitReached | DailyLimitReached) -> dict[str, Any]:
+    numbers = {"allowed": error.allowed, "used": error.used, "asked": error.asked}
+    members = {
+        "account_id": error.account_id,
+        "limit": error.limit,
+        **{name: credits_to_json(Decimal(number)) for name, number in numbers.items()},
+    }
+    if isinstance(error, DailyLimitReached):
+        members["resets_at"] = timestamp_to_json(error.resets_at)
+    return members
 
 
 def faults_to_json(faults: tuple[Fault, ...]) -> list[dict[str, str]]:

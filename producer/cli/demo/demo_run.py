@@ -11,7 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from producer.billing import Account, Billing
+from producer.accounts.account import Account
+from producer.billing import Billing
 from producer.cli.demo.demo_jobs import ACCOUNT, DEMO_JOBS, ExpectedCosts
 from producer.cli.demo.demo_processes import DemoProcesses
 from producer.cli.demo.simulator_record import (

@@ -44,6 +44,7 @@ NOTED_ELSEWHERE = {"results prune"}
 """tests/acceptance/cli/test_prune_cli.py reads its entry."""
 MODELS = {"models route": "model_routed"}
 MONEY = {
+    "accounts limits": "account_limits_changed",
     "prices schedule": "price_scheduled",
     "prices unschedule": "price_unscheduled",
     "accounts refund": "job_refunded",
@@ -123,10 +124,11 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         ("queue", "resume", str(pause.id)),
         ("models", "route", "gpt-4o-image", "--via", "4o-image-api", "--yes"),
         ("jobs", "resolve", str(unknown.id), "--lost", "--reason", "not in the log"),
+        ("accounts", "limits", "acme", "--weight", "2", "--reason", "many jobs"),
         ("accounts", "refund", str(charged.id), "--reason", "blurred"),
         ("prices", "schedule", *price, "9", "--at", "2027-12-31T00:00Z", "--reason", "new year"),
     )
-    assert [one.code for one in done] == [0] * 11, [one.err for one in done]
+    assert [one.code for one in done] == [0] * 12, [one.err for one in done]
     assert (await darkroom.run("prices", "unschedule", "1")).code == 0
     noted = await deployment.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {

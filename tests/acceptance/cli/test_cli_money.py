@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from producer.accounts.account_limits import LIMIT_NAMES
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Deployment, text_to_image
 
@@ -11,7 +12,8 @@ TWO_IMAGES = ("gpt-4o-image", "text-to-image", "2")
 async def test_an_account_is_created_granted_and_shown(darkroom: Darkroom) -> None:
     created = await darkroom.run("accounts", "create", "shop", "--credits", "12.5", "--json")
     assert created.code == 0
-    assert created.object.keys() == {"id", "balance", "held", "available", "created_at"}
+    limits = {*LIMIT_NAMES, "credits_today"}
+    assert created.object.keys() == {"id", "balance", "held", "available", "created_at", *limits}
     assert created.object["available"] == 12.5
     assert (await darkroom.run("accounts", "create", "shop")).code == 1
     granted = await darkroom.run("accounts", "grant", "shop", "7.5", "--reason", "invoice 17")
@@ -20,6 +22,36 @@ async def test_an_account_is_created_granted_and_shown(darkroom: Darkroom) -> No
     assert taken.object["balance"] == 15
     shown = await darkroom.run("accounts", "show", "shop", "--json")
     assert shown.object == taken.object
+
+
+async def test_limits_are_set_shown_and_taken_away_again(darkroom: Darkroom) -> None:
+    changed = await darkroom.run(
+        *("accounts", "limits", "acme", "--weight", "2.5", "--max-queued-jobs", "500"),
+        *("--max-credits-per-day", "99.5", "--max-priority", "low", "--json"),
+    )
+    assert {name: changed.object[name] for name in LIMIT_NAMES} == {
+        "weight": 2.5,
+        "max_open_jobs": None,
+        "max_queued_jobs": 500,
+        "max_credits_per_day": 99.5,
+        "max_priority": "low",
+    }
+    listed, shown = await darkroom.run_all(("accounts", "list"), ("accounts", "show", "acme"))
+    lifted = await darkroom.run(
+        *("accounts", "limits", "acme", "--max-queued-jobs", "none", "--reason", "a quiet week")
+    )
+    assert "weight 2.5; queued jobs at most 500" in " ".join(listed.out.split())
+    assert shown.lines[1] == (
+        "limits: weight 2.5; open jobs without limit; queued jobs at most 500; credits of a day at"
+        " most 99.5, 0 used today; priority up to low"
+    )
+    assert "queued jobs without limit" in lifted.out
+    for bad in (("--weight", "0"), ("--max-open-jobs", "1.5"), ("--max-priority", "urgent")):
+        refused = await darkroom.run("accounts", "limits", "acme", *bad)
+        assert refused.code == 1
+        assert bad[0].strip("-").replace("-", "_") in refused.err
+    for typo in (("--weight", "none"), ("--max-open-jobs", "many"), ("--reason", "why")):
+        assert (await darkroom.run("accounts", "limits", "acme", *typo)).code == 2
 
 
 async def test_the_ledger_is_newest_first_and_paged(

@@ -20,6 +20,10 @@ URL = "https://hooks.example/end"
 CALLS: Mapping[str, tuple[str, str]] = {
     "grant_credits": ("'acme', 5, 'why', false", "credits_granted"),
     "darkroom_create_account": ("'shop', 0", "account_created"),
+    "darkroom_set_account_limits": (
+        """'acme', '{"weight": 2}', 'why'""",
+        "account_limits_changed",
+    ),
     "darkroom_set_price": ("'gpt-4o-image', 'text-to-image', 1, 9, 'why'", "price_changed"),
     "darkroom_change_price": (
         "'gpt-4o-image', 'text-to-image', 1, 10, NULL, 'why', false",

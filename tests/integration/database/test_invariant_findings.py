@@ -14,6 +14,7 @@ from tests.support.deployment import text_to_image
 
 BALANCES = "balances equal the ledger"
 HELD = "held equals the open holds"
+DAY = "day credits equal the jobs of the day"
 ENDS = "every job has one hold and one end"
 ATTEMPTS = "no job has two live attempts"
 CAPTURES = "every capture cites its price"
@@ -74,6 +75,12 @@ CORRUPTIONS = (
         names="acme",
     ),
     corruption(
+        "what counts against the limit of the day was written by hand",
+        "UPDATE accounts SET day_credits = day_credits + 1 WHERE id = 'acme'",
+        by={DAY},
+        names="acme",
+    ),
+    corruption(
         "a grant was deleted",
         "DELETE FROM ledger_entries WHERE kind = 'grant' AND account_id = 'other'",
         by={BALANCES},
@@ -82,7 +89,7 @@ CORRUPTIONS = (
     corruption(
         "an open job was quoted something else",
         "UPDATE jobs SET credits_quoted = 5 WHERE state = 'queued'",
-        by={HELD, ENDS},
+        by={HELD, ENDS, DAY},
         names="queued",
     ),
     corruption(
@@ -94,7 +101,7 @@ CORRUPTIONS = (
     corruption(
         "a job was ended by hand",
         "UPDATE jobs SET state = 'cancelled', finished_at = now() WHERE state = 'queued'",
-        by={HELD, ENDS},
+        by={HELD, ENDS, DAY},
         names="queued",
     ),
     corruption(
@@ -159,7 +166,7 @@ CORRUPTIONS = (
     corruption(
         "the charge on the job is not the captured one",
         "UPDATE jobs SET credits_charged = 5 WHERE state = 'succeeded'",
-        by={ENDS},
+        by={ENDS, DAY},
         names="succeeded",
     ),
     corruption(
@@ -378,6 +385,7 @@ def test_every_invariant_is_seen_broken() -> None:
     assert seen == {
         BALANCES,
         HELD,
+        DAY,
         ENDS,
         ATTEMPTS,
         CAPTURES,

@@ -134,6 +134,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_enqueue_job": ("api",),
     "darkroom_enqueue_jobs": ("api",),
     "darkroom_create_account": ("api", "billing"),
+    "darkroom_set_account_limits": ("api", "billing"),
     "grant_credits": ("api", "billing"),
     "darkroom_refund_job": ("api", "billing"),
     "darkroom_set_price": ("api", "pricing"),

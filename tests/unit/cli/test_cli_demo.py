@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.billing import Account
+from producer.accounts.account import Account
 from producer.cli.demo.demo_checks import find_differences
 from producer.cli.demo.demo_jobs import DEMO_JOBS, DemoJob, ExpectedCosts
 from producer.cli.demo.demo_processes import child_environ, demo_settings, ignored_settings

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
 
+from producer.accounts.limit_errors import DailyLimitReached, QueueLimitReached
 from producer.api.openai_api.openai_errors import convert_problem
 from producer.api.responses.http_errors import TooManyRequests
 from producer.api.responses.problems import Problem, internal_problem, problem, problem_from_error
@@ -22,6 +24,15 @@ from shared.errors import (
     PriceMissing,
 )
 
+QUEUE_FULL = QueueLimitReached("acme", allowed=50, used=50, asked=51)
+DAY_SPENT = DailyLimitReached(
+    "acme",
+    allowed=Decimal(50),
+    used=Decimal(45),
+    asked=Decimal(6),
+    resets_at=datetime(2030, 1, 31, tzinfo=UTC),
+    seconds=3600.5,
+)
 KNOWN: list[tuple[DarkroomError, int, str, str, str | None]] = [
     (KeyRefused("unknown"), 401, "invalid_request_error", "invalid_api_key", None),
     (
@@ -42,6 +53,8 @@ KNOWN: list[tuple[DarkroomError, int, str, str, str | None]] = [
     (TooManyRequests("500"), 429, "requests", "rate_limit_exceeded", None),
     (PriceMissing("m", "t", 1), 400, "invalid_request_error", "price_missing", None),
     (PostgresDown("gone"), 503, "server_error", "postgres_down", None),
+    (QUEUE_FULL, 429, "requests", "rate_limit_exceeded", None),
+    (DAY_SPENT, 429, "requests", "rate_limit_exceeded", None),
 ]
 
 
@@ -65,6 +78,8 @@ def test_an_error_is_that_of_openai(
         (KNOWN[3][0], ("false", None)),
         (KNOWN[4][0], (None, "2")),
         (KNOWN[6][0], (None, "2")),
+        (QUEUE_FULL, (None, "26")),
+        (DAY_SPENT, ("false", "3601")),  # the SDK would wait for hours
     ],
 )
 def test_the_sdk_is_told_whether_a_retry_can_help(

@@ -1,4 +1,4 @@
-"""`darkroom accounts`: create accounts, grant credits, read the ledger."""
+"""`darkroom accounts`: create accounts, set limits, grant credits, read the ledger."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.billing import Account
+from producer.accounts.account import Account
 from producer.cli.command_runner import DatabaseContext, command_actor, run_with_database
+from producer.cli.commands.money.limit_options import (
+    MaxCreditsPerDay,
+    MaxOpenJobs,
+    MaxPriority,
+    MaxQueuedJobs,
+    OptionalReason,
+    Weight,
+    read_limits,
+)
+from producer.cli.display.account_limits import limits_text
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -43,7 +53,7 @@ from producer.row_json import account_to_json, row_to_json
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Create and list accounts, grant and refund credits, read the ledger.",
+    help="Create and list accounts, set limits, grant and refund credits, read the ledger.",
 )
 
 
@@ -88,11 +98,51 @@ def grant(
 
 
 @app.command()
-def show(account_id: AccountId, as_json: AsJson = False) -> None:
-    """Show an account's credits."""
+def limits(
+    account_id: AccountId,
+    weight: Weight = None,
+    max_open_jobs: MaxOpenJobs = None,
+    max_queued_jobs: MaxQueuedJobs = None,
+    max_credits_per_day: MaxCreditsPerDay = None,
+    max_priority: MaxPriority = None,
+    reason: OptionalReason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set limits of an account, or show them; those that are not named stay as they are."""
+    changes = read_limits(
+        weight=weight,
+        max_open_jobs=max_open_jobs,
+        max_queued_jobs=max_queued_jobs,
+        max_credits_per_day=max_credits_per_day,
+        max_priority=max_priority,
+    )
+    if reason is not None and not changes:
+        raise typer.BadParameter("a reason is for a change: name a limit", param_hint="--reason")
 
     async def step(context: DatabaseContext) -> None:
-        _print_account(await context.billing.account(account_id), as_json=as_json)
+        if changes:
+            account = await context.billing.set_account_limits(
+                account_id, reason=reason, actor=command_actor(), **changes
+            )
+        else:
+            account = await context.billing.account(account_id)
+        if as_json:
+            print_json(account_to_json(account))
+        else:
+            print_data(f"{printable(account.id)}: {limits_text(account)}")
+
+    run_with_database(step)
+
+
+@app.command()
+def show(account_id: AccountId, as_json: AsJson = False) -> None:
+    """Show an account's credits and limits."""
+
+    async def step(context: DatabaseContext) -> None:
+        account = await context.billing.account(account_id)
+        _print_account(account, as_json=as_json)
+        if not as_json:
+            print_data(f"limits: {limits_text(account)}")
 
     run_with_database(step)
 
@@ -138,7 +188,7 @@ def list_accounts(
             print_json(*(account_to_json(account) for account in accounts))
             return
         table = build_table(
-            *("account", "balance", "held", "available", "created"),
+            *("account", "balance", "held", "available", "limits", "created"),
             right=("balance", "held", "available"),
         )
         for account in accounts:
@@ -147,6 +197,7 @@ def list_accounts(
                 credits_text(account.balance),
                 credits_text(account.held),
                 credits_text(account.available),
+                limits_text(account, without_defaults=True) or NO_VALUE,
                 time_text(account.created_at),
             )
         stdout_console().print(table)
