@@ -387,6 +387,18 @@ export interface Account {
   /** balance less held */
   available: number;
   created_at: string;
+  /** its share of the submits while others wait */
+  weight: number;
+  /** how many jobs may be submitting, unknown or generating at once */
+  max_open_jobs: number | null;
+  /** how many jobs may be queued, scheduled ones included */
+  max_queued_jobs: number | null;
+  /** what the jobs placed in one day (UTC) may hold and cost */
+  max_credits_per_day: number | null;
+  /** the highest priority that its service keys may ask for */
+  max_priority: "high" | "normal" | "low";
+  /** what the jobs placed since midnight (UTC) hold or were charged; failed and cancelled ones do not count */
+  credits_today: number;
 }
 
 export interface JobEvent {

@@ -15,7 +15,7 @@ Priority = Literal["high", "normal", "low"]
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """An account's credits at one time."""
+    """An account's credits at one time, and its limits. A limit of null is no limit."""
 
     id: str
     balance: Decimal
@@ -25,6 +25,19 @@ class Account:
     available: Decimal
     """Balance less held."""
     created_at: datetime
+    weight: Decimal
+    """Its share of the submits while others wait."""
+    max_open_jobs: int | None
+    """How many jobs may be submitting, unknown or generating at once."""
+    max_queued_jobs: int | None
+    """How many jobs may be queued, scheduled ones included."""
+    max_credits_per_day: Decimal | None
+    """What the jobs placed in one day (UTC) may hold and cost."""
+    max_priority: Literal["high", "normal", "low"]
+    """The highest priority that its service keys may ask for."""
+    credits_today: Decimal
+    """What the jobs placed since midnight (UTC) hold or were charged; failed and cancelled ones do
+    not count."""
 
 
 @dataclass(frozen=True, kw_only=True)

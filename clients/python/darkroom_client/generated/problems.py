@@ -38,6 +38,10 @@ class InsufficientCredits(ApiError):
         return value
 
 
+class PriorityNotAllowed(ApiError):
+    """This priority is not allowed (403)."""
+
+
 class Forbidden(ApiError):
     """This API key may not do that (403)."""
 
@@ -154,6 +158,14 @@ class DatabaseRefused(ApiError):
     """A rule of the database refused the change (422)."""
 
 
+class QueueLimitReached(ApiError):
+    """The account has as many queued jobs as it may have (429)."""
+
+
+class DailyLimitReached(ApiError):
+    """The account has used its credits of the day (429)."""
+
+
 class TooMuchAtOnce(ApiError):
     """This API key has too many requests in progress (429)."""
 
@@ -194,6 +206,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "malformed_request": MalformedRequest,
     "key_refused": KeyRefused,
     "insufficient_credits": InsufficientCredits,
+    "priority_not_allowed": PriorityNotAllowed,
     "forbidden": Forbidden,
     "not_found": NotFound,
     "job_not_found": JobNotFound,
@@ -217,6 +230,8 @@ BY_CODE: dict[str, type[ApiError]] = {
     "invalid_request": InvalidRequest,
     "price_missing": PriceMissing,
     "database_refused": DatabaseRefused,
+    "queue_limit_reached": QueueLimitReached,
+    "daily_limit_reached": DailyLimitReached,
     "too_much_at_once": TooMuchAtOnce,
     "internal_error": InternalError,
     "uploads_not_configured": UploadsNotConfigured,
