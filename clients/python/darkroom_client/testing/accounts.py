@@ -41,7 +41,32 @@ class MemoryAccount:
             "held": credits_number(self.held),
             "available": credits_number(self.balance - self.held),
             "created_at": self.created_at,
+            # A Darkroom in memory has no limits: these are the defaults.
+            "weight": 1,
+            "max_open_jobs": None,
+            "max_queued_jobs": None,
+            "max_credits_per_day": None,
+            "max_priority": "high",
+            "credits_today": credits_number(self._credits_today()),
         }
+
+    def _credits_today(self) -> Decimal:
+        """Return what the jobs placed today (UTC) hold or were charged."""
+        day = now_text()[: len("2030-01-31")]
+        placed = {
+            entry["job_id"]
+            for entry in self.entries
+            if entry["kind"] == "hold" and entry["created_at"].startswith(day)
+        }
+        signs = {"hold": 1, "release": -1}
+        return sum(
+            (
+                signs.get(entry["kind"], 0) * Decimal(str(entry["credits"]))
+                for entry in self.entries
+                if entry["job_id"] in placed
+            ),
+            Decimal(0),
+        )
 
 
 class Accounts:
