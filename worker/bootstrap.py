@@ -139,7 +139,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         watch = AlertMonitor(database, redis, settings.kie_account_names)
         await stack.enter_async_context(watch.running())
         checks = make_readiness_checks(database, delivery_queue, processes)
-        health = make_health_endpoints(checks, registry, database, watch, settings.metrics_key)
+        health = make_health_endpoints(checks, registry, database, watch, settings)
         yield WorkerResources(deps, database, servers, health, processes)
 
 

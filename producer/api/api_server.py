@@ -102,9 +102,7 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         export_process_gauges(registry, processes)
         await stack.enter_async_context(alert_watch.running())
         checks = make_readiness_checks(database, DeliveryQueue(redis), processes)
-        health = make_health_endpoints(
-            checks, registry, database, alert_watch, settings.metrics_key
-        )
+        health = make_health_endpoints(checks, registry, database, alert_watch, settings)
         export_push_channels(registry, (producer.push_path,))
         context = _make_context(producer, database, settings)
         console = ConsoleContext(

@@ -98,6 +98,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "route_unfit": _see_unfit_jobs,
     "rows_locked": _end_session,
     "submits_paused": _end_brake,
+    "submits_slowed": _WAITING,
     "tasks_run_long": _RUNNING,
     "unknown_submissions": _page("Resolve these jobs", "/jobs?state=unknown"),
     "webhooks_dead": _command("darkroom webhooks list --state dead"),

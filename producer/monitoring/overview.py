@@ -42,7 +42,12 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.alert_rules import RECENT_JOBS_SECONDS
-from shared.domain.alerts.system_state import LostWorker, OperatorPause, SubmitPause
+from shared.domain.alerts.system_state import (
+    LostWorker,
+    OperatorPause,
+    SubmitPause,
+    SubmitRate,
+)
 from shared.errors import RedisDown
 from shared.job_json import credits_to_json, timestamp_to_json
 
@@ -64,6 +69,12 @@ class KieAccountOverview:
     balance: Decimal | None
     """The balance at the last check, or None without a check."""
     balance_age_seconds: float | None
+    slowed: SubmitRate | None = None
+    """The rate of its submits while it is below the limit, because Kie was too busy."""
+
+    def submit_rate(self, at: datetime) -> int | None:
+        """Return the submits per 10 s that workers allow: the budget, unless slowed down."""
+        return self.budget if self.slowed is None else self.slowed.in_force(at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +175,18 @@ class OverviewReader:
             self._read_accounts(),
         )
         pauses = dict(report.redis.pauses) if report.redis is not None else {}
+        at = report.system_state.at
+        stored = report.redis.rates if report.redis is not None else ()
+        slowed = {name: rate for name, rate in stored if rate.is_slowed(at)}
         return Overview(
-            at=report.system_state.at,
+            at=at,
             snapshot=snapshot,
             today=today,
             failures=tuple(failures),
-            accounts=tuple(replace(one, pause=pauses.get(one.name)) for one in accounts),
+            accounts=tuple(
+                replace(one, pause=pauses.get(one.name), slowed=slowed.get(one.name))
+                for one in accounts
+            ),
             redis_error=report.redis_error,
             late=late,
             alerts=report.alerts,
@@ -239,6 +256,19 @@ def _account_to_json(account: KieAccountOverview, at: datetime) -> dict[str, Any
         "balance": credits_to_json(account.balance),
         "balance_age_seconds": account.balance_age_seconds,
         "submits_paused": _pause_to_json(account.pause, at),
+        "submit_rate": account.submit_rate(at),
+        "submits_slowed": None if account.slowed is None else _rate_to_json(account.slowed, at),
+    }
+
+
+def _rate_to_json(rate: SubmitRate, at: datetime) -> dict[str, Any]:
+    return {
+        "rate": rate.in_force(at),
+        "limit": rate.limit,
+        "reason": rate.reason,
+        "message": rate.message,
+        "since": timestamp_to_json(rate.since),
+        "full_at": timestamp_to_json(rate.full_at),
     }
 
 

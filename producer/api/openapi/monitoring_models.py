@@ -41,6 +41,21 @@ class SubmitPause(BaseModel):
     is_on: bool = Field(description="false: one job at a time is sent")
 
 
+class SubmitRate(BaseModel):
+    """How far submits of a Kie account are slowed down, because Kie was too busy for some."""
+
+    rate: int = Field(description="submits per 10 s that workers allow now", examples=[5])
+    limit: int = Field(
+        description="the configured limit; without one, the rate measured before", examples=[20]
+    )
+    reason: str = Field(description="of the last refusal", examples=["rate_limited"])
+    message: str = Field(examples=["Kie answered 429: Too many requests"])
+    since: AwareDatetime = Field(description="below the limit since then", examples=[_AT])
+    full_at: AwareDatetime = Field(
+        description="at the limit again then, unless Kie refuses another", examples=[_AT]
+    )
+
+
 class ActivePause(BaseModel):
     """A pause of submits that a person has set."""
 
@@ -140,6 +155,11 @@ class KieAccountState(BaseModel):
     balance: float | None = Field(description="credits left at Kie", examples=[1250])
     balance_age_seconds: float | None = Field(examples=[31.5])
     submits_paused: SubmitPause | None
+    submit_rate: int | None = Field(
+        description="submits per 10 s that workers allow: the budget, unless slowed down",
+        examples=[20],
+    )
+    submits_slowed: SubmitRate | None = Field(description="null at the full rate")
 
 
 class FailedJob(BaseModel):

@@ -22,7 +22,6 @@ from producer.monitoring.latest_failures import LateDeliveries
 from producer.monitoring.overview import KieAccountOverview, Overview
 from shared.adapters.monitoring.queue_snapshot import QueueSnapshot
 from shared.domain.alerts.alert import Alert
-from shared.domain.alerts.system_state import SubmitPause
 
 _LATE_SECONDS = 60.0
 
@@ -149,13 +148,13 @@ def _accounts(view: Overview) -> Table:
     is_everything_paused = any(one.scope == "everything" for one in view.operator_pauses)
     for account in view.accounts:
         is_paused = is_everything_paused or account.name in paused
-        pause, age = account.pause, account.balance_age_seconds
+        age = account.balance_age_seconds
         table.add_row(
             account.name,
             NO_VALUE if account.balance is None else credits_text(account.balance),
             NO_VALUE if age is None else f"{duration_text(age)} ago",
             _budget_text(account),
-            _submits_text(pause, view.at, is_paused=is_paused),
+            _submits_text(account, view.at, is_paused=is_paused),
         )
     return table
 
@@ -166,12 +165,16 @@ def _budget_text(account: KieAccountOverview) -> str:
     return f"{used} of {account.budget}" if account.budget else used
 
 
-def _submits_text(pause: SubmitPause | None, now: datetime, *, is_paused: bool) -> Text:
+def _submits_text(account: KieAccountOverview, now: datetime, *, is_paused: bool) -> Text:
     if is_paused:
         return Text("paused by an operator", style="bold yellow")
-    if pause is None:
-        return Text("go on", style="green")
-    return Text("paused" if pause.is_on(now) else "one at a time", style="bold yellow")
+    pause, slowed = account.pause, account.slowed
+    if pause is not None:
+        return Text("paused" if pause.is_on(now) else "one at a time", style="bold yellow")
+    if slowed is not None:
+        text = f"{slowed.in_force(now)} of {slowed.limit} per 10 s: {slowed.reason}"
+        return Text(text, style="bold yellow")
+    return Text("go on", style="green")
 
 
 def _failures(view: Overview) -> Table:

@@ -75,7 +75,8 @@ class AlertMonitor:
     ) -> None:
         self._queries = queries
         self._redis = redis
-        self._accounts = tuple(accounts)
+        self.accounts = tuple(accounts)
+        """The Kie accounts whose brakes and rates are read."""
         self._monotonic = monotonic
         self._log = IncidentLog(
             monotonic=monotonic, calm_seconds=_CALM_SECONDS, reminder_seconds=_REMINDER_SECONDS
@@ -95,7 +96,7 @@ class AlertMonitor:
                 return last
             self._last = None
             try:
-                read = await read_alerts(self._queries, self._redis, self._accounts)
+                read = await read_alerts(self._queries, self._redis, self.accounts)
             except DarkroomError:
                 self._unwritable_since = self._monotonic()
                 raise

@@ -39,6 +39,7 @@ from shared.domain.alerts.system_state import (
     RedisState,
     SkewedProcess,
     SubmitPause,
+    SubmitRate,
     SystemState,
 )
 from shared.errors import DatabaseRefused
@@ -184,11 +185,15 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
         pipe.get(WIPED_KEY)
         *brakes, memory, replication, persistence, wiped_ms = await pipe.execute()
     pauses = [_read_pause(fields) for fields in brakes]
+    rates = [_read_rate(fields) for fields in brakes[: len(accounts)]]
     of_accounts = zip(accounts, pauses, strict=False)
     of_families = zip(account_models, pauses[len(accounts) :], strict=True)
     limit = int(memory.get("maxmemory", 0))
     return RedisState(
         pauses=tuple((name, pause) for name, pause in of_accounts if pause is not None),
+        rates=tuple(
+            (name, rate) for name, rate in zip(accounts, rates, strict=True) if rate is not None
+        ),
         family_pauses=tuple(
             (*account_model, pause) for account_model, pause in of_families if pause is not None
         ),
@@ -201,9 +206,29 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
     )
 
 
+def _as_text(values: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in values.items()}
+
+
+def _read_rate(values: Mapping[bytes, bytes]) -> SubmitRate | None:
+    """Return the rate in an account's hash, or None if Kie was not too busy lately."""
+    fields = _as_text(values)
+    if "rate" not in fields:
+        return None
+    return SubmitRate(
+        rate_after_refusal=float(fields["rate"]),
+        limit=int(float(fields["rate_limit"])),
+        grows_at=_timestamp(float(fields["rate_grows_at"]) / 1000),
+        growth_per_second=float(fields["rate_step"]) * 1000,
+        reason=fields["rate_reason"],
+        message=fields["rate_message"],
+        since=_timestamp(float(fields["rate_since"]) / 1000),
+    )
+
+
 def _read_pause(values: Mapping[bytes, bytes]) -> SubmitPause | None:
     """Return the pause of a brake's hash, or None if the brake is off."""
-    fields = {name.decode(): value.decode(errors="replace") for name, value in values.items()}
+    fields = _as_text(values)
     if int(fields.get("level", "0")) == 0:
         return None
     since = fields.get("since")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from math import nan
+from math import inf, nan
 from typing import ClassVar
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -72,6 +72,58 @@ class AlertGauges:
             self._alerts.labels(name).set(nan)
         for state in ("alive", "lost"):
             self._workers.labels(state).set(nan)
+
+
+class SubmitRateGauges:
+    """Gauges of the rate of submits by Kie account. `limit` is the configured one; 0 means none."""
+
+    def __init__(self, registry: CollectorRegistry, monitor: AlertMonitor, limit: int) -> None:
+        self._monitor = monitor
+        self._limit = float(limit) if limit else inf
+        self._rate = Gauge(
+            "darkroom_submit_rate",
+            "Submits per 10 s that workers allow now; +Inf without a limit",
+            ["account"],
+            registry=registry,
+        )
+        self._configured = Gauge(
+            "darkroom_submit_rate_limit",
+            "Submits per 10 s as configured; +Inf without a limit",
+            ["account"],
+            registry=registry,
+        )
+        self._slowed = Gauge(
+            "darkroom_submits_slowed",
+            "1 while the rate is below the limit, by the reason of Kie's last refusal",
+            ["account", "reason"],
+            registry=registry,
+        )
+        for account in monitor.accounts:
+            self._configured.labels(account).set(self._limit)
+        self._blank()
+
+    async def refresh(self) -> None:
+        """Update the gauges. Raises `PostgresDown`, and sets the rates to NaN."""
+        try:
+            found = await self._monitor.read()
+        except BaseException:
+            self._blank()
+            raise
+        self._blank()
+        if found.redis is None:
+            return
+        stored, now = dict(found.redis.rates), found.system_state.at
+        for account in self._monitor.accounts:
+            rate, allowed = stored.get(account), self._limit
+            if rate is not None and rate.is_slowed(now):
+                allowed = min(rate.in_force(now), allowed)
+                self._slowed.labels(account, rate.reason).set(1)
+            self._rate.labels(account).set(allowed)
+
+    def _blank(self) -> None:
+        self._slowed.clear()
+        for account in self._monitor.accounts:
+            self._rate.labels(account).set(nan)
 
 
 class DependencyGauges:

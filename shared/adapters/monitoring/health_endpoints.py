@@ -25,6 +25,7 @@ from shared.adapters.monitoring.gauges import (
     AlertGauges,
     DependencyGauges,
     QueueGauges,
+    SubmitRateGauges,
     refresh_all,
 )
 from shared.adapters.monitoring.incident_log import (
@@ -39,6 +40,7 @@ from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.domain.alerts.alert import Alert
 from shared.errors import DarkroomError
+from shared.settings import Settings
 
 CHECK_TIMEOUT_SECONDS = 3.0
 
@@ -217,7 +219,7 @@ def make_health_endpoints(
     registry: CollectorRegistry,
     queries: Queries,
     monitor: AlertMonitor,
-    metrics_key: SecretStr | None = None,
+    settings: Settings,
 ) -> HealthEndpoints:
     """Return the health endpoints of a process, with gauges and alerts."""
 
@@ -231,7 +233,8 @@ def make_health_endpoints(
             DependencyGauges(registry, checks).refresh,
             QueueGauges(registry, queries).refresh,
             AlertGauges(registry, monitor).refresh,
+            SubmitRateGauges(registry, monitor, settings.kie_submits_per_10_seconds).refresh,
         ),
         alerts=alerts,
-        metrics_key=metrics_key,
+        metrics_key=settings.metrics_key,
     )

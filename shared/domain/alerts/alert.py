@@ -33,6 +33,7 @@ ALERT_NAMES = (
     "route_unfit",
     "rows_locked",
     "submits_paused",
+    "submits_slowed",
     "tasks_run_long",
     "unknown_submissions",
     "webhooks_dead",
@@ -43,7 +44,7 @@ ALERT_NAMES = (
 REDIS_ALERT_NAMES = frozenset(
     {
         *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
-        *("redis_is_replica", "redis_was_wiped", "submits_paused"),
+        *("redis_is_replica", "redis_was_wiped", "submits_paused", "submits_slowed"),
     }
 )
 """Alerts whose state is unknown while Redis is unavailable."""

@@ -20,6 +20,7 @@ from shared.domain.alerts.pause_alert_rules import (
     open_family_pauses,
 )
 from shared.domain.alerts.process_alert_rules import find_process_alerts
+from shared.domain.alerts.slow_submit_alert_rules import find_slow_submit_alerts
 from shared.domain.alerts.system_state import (
     EndedJob,
     RedisState,
@@ -65,6 +66,7 @@ def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Ale
         redis = replace(redis, family_pauses=open_family_pauses(redis, system_state))
         alerts += _redis_alerts(redis)
         alerts += find_pause_alerts(redis, system_state)
+        alerts += find_slow_submit_alerts(redis, system_state)
     alerts += find_operator_pause_alerts(system_state)
     alerts += find_route_alerts(system_state)
     alerts += _backlog_alerts(system_state, redis)
@@ -151,6 +153,8 @@ def _backlog_alerts(state: SystemState, redis: RedisState | None) -> Iterator[Al
         return
     waited = state.at - state.waiting_since
     is_held_back = redis is None or bool(redis.pauses or redis.family_pauses)
+    if redis is not None:
+        is_held_back = is_held_back or any(rate.is_slowed(state.at) for _, rate in redis.rates)
     is_held_back = is_held_back or state.workers_alive == 0
     is_kie_account_paused = any(one.scope == "kie_account" for one in state.pauses)
     is_held_back = is_held_back or is_kie_account_paused

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from math import floor
 from uuid import UUID
 
 QUEUED_COUNT_MAX = 10_000
@@ -247,11 +248,53 @@ class SubmitPause:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmitRate:
+    """How far the submits of one Kie account are slowed down, because Kie was too busy for some.
+
+    The claim script computes the rate in force in the same way.
+    """
+
+    rate_after_refusal: float
+    """Submits per window of 10 s, from the last refusal until `grows_at`."""
+    limit: int
+    """The configured limit per window, or the measured rate where there is none."""
+    grows_at: datetime
+    growth_per_second: float
+    reason: str
+    """Why Kie refused the last one, such as `rate_limited`."""
+    message: str
+    since: datetime
+    """Since when the rate has been below the limit."""
+
+    @property
+    def full_at(self) -> datetime:
+        """When the rate is the limit again, without another refusal."""
+        if self.growth_per_second <= 0:
+            return self.grows_at
+        missing = max(self.limit - self.rate_after_refusal, 0)
+        return self.grows_at + timedelta(seconds=missing / self.growth_per_second)
+
+    def is_slowed(self, now: datetime) -> bool:
+        """Return whether the rate is below the limit at that time."""
+        return now < self.full_at
+
+    def in_force(self, now: datetime) -> int:
+        """Return how many submits a window may have at that time."""
+        if not self.is_slowed(now):
+            return self.limit
+        grown_seconds = max((now - self.grows_at).total_seconds(), 0)
+        grown = self.rate_after_refusal + grown_seconds * self.growth_per_second
+        return min(floor(grown), self.limit)
+
+
+@dataclass(frozen=True, slots=True)
 class RedisState:
     """The state of Redis, and of the brakes stored in it."""
 
     pauses: tuple[tuple[str, SubmitPause], ...] = ()
     """By Kie account."""
+    rates: tuple[tuple[str, SubmitRate], ...] = ()
+    """By Kie account, as the last refusal left it. The rate may have recovered since."""
     family_pauses: tuple[tuple[str, str, SubmitPause], ...] = ()
     """By Kie account and model."""
     is_replica: bool = False

@@ -33,6 +33,7 @@ RUNBOOK = {
         "tests/integration/database/test_scheduled_prices.py::test_a_later_change_by_hand_is_not_taken_back"
     ),
     "The lane is paused": "submits_paused",
+    "The lane is slow": "submits_slowed",
     "Pause and resume": "paused_by_operator",
     "Kie fails, or is not there": "submits_paused",
     "The endpoint of a model is gone": "route_unfit",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from shared.redis_keys import family_brake_key
+from shared.redis_keys import brake_key, family_brake_key
 from tests.acceptance.faults.fault_setup import Cause, Fault, FaultSetup, play
+from tests.support.deployment import eventually
 
 _FORGET_ENDS = (
     "UPDATE jobs SET finished_at = finished_at - interval '10 min' WHERE state = 'failed'"
@@ -37,6 +38,28 @@ async def _take_back(setup: FaultSetup) -> None:
         await setup.deployment.producer.resolve_lost(row["id"], "none at Kie", actor="a test")
     await setup.sql("ALTER TABLE jobs DISABLE TRIGGER jobs_end_once")
     await setup.sql(_FORGET_ENDS)
+
+
+@asynccontextmanager
+async def _kie_refuses_a_part(setup: FaultSetup) -> AsyncIterator[None]:
+    key = brake_key("default")
+    async with kie(0, submit_code=429, submit_code_times=1)(setup):
+        for rate in (10, 5):
+            await setup.enqueue()
+
+            async def is_accepted(rate: int = rate) -> bool:
+                now = [
+                    await setup.redis.hget(key, name)  # type: ignore[misc]
+                    for name in ("rate", "unproven")
+                ]
+                return now == [str(rate).encode(), None]
+
+            await eventually(is_accepted, f"refused at first, then accepted at {rate} per 10 s")
+        # It has been so for six minutes, and Kie goes on like this.
+        seconds, _ = await setup.redis.time()
+        lasting = {"rate_since": (seconds - 360) * 1000, "rate_grows_at": (seconds + 360) * 1000}
+        await setup.redis.hset(key, mapping=lasting)  # type: ignore[misc]
+        yield
 
 
 @asynccontextmanager
@@ -154,6 +177,13 @@ FAULTS = [
         kie(submit_code=455),
         "(maintenance: ",
         "recovers by itself",
+    ),
+    Fault(
+        "429 to a part of the creates",
+        "submits_slowed",
+        _kie_refuses_a_part,
+        "default are slowed down to 5 of 20 per 10 s",
+        "KIE_SUBMITS_PER_10_SECONDS",
     ),
     Fault(
         "500 to every create slows the family",

@@ -27,6 +27,7 @@ from shared.domain.alerts.system_state import (
     RedisState,
     SkewedProcess,
     SubmitPause,
+    SubmitRate,
     SystemState,
 )
 from shared.redis_keys import WIPED_KEY
@@ -108,6 +109,7 @@ def ended(*words: str) -> tuple[EndedJob, ...]:
 
 PAUSE = SubmitPause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
 
+SLOW = SubmitRate(5.5, 20, ago(-5), 0.4, "rate_limited", "429", ago(400))
 OPERATOR_PAUSE = OperatorPause(17, "account", "acme", "they asked", "maria", ago(90), None)
 KIE_MODEL = KieModelState(
     *("4o-image-api", "gpt-4o-image", ago(60), True, ()),
@@ -128,6 +130,13 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "default are paused for 40 s more (account_refused: 402: no credits); 1960 jobs wait",
         ago(90),
         "fix the Kie account",
+    ),
+    (
+        "submits_slowed",
+        {"redis": RedisState(rates=(("default", SLOW),)), "queued": 12},
+        "down to 5 of 20 per 10 s, and have been below the limit for 400 s (rate_limited: 429); 12",
+        ago(400),
+        "KIE_SUBMITS_PER_10_SECONDS",
     ),
     (
         "submits_paused",
@@ -479,14 +488,3 @@ def test_the_fix_of_a_wiped_redis_names_its_key() -> None:
     found = find_alerts(WELL, RedisState(wiped_at=NOW))
     (alert,) = (one for one in found if one.name == "redis_was_wiped")
     assert f"`DEL {WIPED_KEY}`" in alert.fix
-
-
-def test_a_family_by_which_nothing_is_sent_any_more_raises_no_alert() -> None:
-    redis = RedisState(family_pauses=(("default", "4o", GONE),))
-    assert alerts_of(redis, routes=(ROUTE,)) == []
-    assert [one.name for one in alerts_of(redis)] == ["submits_paused"]
-    waits = {"due": 9, "waiting_since": ago(60), "last_submitted_at": ago(40)}
-    assert alerts_of(redis, **waits)[0].name == "submits_paused"
-    assert [one.name for one in alerts_of(redis, routes=(ROUTE,), **waits)] == [
-        "nothing_is_submitted"
-    ]
