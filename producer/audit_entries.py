@@ -38,6 +38,8 @@ class Act(StrEnum):
     """The jobs of a model are sent by another family, or by its own again."""
     IMAGES_PRUNED = "images_pruned"
     """Copies of images were deleted by age: an entry for each batch."""
+    IMAGES_RETRIED = "images_retried"
+    """Failed copies of images were made due again: an entry for each batch."""
     ACCOUNT_LIMITS_CHANGED = "account_limits_changed"
     SESSION_OPENED = "session_opened"
     """Somebody logged in to the console."""

@@ -63,7 +63,7 @@ BEGIN
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
         darkroom_record_brake_end, darkroom_route_model, darkroom_prune_images,
-        darkroom_record_images_deleted TO darkroom_api;
+        darkroom_record_images_deleted, darkroom_retry_images TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used and a
     -- session was last seen, uploaded images, and the row of the process itself.
     GRANT INSERT (id, account_id, sha256, bytes, content_type, width, height, url, expires_at),

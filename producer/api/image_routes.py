@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from producer.api.endpoint import Endpoint, Parameter
+from producer.api.endpoint import OPERATOR_ROLES, Endpoint, Parameter
 from producer.api.handlers import image_handlers
 from producer.api.handlers.image_handlers import NUMBER_MAX
 from producer.api.operator_routes import JOB_ID
@@ -39,5 +39,19 @@ IMAGE_ENDPOINTS: tuple[Endpoint, ...] = (
         is_download=True,
         description="The copy in the store of RESULTS_URL: its bytes, or a redirect to a bucket."
         " Redirects to Kie's link while there is no copy. Viewers need VIEWERS_SEE_PROMPTS.",
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/images/retry",
+        handler=image_handlers.retry_images,
+        name="retryImages",
+        summary="Have failed copies of images tried again at once, and for another day",
+        description="Those given up after a day, and those that wait for their next try. Nothing is"
+        " generated or charged.",
+        tag="jobs",
+        roles=OPERATOR_ROLES,
+        body="ManyImages",
+        responses={200: "RetriedImages"},
+        problems=(404, 422),
     ),
 )

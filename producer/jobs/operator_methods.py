@@ -13,6 +13,7 @@ from producer.jobs.late_resolution import resolve_late
 from producer.jobs.unknown_resolution import SubmissionResolution, resolve_unknown
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.results.image_pruning import ImagePruning
+from producer.results.image_retries import ImageRetries
 from producer.results.stored_images import StoredImages
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
@@ -48,6 +49,11 @@ class OperatorMethods:
     def image_pruning(self) -> ImagePruning:
         """Deletes copies of images by age."""
         return ImagePruning(self._database, self.stored_images)
+
+    @property
+    def image_retries(self) -> ImageRetries:
+        """Makes failed copies of images due again."""
+        return ImageRetries(self._database)
 
     async def resolve_submitted(
         self,

@@ -13,6 +13,7 @@ from producer.jobs.locked_rows import name_locked_row
 from producer.results.stored_images import StoredImages
 from producer.results.thumbnails import thumbnail_key
 from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.results_store import ResultsStore
 from shared.errors import ConfigurationError, Fault, InvalidRequest
 from shared.job_json import timestamp_to_json
 
@@ -63,16 +64,21 @@ class ImagePruning:
         stored_before: datetime,
         *,
         actor: Actor | str | None = None,
+        accept_missing: bool = False,
         batch_images: int = BATCH_IMAGES,
     ) -> OldImages:
         """Delete the copies that were stored before this time, and their thumbnails, for good.
 
         Also deletes what earlier runs have left, and returns what was deleted: `left_over` counts
-        that of earlier runs. Raises `ConfigurationError` if RESULTS_URL is not set or names a store
-        that has not the newest copies, `RowBusy` if a job stays locked, and `ResultsStoreDown`.
-        What was marked by then is deleted by the next run.
+        that of earlier runs. A copy that the store lacks counts as deleted. So a store that has
+        none of the newest copies is refused, as it is another one, unless `accept_missing` says
+        that they are lost. Raises `ConfigurationError` for such a store and if RESULTS_URL is not
+        set, `RowBusy` if a job stays locked, and `ResultsStoreDown`. What was marked by then is
+        deleted by the next run.
         """
-        await self._require_the_store_of_the_copies()
+        store = self._images.store
+        if not accept_missing:
+            await self._require_the_newest_copies(store)
         left_over = await self._delete_marked()
         images = jobs = size = 0
         while True:
@@ -87,12 +93,11 @@ class ImagePruning:
             jobs += marked["jobs"]
             size += marked["bytes"]
 
-    async def _require_the_store_of_the_copies(self) -> None:
+    async def _require_the_newest_copies(self, store: ResultsStore) -> None:
         """Raise `ConfigurationError` if the store has none of the newest copies.
 
         A missing object counts as deleted. In another store, all would count as deleted.
         """
-        store = self._images.store
         rows = await self._database.fetch("newest_stored_images", _CHECKED_IMAGES)
         for row in rows:
             if await store.contains(row["key"]):
@@ -100,7 +105,7 @@ class ImagePruning:
         if rows:
             raise ConfigurationError(
                 f"the store {store.name} has none of the newest copies: set RESULTS_URL as the"
-                " workers have it. Nothing was deleted"
+                " workers have it, or accept that copies are missing. Nothing was deleted"
             )
 
     async def _delete_marked(self) -> int:

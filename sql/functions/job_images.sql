@@ -229,3 +229,51 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION darkroom_record_images_deleted IS
     'Notes that pruned images are no longer in the store.';
+
+-- Makes copies that have failed due at once, and tries them for another day: those given up, and those
+-- that wait for their next try. Only those of some jobs, or of the jobs that match a filter of
+-- sql/functions/filtered_jobs.sql. One call of a person is several of this, each for as many images as
+-- `batch` says; `since`, the time of that call, keeps them from taking an image twice. An image that
+-- Kie has deleted is left as it is. A copy in progress that is taken records nothing: another try has
+-- followed it. No job is locked, as what it shows of an image stays the same.
+CREATE OR REPLACE FUNCTION darkroom_retry_images(
+    of_jobs uuid[], wanted jsonb, since timestamptz, batch bigint, by jsonb DEFAULT NULL
+) RETURNS TABLE (job_id uuid, images bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    before text[];
+    taken  uuid[];
+BEGIN
+    PERFORM darkroom_check_filter(wanted);
+    WITH due AS (
+        SELECT image.job_id, image.position FROM job_images AS image JOIN jobs ON jobs.id = image.job_id
+         WHERE (image.state = 'failed' OR image.state = 'waiting' AND image.last_error IS NOT NULL)
+           AND image.retry_until < since + interval '1 day' AND image.expires_at > now()
+           AND (of_jobs IS NULL OR image.job_id = ANY(of_jobs))
+           AND (wanted IS NULL OR darkroom_job_matches(jobs, wanted))
+         ORDER BY image.job_id, image.position LIMIT batch
+           FOR NO KEY UPDATE OF image SKIP LOCKED
+    ), retried AS (
+        UPDATE job_images AS image
+           SET state = 'waiting', next_try_at = now(), retry_until = now() + interval '1 day'
+          FROM due
+         WHERE (image.job_id, image.position) = (due.job_id, due.position)
+           AND image.state IN ('failed', 'waiting')
+        RETURNING image.job_id
+    )
+    SELECT array_agg(retried.job_id) INTO taken FROM retried;
+    IF taken IS NOT NULL THEN
+        before := darkroom_enter_act(by, NULL);
+        PERFORM darkroom_write_audit_entry(
+            'images_retried', 'job_images', NULL,
+            CASE WHEN cardinality(of_jobs) = 1 THEN of_jobs[1] END, NULL,
+            jsonb_strip_nulls(jsonb_build_object(
+                'images', cardinality(taken), 'where', wanted,
+                'jobs', (SELECT count(DISTINCT one) FROM unnest(taken) AS one))));
+        PERFORM darkroom_leave_act(before);
+    END IF;
+    RETURN QUERY SELECT one, count(*) FROM unnest(taken) AS one GROUP BY one;
+END $$;
+COMMENT ON FUNCTION darkroom_retry_images IS
+    'Makes failed copies of images due at once, for another day: at most so many, and returns how many of each job. of_jobs and wanted: whose, null: every job. since: when the act began, such as now(). by: who, as one of our programs states it.';

@@ -48,3 +48,17 @@ SELECT job_id, position, key FROM job_images
 
 -- name: record_images_deleted
 SELECT darkroom_record_images_deleted($1, $2) AS deleted;
+
+-- name: retry_images
+-- $1 job ids or null, $2 a filter of jobs (JSON text) or null, $3 when the act began, $4 limit, $5 who (JSON
+-- text).
+SELECT * FROM darkroom_retry_images($1::uuid[], $2::text::jsonb, $3, $4, $5::text::jsonb);
+
+-- name: expired_images
+-- How many images were never copied, and Kie has deleted them. $1 job ids or null, $2 a filter of jobs (JSON
+-- text) or null.
+SELECT now() AS since, count(*) AS images
+  FROM job_images AS image JOIN jobs ON jobs.id = image.job_id
+ WHERE image.state IN ('failed', 'waiting') AND image.expires_at <= now()
+   AND ($1::uuid[] IS NULL OR image.job_id = ANY($1::uuid[]))
+   AND ($2::text IS NULL OR darkroom_job_matches(jobs, $2::text::jsonb));

@@ -19,6 +19,7 @@ from shared.redis_keys import brake_key
 from tests.acceptance.test_http_jobs import order
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import Deployment
+from tests.support.stored_images import add_failed_image
 
 GRANTS = "/v1/accounts/acme/grants"
 PRICE = "/v1/prices/gpt-4o-image/text-to-image/2"
@@ -109,6 +110,7 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "retryJob": ("POST", "/v1/jobs/{failed}/retry", {}),
     "retryJobs": ("POST", "/v1/jobs/retry", {"ids": ["{lost}"]}),
     "resolveJob": ("POST", "/v1/jobs/{unknown}/resolve", {"verdict": "lost", "reason": "why"}),
+    "retryImages": ("POST", "/v1/images/retry", {"ids": ["{charged}"]}),
     "replayWebhook": ("POST", "/v1/webhooks/{message}/replay", {}),
     "startPause": ("POST", "/v1/pauses", {"scope": "everything", "reason": "why"}),
     "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
@@ -132,6 +134,7 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
         charged = await deployment.ended(await deployment.enqueue())
     setup = DatabaseSetup(deployment.database)
     failed = await setup.job_in(JobState.FAILED, webhook_url="https://hooks.example/x")
+    await add_failed_image(setup, charged)
     [message] = (await deployment.producer.job_details(failed.id))["webhooks"]
     ids = {
         "id": (await deployment.enqueue(run_at=later)).id,

@@ -150,6 +150,7 @@ async def _operator_routes(
         ("POST", "/v1/jobs/{id}/resolve"): lambda: api.post(f"/v1/jobs/{unknown.id}/resolve", lost),
         ("POST", "/v1/jobs/cancel"): lambda: api.post("/v1/jobs/cancel", {"ids": [str(queued.id)]}),
         ("POST", "/v1/jobs/retry"): lambda: api.post("/v1/jobs/retry", {"ids": [str(untold.id)]}),
+        ("POST", "/v1/images/retry"): lambda: api.post("/v1/images/retry", {"all": True}),
         ("POST", "/v1/webhooks/{id}/replay"): lambda: api.post(
             f"/v1/webhooks/{message['id']}/replay"
         ),

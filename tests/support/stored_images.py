@@ -28,6 +28,24 @@ async def add_stored_image(
     return key
 
 
+async def add_failed_image(
+    setup: DatabaseSetup, job: Job, *, position: int = 1, state: str = "failed", days_old: float = 2
+) -> None:
+    """Add the row of a copy that has failed: given up, or waiting for its next try."""
+    await setup.sql(
+        "INSERT INTO job_images (job_id, position, attempt, provider_task_id, kie_url, state,"
+        "                        tries, last_error, created_at, next_try_at, retry_until,"
+        "                        expires_at)"
+        " SELECT $1, $2, 1, 'task-1', 'https://kie.example/1.png', $3, 9, 'HTTP 404', at,"
+        "        now() + interval '1 h', at + interval '1 day', at + interval '14 days'"
+        "   FROM (SELECT now() - make_interval(secs => $4) AS at) AS stored",
+        job.id,
+        position,
+        state,
+        days_old * 86_400,
+    )
+
+
 LET_PASS = """
     WITH images AS (
         UPDATE job_images

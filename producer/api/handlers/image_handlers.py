@@ -8,11 +8,17 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from producer.api.endpoint import ApiContext, Call
+from producer.api.authentication import caller_actor
+from producer.api.endpoint import JOB_BODY_BYTES, ApiContext, Call
 from producer.api.handlers.job_handlers import find_job
+from producer.api.requests.admin_bodies import parse_admin_body
+from producer.api.requests.bulk_bodies import ManyImages, build_image_selection
+from producer.api.requests.json_body import read_json_object
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import Forbidden
+from producer.api.responses.json_response import json_response
 from producer.keys.key_store import Role
+from producer.results.image_retries import retried_images_to_json
 from producer.results.stored_images import StoredImage
 from producer.results.thumbnails import CONTENT_TYPE, open_thumbnail
 from shared.adapters.http.slow_readers import reset
@@ -50,6 +56,18 @@ async def job_image(call: Call) -> web.StreamResponse:
         return _redirect(image.kie_url)
     call.reservation.set_response_bytes(_HELD_BYTES, may_refuse=True)
     return await send_copy(call.request, call.context, image, as_thumbnail=bool(size))
+
+
+async def retry_images(call: Call) -> web.StreamResponse:
+    """Have failed copies tried again, and return how many."""
+    body = parse_admin_body(ManyImages, await read_json_object(call.request, JOB_BODY_BYTES))
+    selection = build_image_selection(body)
+    retries, actor = call.context.producer.image_retries, caller_actor(call)
+    if selection is None:
+        retried = await retries.retry_all(actor=actor)
+    else:
+        retried = await retries.retry(selection, actor=actor)
+    return json_response(retried_images_to_json(retried))
 
 
 async def send_copy(

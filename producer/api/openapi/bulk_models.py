@@ -62,4 +62,14 @@ class BulkResult(BaseModel):
     refused: list[BulkRefused]
 
 
-BULK_MODELS: tuple[type[BaseModel], ...] = (BulkResult,)
+class RetriedImages(BaseModel):
+    """Failed copies of images that are tried again."""
+
+    images: int
+    jobs: int = Field(description="the jobs of these images")
+    expired: int = Field(
+        description="images of the selection that were never copied and that Kie has deleted"
+    )
+
+
+BULK_MODELS: tuple[type[BaseModel], ...] = (BulkResult, RetriedImages)

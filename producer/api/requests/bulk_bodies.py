@@ -113,6 +113,45 @@ class ManyRetries(ManyJobs):
     )
 
 
+def _check_true(value: object) -> bool:
+    if value is not True:
+        raise ValueError(f"{format_value(value)} must be true, or missing")
+    return True
+
+
+class ManyImages(BaseModel):
+    """Whose failed copies are meant: of some jobs, of those that match filters, or of all."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"where": {"account_id": "acme"}}, {"all": True}],
+            "oneOf": [{"required": ["ids"]}, {"required": ["where"]}, {"required": ["all"]}],
+        },
+    )
+
+    ids: list[_JobId] = Field(
+        default_factory=list, description="the jobs", min_length=1, max_length=MAX_BULK_JOBS
+    )
+    where: Annotated[Any, BeforeValidator(_check_filter)] = Field(
+        default=None,
+        description="the jobs that match every filter",
+        json_schema_extra=_optional_as(_job_filters_schema()),
+    )
+    all: Annotated[Any, BeforeValidator(_check_true)] = Field(
+        default=None,
+        description="every job",
+        json_schema_extra=_optional_as({"type": "boolean", "enum": [True]}),
+    )
+
+
+def build_image_selection(body: ManyImages) -> JobSelection | None:
+    """Return the jobs of a body; None means every job."""
+    if [bool(body.ids), body.where is not None, body.all is not None].count(True) != 1:
+        raise InvalidRequest([Fault("ids", "give ids, where or all")])
+    return None if body.all else JobSelection(ids=body.ids, where=body.where)
+
+
 def build_selection(body: ManyJobs, account_id: str | None) -> JobSelection:
     """Return the selection of a body, only of this account if one is given."""
     if (body.where is None) == (not body.ids):

@@ -279,8 +279,8 @@ def _copy_alerts(state: SystemState) -> Iterator[Alert]:
         "images_not_stored",
         f"{state.images_waiting} images have waited for their copies for long{given_up}"
         + (f"; the last error: {state.images_error}" if state.images_error else ""),
-        "fix the store of RESULTS_URL, or free its disk: each is tried again for a day, and Kie"
-        " keeps images for 14 days. Nothing is charged again",
+        "fix the store of RESULTS_URL, or free its disk, then run `darkroom results retry --all`:"
+        " Kie keeps images for 14 days. Nothing is charged again",
         since=state.images_since or state.images_given_up_since,
     )
 

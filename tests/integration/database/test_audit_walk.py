@@ -11,7 +11,7 @@ from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.example_jobs import polled
-from tests.support.stored_images import add_stored_image
+from tests.support.stored_images import add_failed_image, add_stored_image
 
 BY = orjson.dumps({"actor": "maria", "via": "cli", "is_operator": True}).decode()
 ADMIN_ROLES = ("darkroom_admin", "darkroom_pricing", "darkroom_billing")
@@ -83,6 +83,7 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_resume_scope": ("'account', 'acme'", "queue_resumed"),
     "darkroom_route_model": ("'gpt-4o-image', '4o-image-api', 'why'", "model_routed"),
     "darkroom_prune_images": ("now(), 500", "images_pruned"),
+    "darkroom_retry_images": ("NULL, NULL, now(), 500", "images_retried"),
 }
 """The arguments and the audit entry of each guarded act, in an order in which all are possible."""
 NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
@@ -102,7 +103,9 @@ async def test_every_function_that_takes_who_acts_notes_the_act(setup: DatabaseS
     await setup.enqueue(webhook_url=f"{URL}/other")
     await setup.enqueue(webhook_url=f"{URL}/other")
     await setup.job_in(JobState.UNKNOWN)
-    await add_stored_image(setup, await setup.job_in(JobState.SUCCEEDED))
+    succeeded = await setup.job_in(JobState.SUCCEEDED)
+    await add_stored_image(setup, succeeded)
+    await add_failed_image(setup, succeeded, position=2)
     await setup.store.hold_for_review(polled(await setup.job_in(JobState.GENERATING)), HELD)
     failed = await setup.job_in(JobState.FAILED)
     await setup.sql(

@@ -161,6 +161,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_route_model": ("api",),
     "darkroom_prune_images": ("api",),
     "darkroom_record_images_deleted": ("api",),
+    "darkroom_retry_images": ("api",),
     "darkroom_record_route_unfit": ("worker",),
     "darkroom_end_route_waits": ("worker",),
     "darkroom_open_session": ("api",),

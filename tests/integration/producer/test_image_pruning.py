@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
@@ -200,6 +201,30 @@ async def test_without_the_store_of_the_workers_nothing_is_deleted(
         await kept.prune(elsewhere)
     assert await kept.setup.snapshot() == before
     assert kept.files() == 2
+
+
+async def test_a_store_that_has_lost_the_newest_copies_is_pruned_if_that_is_accepted(
+    kept: Pruning,
+) -> None:
+    await kept.job_with(100, 95, 10)
+    shutil.rmtree(kept.folder)
+    with pytest.raises(ConfigurationError, match="or accept that copies are missing"):
+        await kept.prune()
+    old = await kept.pruning.preview(90 * DAY)
+    done = await kept.pruning.prune(old.stored_before, accept_missing=True)
+    assert (done.images, done.jobs) == (2, 1)
+    assert sorted(await kept.states()) == [("pruned", True)] * 2 + [("stored", False)]
+
+
+async def test_without_a_store_nothing_is_marked_even_if_missing_copies_are_accepted(
+    kept: Pruning,
+) -> None:
+    await kept.job_with(100)
+    pruning = ImagePruning(kept.setup.database, StoredImages(kept.setup.database))
+    old = await pruning.preview(90 * DAY)
+    with pytest.raises(ConfigurationError, match="RESULTS_URL is not set here"):
+        await pruning.prune(old.stored_before, accept_missing=True)
+    assert await kept.states() == [("stored", False)]
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 1e12, float("inf"), float("nan")])

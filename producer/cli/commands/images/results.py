@@ -1,4 +1,4 @@
-"""`darkroom results`: delete copies of images by age."""
+"""`darkroom results`: delete copies of images by age, and have failed copies tried again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,50 @@ from typing import Annotated
 
 import typer
 
+from producer.bulk.job_selection import MAX_BULK_JOBS
+from producer.cli.cancel_and_retry import Ids, Where, read_selection
 from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.confirmation import confirm_doubts
-from producer.cli.display.console import print_data, print_json
+from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.text_format import count_text, time_text
 from producer.cli.options import AsJson, parse_duration
 from producer.results.image_pruning import OldImages, old_images_to_json
+from producer.results.image_retries import retried_images_to_json
 
-app = typer.Typer(no_args_is_help=True, help="Delete old copies of images from the results store.")
+app = typer.Typer(no_args_is_help=True, help="Copies of images in the results store.")
+
+
+@app.command()
+def retry(
+    ids: Ids = None,
+    where: Where = None,
+    every: Annotated[bool, typer.Option("--all", help="Those of every job.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have failed copies of images tried again at once, and for another day.
+
+    Those given up after a day, and those that wait for their next try. Nothing is charged.
+    """
+    if [bool(ids), bool(where), every].count(True) != 1:
+        raise typer.BadParameter("say ID..., --where FILTER=VALUE, or --all")
+    selection = None if every else read_selection(ids, where, MAX_BULK_JOBS, None)
+
+    async def step(context: CommandContext) -> None:
+        retries = context.producer.image_retries
+        if selection is None:
+            retried = await retries.retry_all(actor=command_actor())
+        else:
+            retried = await retries.retry(selection, actor=command_actor())
+        if as_json:
+            print_json(retried_images_to_json(retried))
+            return
+        text = f"{count_text(retried.images, 'image')} of {count_text(retried.jobs, 'job')}"
+        print_data(f"tried again now: {text}")
+        if retried.expired:
+            gone = count_text(retried.expired, "image")
+            print_message(f"{gone} not copied in 14 days: Kie has deleted them", "yellow")
+
+    run_connected(step)
 
 
 @app.command()
@@ -30,6 +66,13 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many and how large they are, and stop.")
     ] = False,
+    accept_missing: Annotated[
+        bool,
+        typer.Option(
+            "--accept-missing",
+            help="Even if the store has none of the newest copies: those it lacks are lost.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed off a terminal.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,8 +86,13 @@ def prune(
         old = await pruning.preview(older_than)
         if not dry_run:
             if old.images:
-                confirm_doubts([f"this deletes for good {_describe(old)}"], yes=yes)
-            old = await pruning.prune(old.stored_before, actor=command_actor())
+                doubts = [f"this deletes for good {_describe(old)}"]
+                if accept_missing:
+                    doubts.append("copies that the store lacks count as deleted")
+                confirm_doubts(doubts, yes=yes)
+            old = await pruning.prune(
+                old.stored_before, actor=command_actor(), accept_missing=accept_missing
+            )
         if as_json:
             print_json(old_images_to_json(old, is_dry_run=dry_run))
         else:
