@@ -96,7 +96,7 @@ def _read_id(text: str) -> UUID:
 
 
 def _text_schema(longest: int) -> dict[str, Any]:
-    return {"type": "string", "minLength": 1, "maxLength": longest}
+    return {"type": "string", "minLength": 1, "maxLength": longest, "pattern": r"^[^\x00]+$"}
 
 
 def _text(description: str, longest: int, metavar: str, option: str | None = None) -> FilterRule:
@@ -149,7 +149,11 @@ FILTER_RULES: dict[str, FilterRule] = {
     "idempotency_key": _text("only those with this idempotency key", KEY_LENGTH, "K"),
     "metadata": FilterRule(
         "only those whose metadata has this value under this key: `key=value`",
-        {**_text_schema(METADATA_TEXT_LENGTH), "pattern": "^[^=]+=", "examples": ["order=1042"]},
+        {
+            **_text_schema(METADATA_TEXT_LENGTH),
+            "pattern": r"^[^=\x00]+=[^\x00]*$",
+            "examples": ["order=1042"],
+        },
         _read_metadata,
         "KEY=VALUE",
         lambda pair: pair if isinstance(pair, str) else "=".join(pair),

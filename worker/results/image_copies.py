@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from math import inf
 from uuid import UUID
 
 import asyncpg
@@ -37,6 +38,8 @@ COPY_SECONDS = 150.0
 LEASE_SECONDS = 180.0
 RETRY_DELAYS_SECONDS = (2.0, 5.0, 15.0, 60.0, 120.0, 300.0, 300.0, 600.0, 1800.0, 3600.0)
 """The delay after each try. The last one repeats."""
+STORE_DELAY_SECONDS_MAX = 60.0
+"""The longest delay while the store refuses. One copy at a time asks it, however many wait."""
 _JITTER = 0.2
 _OVERDUE_AT_ONCE = 500
 _OUTAGE_SECONDS = 5.0
@@ -158,7 +161,7 @@ class ImageCopies:
                 calm_seconds=120.0,
                 meaning="images are kept at Kie and copied later; nothing is charged again",
             )
-            await self._record_failed(image, str(down))
+            await self._record_failed(image, str(down), longest_seconds=STORE_DELAY_SECONDS_MAX)
         except (DownloadFailed, TimeoutError) as failed:
             self._deps.metrics.image_copies.count_failure("download")
             why = str(failed) or f"not copied within {COPY_SECONDS:g} s"
@@ -237,8 +240,11 @@ class ImageCopies:
             tries=image.tries,
         )
 
-    async def _record_failed(self, image: WaitingImage, why: str) -> None:
+    async def _record_failed(
+        self, image: WaitingImage, why: str, *, longest_seconds: float = inf
+    ) -> None:
         delay_seconds = retry_delay_seconds(image.tries, self._deps.random.random())
+        delay_seconds = min(delay_seconds, longest_seconds)
         try:
             row = await self._deps.queries.fetch_row(
                 "record_image_failed", image.job_id, image.position, image.tries, why, delay_seconds

@@ -182,7 +182,7 @@ async def test_ten_minutes_without_a_store_cost_nothing(
         await play.pass_until(MINUTES * 60, away)
         assert len(await play.alerts()) == 1
         back = ImageCopies(play.setup.deps, outage.end(), downloader)
-        await play.pass_until(MINUTES * 60 + 400, back)
+        await play.pass_until(MINUTES * 60 + 70, back)
         await _check_end(play, jobs, outage)
 
 
