@@ -11,6 +11,8 @@ from clients.generator.openapi_schemas import read_document
 from clients.generator.order_rules import order_rules_text
 from clients.generator.python_models import models_text, orders_text, problems_text
 from clients.generator.sync_client import sync_text
+from clients.generator.typescript_types import types_text
+from tests.support.node_client import compiler
 
 CLIENTS = Path(__file__).parents[1]
 
@@ -33,6 +35,7 @@ def generated_files() -> dict[Path, str]:
         generated[target] = sync_text(source.read_text(encoding="utf-8"), source.name)
     files = {file: _formatted(text) for file, text in generated.items()}
     files[python / "testing" / "checks" / "order_rules.json"] = order_rules_text(document)
+    files[CLIENTS / "node" / "src" / "models.ts"] = types_text(document)
     return files
 
 
@@ -53,9 +56,11 @@ def _formatted(text: str) -> str:
 
 
 def main() -> None:
-    """Write the files."""
+    """Write the files, and build the client for Node."""
     for file, text in generated_files().items():
         file.write_text(text, encoding="utf-8")
+    if shutil.which("node"):
+        subprocess.run(["node", compiler()], cwd=CLIENTS / "node", check=True)
 
 
 if __name__ == "__main__":

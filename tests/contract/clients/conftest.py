@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 from darkroom_client import AsyncDarkroom
-from darkroom_client.testing import InMemoryDarkroom
 
-from tests.contract.clients.systems import MemorySystem, System, real_system
+from tests.contract.clients.systems import System, memory_system, real_system
 from tests.support.deployment import Deployment
+
+collect_ignore = [] if shutil.which("node") else ["test_node_client.py"]
 
 
 @pytest.fixture(params=["real", "in memory"])
@@ -25,8 +27,8 @@ def deployment_of_system(request: pytest.FixtureRequest) -> Deployment | None:
 async def system(deployment_of_system: Deployment | None) -> AsyncIterator[System]:
     """Each system in turn."""
     if deployment_of_system is None:
-        with InMemoryDarkroom(account_id="acme", credits=10_000) as darkroom:
-            yield MemorySystem(darkroom)
+        with memory_system() as memory:
+            yield memory
         return
     async with real_system(deployment_of_system) as real:
         yield real

@@ -5,12 +5,12 @@ The same tests run against both, which holds the one in memory to what the real 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from darkroom_client.testing import InMemoryDarkroom
+from darkroom_client.testing import InMemoryDarkroom, Outcome
 
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore, Role
@@ -108,5 +108,23 @@ class MemorySystem:
         return self.darkroom.webhook_secret(url)
 
     def prompt(self, outcome: str) -> str:
-        self.darkroom.kie.fail(_REASONS[outcome])
-        return "a lighthouse"
+        return f"a lighthouse [[{outcome}]]"
+
+
+def outcome_of(job: Mapping[str, Any]) -> Outcome | None:
+    """Return what the prompt of a job asks for."""
+    [*asked] = (reason for name, reason in _REASONS.items() if f"[[{name}]]" in prompt_of(job))
+    return Outcome(reason=asked[0]) if asked else None
+
+
+def prompt_of(job: Mapping[str, Any]) -> str:
+    """Return the prompt of a job, or an empty text."""
+    return job["request"].get("prompt") or ""
+
+
+@contextmanager
+def memory_system() -> Iterator[System]:
+    """Run the one in memory."""
+    with InMemoryDarkroom(account_id="acme", credits=10_000) as darkroom:
+        darkroom.kie.decide = outcome_of
+        yield MemorySystem(darkroom)

@@ -123,8 +123,8 @@ def refusal_response(refusal: Refusal) -> MemoryResponse:
 class HttpServer:
     """Serves requests until it is closed."""
 
-    def __init__(self, handle: Handle) -> None:
-        self._server = _Server(("127.0.0.1", 0), _Connection)
+    def __init__(self, handle: Handle, port: int) -> None:
+        self._server = _Server(("127.0.0.1", port), _Connection)
         self._server.handle = handle
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(

@@ -50,6 +50,7 @@ class InMemoryDarkroom:
         account_id: str = "test",
         credits: Decimal | int = 1_000,
         kie: ScriptedKie | None = None,
+        port: int = 0,
     ) -> None:
         """Start it.
 
@@ -57,6 +58,7 @@ class InMemoryDarkroom:
             account_id: The account that exists from the start.
             credits: What the account has.
             kie: What becomes of jobs. Default: each succeeds at once.
+            port: Where it listens on 127.0.0.1. Default: a free one.
         """
         self.kie = kie or ScriptedKie()
         self.account_id = account_id
@@ -73,7 +75,7 @@ class InMemoryDarkroom:
             *JobRoutes(self._jobs).routes(),
             *account_routes.routes(),
         )
-        self._server = HttpServer(self._handle)
+        self._server = HttpServer(self._handle, port)
         self.url = self._server.url
         """Where it listens."""
         self.create_account(account_id, credits)

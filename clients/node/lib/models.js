@@ -1,0 +1,2 @@
+// What the API takes and returns. Written by `make types` from the OpenAPI document.
+export {};

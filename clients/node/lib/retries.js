@@ -1,0 +1,22 @@
+// When a request is repeated, and after what pause.
+import { ApiError, ConnectionFailed } from "./errors.js";
+const PASSING = new Set([408, 429, 502, 503, 504]);
+const DOUBLINGS_MAX = 5;
+export const RETRIES = {
+    tries: 6,
+    firstPauseSeconds: 0.5,
+    longestRetryAfterSeconds: 60,
+};
+/** Returns how long to wait after so many failures. Throws the error if there is no other try. */
+export function pauseAfter(error, failures, policy) {
+    const asked = error instanceof ApiError ? (error.retryAfterSeconds ?? 0) : 0;
+    const mayPass = error instanceof ConnectionFailed || (error instanceof ApiError && PASSING.has(error.status));
+    if (!mayPass || failures >= policy.tries || asked > policy.longestRetryAfterSeconds)
+        throw error;
+    const doubled = policy.firstPauseSeconds * 2 ** Math.min(failures - 1, DOUBLINGS_MAX);
+    // Spread, so that clients do not return together.
+    return asked + doubled * (0.2 + 0.8 * Math.random());
+}
+export function sleep(seconds) {
+    return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+}

@@ -1,0 +1,115 @@
+// Follows Server-Sent Events, and resumes a broken stream where it broke.
+
+import { orConnectionFailed, type Exchange } from "./exchange.js";
+import type { EventFields } from "./models.js";
+import { pauseAfter, sleep } from "./retries.js";
+
+// A stream says something every 15 s; after this long without a word the connection is dead.
+const SILENCE_SECONDS = 45;
+const ENDED = new Set(["succeeded", "failed", "cancelled"]);
+
+/** One event of a stream. */
+export interface JobEvent extends EventFields {
+  /** Give it as `lastEventId` to go on after this event. */
+  readonly lastEventId: string;
+}
+
+export async function* follow(
+  exchange: Exchange,
+  path: string,
+  lastEventId: string | undefined,
+): AsyncGenerator<JobEvent, void, void> {
+  let pauseSeconds = 2;
+  let failures = 0;
+  let last: EventFields | undefined;
+  for (;;) {
+    const silence = new Silence(SILENCE_SECONDS);
+    try {
+      const headers: Record<string, string> = { ...exchange.headers };
+      if (lastEventId) headers["Last-Event-ID"] = lastEventId;
+      const response = await exchange.fetch(exchange.address(path), {
+        headers,
+        signal: silence.signal,
+        redirect: "error",
+      });
+      if (response.status === 204 || !response.body) return; // its last event was seen
+      for await (const frame of frames(response.body, silence)) {
+        failures = 0;
+        if (/^\d+$/.test(frame.retry ?? "")) pauseSeconds = Number(frame.retry) / 1000;
+        lastEventId = frame.id ?? lastEventId;
+        if (frame.data === undefined) continue;
+        last = JSON.parse(frame.data) as EventFields;
+        yield { ...last, lastEventId: lastEventId ?? "" };
+      }
+      // A success whose images are being copied is followed by another event.
+      if (last && ENDED.has(last.state) && !("images_due_at" in last.detail)) return;
+    } catch (error) {
+      failures += 1;
+      await sleep(pauseAfter(error, failures, exchange.retries));
+      continue;
+    } finally {
+      silence.end(); // a caller that stops reading closes the stream
+    }
+    await sleep(pauseSeconds);
+  }
+}
+
+/** Gives a connection up that says nothing for too long. */
+class Silence {
+  readonly #controller = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(readonly seconds: number) {
+    this.broken();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  broken(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#controller.abort(new DOMException("nothing was heard for too long", "TimeoutError"));
+    }, this.seconds * 1000);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#controller.abort();
+  }
+}
+
+type Frame = Record<string, string | undefined>;
+
+/** Yields the frames of a stream as fields. Comments are left out, and so is half a frame. */
+async function* frames(
+  body: ReadableStream<Uint8Array>,
+  silence: Silence,
+): AsyncGenerator<Frame, void, void> {
+  let fields: Frame = {};
+  let text = "";
+  const decoder = new TextDecoder();
+  const reader = body.getReader();
+  for (;;) {
+    const { done, value } = await orConnectionFailed(reader.read(), undefined);
+    if (done) return;
+    silence.broken();
+    const lines = (text + decoder.decode(value, { stream: true })).split("\n");
+    text = lines.pop() ?? "";
+    for (const line of lines.map((one) => one.replace(/\r$/, ""))) {
+      if (line === "") {
+        if (Object.keys(fields).length > 0) yield fields;
+        fields = {};
+        continue;
+      }
+      const colon = line.indexOf(":");
+      if (colon === 0) continue;
+      const name = colon < 0 ? line : line.slice(0, colon);
+      const given = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
+      // Several lines of data are one value.
+      const before = name === "data" ? fields.data : undefined;
+      fields[name] = before === undefined ? given : `${before}\n${given}`;
+    }
+  }
+}

@@ -1,0 +1,156 @@
+// The client against a running Darkroom. The environment says where it is:
+//
+// DARKROOM_URL, DARKROOM_API_KEY   the API and a service key of the account `acme`
+// FAILING_PROMPT                   a prompt whose job fails with `content_policy`
+// IMAGE                            a PNG of 37 by 23 pixels
+// WEBHOOK                          JSON: a secret, and headers and body that it has signed
+
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import test from "node:test";
+import { pathToFileURL } from "node:url";
+
+import { ApiError, Darkroom, JobFailed, WaitTimedOut, WebhookNotGenuine, verifyWebhook } from "darkroom-client";
+
+const darkroom = new Darkroom({ accountId: "acme" });
+const TOMORROW = new Date(Date.now() + 86_400_000).toISOString();
+const order = { prompt: "a lighthouse", aspect_ratio: "3:2" };
+
+async function all(entries) {
+  const found = [];
+  for await (const one of entries) found.push(one);
+  return found;
+}
+
+/** Returns the error of the API. */
+async function refusal(call, code) {
+  const error = await call.then(() => assert.fail("it was taken"), (failed) => failed);
+  assert.ok(error instanceof ApiError, String(error));
+  assert.equal(error.code, code);
+  return error;
+}
+
+test("a job succeeds, is charged and has its images", async () => {
+  const before = await darkroom.account();
+  const placed = await darkroom.enqueue({ ...order, quantity: 2, metadata: { order: 1042 } });
+  assert.deepEqual([placed.state, placed.credits_quoted, placed.hasEnded], ["queued", 7, false]);
+  const job = (await placed.wait()).throwForFailure();
+  assert.deepEqual([job.state, job.credits_charged, job.metadata], ["succeeded", 7, { order: 1042 }]);
+  assert.equal((await darkroom.account()).balance, before.balance - 7);
+  const folder = await mkdtemp(join(tmpdir(), "darkroom-"));
+  try {
+    const files = await job.saveImages(folder);
+    assert.deepEqual(files.map((one) => one.slice(-5)), ["1.png", "2.png"]);
+    assert.equal((await readFile(files[1])).subarray(1, 4).toString(), "PNG");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+  const events = (await all(placed.events())).filter((one) => one.event !== "progressed");
+  assert.deepEqual(events.map((one) => one.event), ["enqueued", "claimed", "submitted", "completed"]);
+  assert.deepEqual(
+    (await all(placed.events(events[1].lastEventId))).map((one) => one.id),
+    events.slice(2).map((one) => one.id),
+  );
+  assert.deepEqual(await all(placed.events(events[3].lastEventId)), []);
+  await refusal(job.download(3), "not_found");
+  await refusal(job.retry(), "state_conflict");
+});
+
+test("a failure costs nothing and can be retried once", async () => {
+  const placed = await darkroom.enqueue({ ...order, prompt: process.env.FAILING_PROMPT });
+  const job = await placed.wait();
+  assert.deepEqual([job.state, job.reason, job.credits_charged], ["failed", "content_policy", null]);
+  assert.throws(() => job.throwForFailure(), (error) => error instanceof JobFailed && error.job.id === job.id);
+  const [last] = await all(darkroom.ledger());
+  assert.equal(last.kind, "release");
+  const again = await job.retry();
+  assert.equal((await job.retry()).id, again.id);
+});
+
+test("a key is one job, and what differs is told", async () => {
+  const waiting = { ...order, run_at: TOMORROW };
+  const first = await darkroom.enqueue(waiting, { idempotencyKey: "node-1" });
+  const again = await darkroom.enqueue(waiting, { idempotencyKey: "node-1" });
+  assert.deepEqual({ ...again }, { ...first });
+  const conflict = await refusal(
+    darkroom.enqueue({ ...waiting, quantity: 2 }, { idempotencyKey: "node-1" }),
+    "idempotency_conflict",
+  );
+  assert.deepEqual(conflict.body.differs, ["quantity"]);
+  await assert.rejects(first.wait(0.1), (error) => error instanceof WaitTimedOut && error.state === "queued");
+  assert.equal((await first.cancel()).reason, "cancelled_by_caller");
+  await refusal(first.cancel(), "too_late_to_cancel");
+});
+
+test("every fault has its field", async () => {
+  const error = await refusal(darkroom.enqueue({ aspect_ratio: "16:9", quantity: 3 }), "invalid_request");
+  assert.deepEqual(Object.keys(error.fields).sort(), ["aspect_ratio", "prompt", "quantity"]);
+  assert.equal(error.status, 422);
+  assert.ok(error.requestId);
+  await refusal(new Darkroom({ key: "dk_x" }).prices(), "key_refused");
+});
+
+test("batches, lists, counts and many jobs", async () => {
+  const placed = await darkroom.enqueueMany(
+    [1, 2, 3].map((number) => ({ ...order, run_at: TOMORROW, metadata: { batch: number } })),
+  );
+  assert.deepEqual(
+    (await all(darkroom.jobs({ scheduled: true, state: ["queued"] }))).map((one) => one.id),
+    placed.map((one) => one.id).reverse(),
+  );
+  assert.deepEqual((await all(darkroom.jobs({ metadata: { batch: 2 } }))).map((one) => one.id), [placed[1].id]);
+  const planned = await darkroom.cancelMany({ scheduled: true }, { dryRun: true });
+  assert.deepEqual([planned.matched, planned.credits], [3, 18]);
+  const done = await darkroom.cancelMany(placed.map((one) => one.id));
+  assert.equal(done.done.length, 3);
+  const counts = await darkroom.count({ state: "cancelled", created_from: new Date(Date.now() - 3_600_000) });
+  assert.ok(counts.jobs >= 3);
+  const retried = await darkroom.retryMany([placed[0].id], { dryRun: true });
+  assert.equal(retried.matched, 1);
+});
+
+test("local images are uploaded", async () => {
+  const file = await darkroom.upload(process.env.IMAGE);
+  assert.deepEqual([file.content_type, file.width, file.height], ["image/png", 37, 23]);
+  const url = pathToFileURL(process.env.IMAGE);
+  const bytes = new Uint8Array(await readFile(url));
+  const job = await darkroom.enqueue({ image_urls: [url, bytes, file.url], aspect_ratio: "1:1", run_at: TOMORROW });
+  assert.deepEqual([job.task, job.request.image_urls], ["image-to-image", [file.url, file.url, file.url]]);
+  assert.deepEqual(await darkroom.file(file.id), file);
+  await job.cancel();
+});
+
+test("an account is followed", async () => {
+  const events = darkroom.accountEvents(undefined, "0.0");
+  const { value } = await events.next();
+  assert.equal(value.event, "enqueued");
+  await events.return();
+});
+
+test("prices and statements", async () => {
+  const price = (await darkroom.prices()).find((one) => one.model === "gpt-4o-image" && one.quantity === 4);
+  assert.equal(price.credits, 8);
+  assert.equal((await darkroom.statement()).totals.grant, 10_000);
+  assert.match(await darkroom.statementCsv(), /^id,time,kind/);
+});
+
+test("webhooks are verified", async () => {
+  const { secret, headers, body } = JSON.parse(process.env.WEBHOOK);
+  const message = await verifyWebhook(["whsec_AAAA", secret], new Headers(headers), body);
+  assert.deepEqual([message.id, message.type], [headers["webhook-id"], "job.succeeded"]);
+  const forged = [
+    [headers, `${body} `],
+    [{ ...headers, "webhook-id": "msg_2" }, body],
+    [{ ...headers, "webhook-timestamp": "soon" }, body],
+    [{ ...headers, "webhook-signature": "v1,!" }, body],
+    [{}, body],
+  ];
+  for (const [given, text] of forged) {
+    await assert.rejects(verifyWebhook(secret, given, text), WebhookNotGenuine);
+  }
+  const now = Date.now() / 1000 + 301;
+  await assert.rejects(verifyWebhook(secret, headers, body, { now }), WebhookNotGenuine);
+  await assert.rejects(verifyWebhook("whsec_", headers, body), TypeError);
+});
