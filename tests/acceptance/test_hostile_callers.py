@@ -30,7 +30,6 @@ from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
 from tests.support.deployment import WAIT_SECONDS, Deployment, environment, text_to_image
 
-EVERY = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.name)
 GROWTH_BYTES_MAX = 24 * 1024 * 1024
 
 
@@ -51,9 +50,8 @@ async def ask(api: ApiClient, endpoint: Endpoint, path: str, **headers: str) -> 
 # --- who may ---------------------------------------------------------------------------------
 
 
-@EVERY
 async def test_no_request_is_served_without_a_valid_key(
-    deployment: Deployment, endpoint: Endpoint
+    deployment: Deployment, subtests: pytest.Subtests
 ) -> None:
     key_store = KeyStore(deployment.database)
     revoked = await key_of(deployment, Role.ADMIN)
@@ -61,39 +59,42 @@ async def test_no_request_is_served_without_a_valid_key(
     unknown = revoked[:-1] + ("a" if revoked[-1] != "a" else "b")
     async with deployment.api() as api:
         before = await rows(deployment)
-        check_refused(await ask(api, endpoint, path_of(endpoint)), 401)
-        for key in (revoked, unknown, "", "nonsense", f"{revoked} {revoked}", "dk_\u00e4"):
-            answer = await ask(api, endpoint, path_of(endpoint), Authorization=f"Bearer {key}")
-            problem = check_refused(answer, 401)
-            assert revoked not in str(problem)
-        assert await rows(deployment) == before
+        for endpoint in ENDPOINTS:
+            with subtests.test(endpoint.name):
+                check_refused(await ask(api, endpoint, path_of(endpoint)), 401)
+                for key in (revoked, unknown, "", "nonsense", f"{revoked} {revoked}", "dk_\u00e4"):
+                    header = f"Bearer {key}"
+                    answer = await ask(api, endpoint, path_of(endpoint), Authorization=header)
+                    problem = check_refused(answer, 401)
+                    assert revoked not in str(problem)
+                assert await rows(deployment) == before
 
 
-@EVERY
-async def test_a_key_of_another_role_is_refused(deployment: Deployment, endpoint: Endpoint) -> None:
+async def test_a_key_of_another_role_is_refused(
+    deployment: Deployment, subtests: pytest.Subtests
+) -> None:
     accounts = {Role.SERVICE: "acme"}
     keys = {role: await key_of(deployment, role, accounts.get(role)) for role in Role}
     async with deployment.api() as api:
         before = await rows(deployment)
-        for role in set(Role) - endpoint.roles:
-            answer = await ask(api.with_key(keys[role]), endpoint, path_of(endpoint))
-            assert "allowed:" in check_refused(answer, 403)["detail"]
-        assert await rows(deployment) == before
+        for endpoint in ENDPOINTS:
+            with subtests.test(endpoint.name):
+                for role in set(Role) - endpoint.roles:
+                    answer = await ask(api.with_key(keys[role]), endpoint, path_of(endpoint))
+                    assert "allowed:" in check_refused(answer, 403)["detail"]
+                assert await rows(deployment) == before
 
 
-@EVERY
 async def test_without_keys_another_name_than_localhost_is_refused(
-    deployment: Deployment, endpoint: Endpoint
+    deployment: Deployment, subtests: pytest.Subtests
 ) -> None:
     """A page led here by a name that changed its address sends that name."""
+    hosts = ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1")
     async with unmoved(deployment) as api:
-        for host in (
-            "evil.example",
-            "localhost.evil.example",
-            "127.0.0.1.evil.example",
-            "10.0.0.1",
-        ):
-            check_refused(await ask(api, endpoint, path_of(endpoint), Host=host), 401)
+        for endpoint in ENDPOINTS:
+            with subtests.test(endpoint.name):
+                for host in hosts:
+                    check_refused(await ask(api, endpoint, path_of(endpoint), Host=host), 401)
 
 
 async def test_one_account_never_meets_another(deployment: Deployment) -> None:
