@@ -41,7 +41,7 @@ BEGIN
         webhook_endpoints, webhook_messages TO darkroom_api;
     GRANT SELECT ON history_samples, hourly_totals, daily_account_totals, totals_progress TO darkroom_api;
     GRANT SELECT ON kie_models, kie_surprises TO darkroom_api;
-    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_corrections, darkroom_covered_period TO darkroom_api;
     GRANT SELECT ON job_images TO darkroom_api;
     GRANT SELECT ON files TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled TO darkroom_api;
@@ -102,7 +102,7 @@ BEGIN
     GRANT SELECT ON history_samples TO darkroom_worker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON kie_models, kie_surprises TO darkroom_worker;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_worker;
-    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_worker;
+    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_corrections, darkroom_covered_period TO darkroom_worker;
     GRANT SELECT, UPDATE (url, former_urls, expires_at), DELETE ON files TO darkroom_worker;
     GRANT SELECT ON job_images TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_claim_images, darkroom_record_image_stored,
@@ -116,7 +116,7 @@ BEGIN
     GRANT INSERT (token, provider_task_id), UPDATE (times, verdict, handled_at)
        ON callback_inbox TO darkroom_worker;
     -- The update is for FOR UPDATE SKIP LOCKED.
-    GRANT INSERT (model, task, quantity, seconds), UPDATE (keep_rank), DELETE
+    GRANT INSERT (model, task, quantity, variant, seconds), UPDATE (keep_rank), DELETE
        ON completion_times TO darkroom_worker;
     GRANT INSERT (follows, asked_at, at, balance, measured_from, previous_balance, expected_spend_low,
                   expected_spend_high, drift, unexplained, settled, verdict, provider_account)
@@ -194,7 +194,7 @@ BEGIN
     GRANT SELECT ON history_samples TO darkroom_readonly;
     GRANT SELECT ON kie_models, kie_surprises TO darkroom_readonly;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_readonly;
-    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_covered_period TO darkroom_readonly;
+    GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_corrections, darkroom_covered_period TO darkroom_readonly;
     -- Not the URL: everybody who knows it can read the image.
     GRANT SELECT (id, account_id, sha256, bytes, content_type, width, height, created_at, expires_at)
        ON files TO darkroom_readonly;

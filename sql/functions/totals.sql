@@ -1,5 +1,24 @@
 -- Totals of the past, and what they are totals of.
 
+-- Images that came late and were not charged, and refunds, each when it happened. $1 from, $2 to
+-- (exclusive). There are few. Reads with the rights of its caller; the planner inlines it.
+CREATE OR REPLACE FUNCTION darkroom_corrections(since timestamptz, until timestamptz)
+RETURNS TABLE (at timestamptz, model text, variant text, account_id text, refunded numeric,
+               provider_credits numeric, uncharged_jobs bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT late.ended_at, jobs.model, jobs.variant, jobs.account_id, 0::numeric,
+           late.provider_credits, 1::bigint
+      FROM late_tasks AS late JOIN jobs_masked AS jobs ON jobs.id = late.job_id
+     WHERE late.outcome = 'delivered' AND late.ended_at >= since AND late.ended_at < until
+     UNION ALL
+    SELECT entry.created_at, jobs.model, jobs.variant, entry.account_id, entry.credits, 0, 0
+      FROM ledger_entries AS entry JOIN jobs_masked AS jobs ON jobs.id = entry.job_id
+     WHERE entry.kind = 'adjustment' AND entry.job_id IS NOT NULL
+       AND entry.created_at >= since AND entry.created_at < until
+$$;
+COMMENT ON FUNCTION darkroom_corrections(timestamptz, timestamptz) IS
+    'What was given back, and what was paid to Kie and not charged, in a period, event by event.';
+
 -- What margins and previews of prices sum: an ended job that was charged, images that came late and
 -- were not, and a refund. Each counts when it happened. $1 from, $2 to (exclusive). Kie's charge is that
 -- of the price version of the job. Reads with the rights of its caller; the planner inlines it.
@@ -14,15 +33,9 @@ LANGUAGE sql STABLE AS $$
       FROM jobs_masked AS jobs JOIN pricing_history AS version ON version.id = jobs.price_id
      WHERE jobs.finished_at >= since AND jobs.finished_at < until AND jobs.state = 'succeeded'
      UNION ALL
-    SELECT late.ended_at, jobs.model, jobs.account_id, 0, 0, 0, 0, late.provider_credits, 1,
-           late.provider_credits
-      FROM late_tasks AS late JOIN jobs_masked AS jobs ON jobs.id = late.job_id
-     WHERE late.outcome = 'delivered' AND late.ended_at >= since AND late.ended_at < until
-     UNION ALL
-    SELECT entry.created_at, jobs.model, entry.account_id, 0, 0, 0, entry.credits, 0, 0, 0
-      FROM ledger_entries AS entry JOIN jobs_masked AS jobs ON jobs.id = entry.job_id
-     WHERE entry.kind = 'adjustment' AND entry.job_id IS NOT NULL
-       AND entry.created_at >= since AND entry.created_at < until
+    SELECT at, model, account_id, 0, 0, 0, refunded, provider_credits, uncharged_jobs,
+           provider_credits
+      FROM darkroom_corrections(since, until)
 $$;
 COMMENT ON FUNCTION darkroom_settlements(timestamptz, timestamptz) IS
     'What was charged, given back and paid to Kie in a period, event by event.';

@@ -12,10 +12,10 @@
 WITH RECURSIVE paused AS MATERIALIZED (
     SELECT * FROM active_pauses
 ), kinds AS (
-    SELECT model, task, quantity,
+    SELECT model, task, quantity, variant,
            greatest($4::double precision * percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds),
                     $5::double precision) AS long_seconds
-      FROM completion_times GROUP BY model, task, quantity
+      FROM completion_times GROUP BY model, task, quantity, variant
 ), asked AS (
     -- The kinds of all open jobs: one look into the index for each, however many jobs there are.
     (SELECT model, task, quantity, variant FROM jobs
@@ -51,7 +51,7 @@ WITH RECURSIVE paused AS MATERIALIZED (
                    reason IS DISTINCT FROM 'result_unreadable'
                    AND jobs.submitted_at < now() - make_interval(
                        secs => coalesce(kinds.long_seconds, $3::double precision)) AS is_long
-              FROM jobs LEFT JOIN kinds USING (model, task, quantity)
+              FROM jobs LEFT JOIN kinds USING (model, task, quantity, variant)
              WHERE jobs.state = 'generating') AS task
 ), unsure AS (
     SELECT count(*) AS jobs, min(attempted_at) AS since FROM jobs WHERE state = 'unknown'

@@ -116,3 +116,41 @@ SELECT name, jobs::bigint AS jobs, charged, refunded, provider_credits,
        uncharged_jobs::bigint AS uncharged_jobs, uncharged_provider_credits, margin
   FROM grouped
  ORDER BY CASE WHEN $1 = 'day' THEN name END DESC, margin, name LIMIT $4;
+
+-- name: read_margin_by_variant
+-- The same by model and variant, whose name is that of the model, a space and the variant. $1 from, $2 to
+-- (exclusive), $3 how many rows at most. The totals know the variant of what was charged, by its price
+-- version. Refunds and late images, which are few, are read event by event.
+WITH covered AS MATERIALIZED (
+    SELECT first, last FROM darkroom_covered_period('hour', $1, $2)
+), charged AS (
+    SELECT one.price_id, one.jobs, one.charged, one.provider_credits
+      FROM covered JOIN hourly_totals AS one
+        ON one.price_id <> 0 AND one.starts_at >= covered.first AND one.starts_at < covered.last
+     UNION ALL
+    SELECT one.price_id, one.jobs, one.charged, one.provider_credits
+      FROM covered,
+           LATERAL (VALUES ($1::timestamptz, covered.first), (covered.last, $2::timestamptz))
+               AS gap (since, until),
+           LATERAL darkroom_settlements(gap.since, gap.until) AS one
+     WHERE one.price_id <> 0
+), movement AS (
+    SELECT version.model, version.variant, charged.jobs, charged.charged, 0::numeric AS refunded,
+           charged.provider_credits, 0::bigint AS uncharged_jobs,
+           0::numeric AS uncharged_provider_credits
+      FROM charged JOIN pricing_history AS version ON version.id = charged.price_id
+     UNION ALL
+    SELECT model, variant, 0, 0, refunded, provider_credits, uncharged_jobs, provider_credits
+      FROM darkroom_corrections($1, $2)
+), grouped AS (
+    SELECT concat_ws(' ', model, nullif(variant, '')) AS name,
+           sum(jobs) AS jobs, sum(charged) AS charged, sum(refunded) AS refunded,
+           sum(provider_credits) AS provider_credits, sum(uncharged_jobs) AS uncharged_jobs,
+           sum(uncharged_provider_credits) AS uncharged_provider_credits,
+           sum(charged - refunded - provider_credits) AS margin
+      FROM movement GROUP BY 1
+)
+SELECT name, jobs::bigint AS jobs, charged, refunded, provider_credits,
+       uncharged_jobs::bigint AS uncharged_jobs, uncharged_provider_credits, margin
+  FROM grouped
+ ORDER BY margin, name LIMIT $3;

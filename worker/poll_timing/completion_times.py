@@ -44,6 +44,7 @@ class CompletionTimes:
                     [seen.kind.model for seen in fresh],
                     [seen.kind.task for seen in fresh],
                     [seen.kind.quantity for seen in fresh],
+                    [seen.kind.variant for seen in fresh],
                     [seen.seconds for seen in fresh],
                     WINDOW_LENGTH,
                 )
@@ -53,7 +54,8 @@ class CompletionTimes:
             self._planner.return_completions(fresh)
             raise
         windows = {
-            TaskKind(row["model"], row["task"], row["quantity"]): row["seconds"] for row in rows
+            TaskKind(row["model"], row["task"], row["quantity"], row["variant"]): row["seconds"]
+            for row in rows
         }
         for kind in self._planner.load_windows(windows):
             self._planner.replan(kind)

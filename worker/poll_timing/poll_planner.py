@@ -38,11 +38,13 @@ class TaskKind(NamedTuple):
     """The family that made the task: by another route, the same model may take longer."""
     task: str
     quantity: int
+    variant: str = ""
+    """The variant of the price, such as `4K`."""
 
     @classmethod
     def of(cls, job: Job | GeneratingJob) -> TaskKind:
         """Return the kind of the job's task."""
-        return cls(job.family_name, job.task, job.quantity)
+        return cls(job.family_name, job.task, job.quantity, job.variant)
 
 
 class CompletionTime(NamedTuple):

@@ -29,6 +29,7 @@ class GeneratingJob:
     model: str
     task: str
     quantity: int
+    variant: str
     attempt: int
     provider_task_id: str
     provider_account: str | None
@@ -57,6 +58,7 @@ class GeneratingJob:
             job.model,
             job.task,
             job.quantity,
+            job.variant,
             job.attempt,
             job.provider_task_id,
             job.provider_account,

@@ -135,7 +135,7 @@ async def download_statement(call: Call) -> web.StreamResponse:
 
 
 async def show_margin(call: Call) -> web.StreamResponse:
-    """Return the margin by day, model or account."""
+    """Return the margin by day, model, variant or account."""
     query = QueryParameters(call.request, ("by", *STATEMENT_PARAMETERS, "limit"))
     group = MarginGroup(query.one_of("by", list(MarginGroup)) or MarginGroup.DAY)
     limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)

@@ -157,9 +157,12 @@ class StatementCsv(RootModel[str]):
 
 
 class MarginRow(BaseModel):
-    """One day, model or account."""
+    """One day, model, variant or account."""
 
-    name: str = Field(examples=["2026-01-31"])
+    name: str = Field(
+        description="of a variant: its model, a space and the variant",
+        examples=["2026-01-31", "gpt-image-2 4K"],
+    )
     jobs: int = Field(description="that were charged", examples=[310])
     charged: float = Field(description="what accounts were charged", examples=[2170])
     refunded: float = Field(description="the refunded credits", examples=[7])
@@ -176,11 +179,11 @@ class Margin(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    by: Literal["day", "model", "account"] = Field(examples=["day"])
+    by: Literal["day", "model", "variant", "account"] = Field(examples=["day"])
     since: AwareDatetime = Field(alias="from", examples=[_AT])
     to: AwareDatetime = Field(examples=[_AT])
     margin: list[MarginRow] = Field(
-        description="days newest first; models and accounts by margin, the lowest first"
+        description="days newest first; the others by margin, the lowest first"
     )
 
 

@@ -84,7 +84,7 @@ def print_scheduled(rows: Sequence[Row]) -> None:
 
 
 def print_margin(group: str, rows: Sequence[Row]) -> None:
-    """Print the margin by day, model or account."""
+    """Print the margin by day, model, variant or account."""
     table = build_table(
         *(group, "jobs", "charged", "refunded", "Kie's", "uncharged", "margin"),
         right=("jobs", "charged", "refunded", "Kie's", "uncharged", "margin"),

@@ -96,7 +96,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "completion_times": {
         "SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL),
-        "INSERT": {"worker": "model task quantity seconds"},
+        "INSERT": {"worker": "model task quantity variant seconds"},
         "UPDATE": {"worker": "keep_rank"},
         "DELETE": {"worker": ALL},
     },
@@ -191,6 +191,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_sample_history": ("worker",),
     "darkroom_sum_settlements": ("worker",),
     "darkroom_settlements": ("api", "worker", "readonly"),
+    "darkroom_corrections": ("api", "worker", "readonly"),
     "darkroom_covered_period": ("api", "worker", "pricing", "readonly"),
     # These read with the rights of their caller.
     "darkroom_find_jobs": ("api",),

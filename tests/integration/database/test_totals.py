@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from producer import build_request
 from producer.money.margins import MarginGroup
 from shared.adapters.postgres.database import Database, connect_database
+from shared.catalog import ImageRequest
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
 
 SUM = "SELECT darkroom_sum_settlements()"
 PRICE = ("gpt-4o-image", "text-to-image", 1)
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+VARIANTS = ("1K", "4K")
 TICK = timedelta(microseconds=1)
 EDGES = [TODAY - timedelta(hours=hours) for hours in (72, 49, 48, 25, 24, 23, 3, 0)]
 DELIVER_LATE = """
@@ -24,6 +27,12 @@ INSERT INTO late_tasks (job_id, attempt, provider_task_id, outcome, ended_at, re
                         provider_credits)
 VALUES ($1, 1, $2, 'delivered', $3, '{https://images.example/late.png}', 7)
 """
+
+
+def of_variant(resolution: str) -> ImageRequest:
+    return build_request(
+        "gpt-image-2", "text-to-image", prompt="x", resolution=resolution, aspect_ratio="16:9"
+    )
 
 
 async def make_random_history(setup: DatabaseSetup, random: Random) -> None:
@@ -41,9 +50,11 @@ async def make_random_history(setup: DatabaseSetup, random: Random) -> None:
     for number in range(24):
         if number == 12:
             await setup.billing.price_changes.change(PRICE, Decimal(8), reason="why")
+        variant = VARIANTS[number % 5] if number % 5 < len(VARIANTS) else None
         job = await setup.job_in(
             JobState.FAILED if number % 6 == 5 else JobState.SUCCEEDED,
             account_id=random.choice(("acme", "other")),
+            request=None if variant is None else of_variant(variant),
         )
         await setup.sql("UPDATE jobs SET finished_at = $2 WHERE id = $1", job.id, random_time())
         if job.state is JobState.FAILED:
@@ -69,6 +80,26 @@ async def read_figures(setup: DatabaseSetup, periods: list[tuple[datetime, datet
 
 async def forget_totals(setup: DatabaseSetup) -> None:
     await setup.sql("UPDATE totals_progress SET hours_end = NULL, days_end = NULL")
+
+
+async def test_a_variant_has_its_own_margin_with_its_refunds_and_late_images(
+    setup: DatabaseSetup,
+) -> None:
+    small, large = [
+        await setup.job_in(JobState.SUCCEEDED, request=of_variant(one)) for one in VARIANTS
+    ]
+    failed = await setup.job_in(JobState.FAILED, request=of_variant("1K"))
+    await setup.job_in(JobState.SUCCEEDED)
+    await setup.sql(DELIVER_LATE, failed.id, "late", datetime.now(UTC))
+    await setup.sql("SELECT * FROM darkroom_refund_job($1, 'why', 2)", large.id)
+    since = TODAY - timedelta(days=1)
+    rows = await setup.billing.margin(MarginGroup.VARIANT, since, since + timedelta(days=3), 10)
+    found = {row["name"]: row for row in rows}
+    assert list(found) == ["gpt-image-2 1K", "gpt-image-2 4K", "gpt-4o-image"]
+    one, four = found["gpt-image-2 1K"], found["gpt-image-2 4K"]
+    assert (one["charged"], four["charged"]) == (small.credits_charged, large.credits_charged)
+    assert (one["jobs"], one["uncharged_jobs"], one["uncharged_provider_credits"]) == (1, 1, 7)
+    assert (four["jobs"], four["refunded"], four["margin"]) == (1, 2, -2)
 
 
 @pytest.mark.parametrize("seed", range(3))

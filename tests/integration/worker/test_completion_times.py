@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +35,7 @@ from worker.poll_timing.completion_times import CompletionTimes
 URL = "https://example.com/1.png"
 KIND = TaskKind("gpt-4o-image", "text-to-image", 1)
 FOUR = TaskKind("gpt-4o-image", "text-to-image", 4)
+LARGE = TaskKind("gpt-image-2", "text-to-image", 1, "4K")
 
 
 class FailingQueries:
@@ -201,6 +203,19 @@ async def test_workers_that_share_at_once_do_not_block_each_other(setup: WorkerS
     await asyncio.gather(*(one_worker() for _ in range(6)))
     await CompletionTimes(setup.database, having_seen(KIND, [21.0])).exchange_times()
     assert len(await stored(setup)) <= WINDOW_LENGTH + 1
+
+
+async def test_variants_of_a_model_are_learned_apart(setup: WorkerSetup) -> None:
+    small = LARGE._replace(variant="1K")
+    planner = having_seen(LARGE, [90.0] * 50)
+    planner.return_completions(CompletionTime(small, 20.0) for _ in range(50))
+    await CompletionTimes(setup.database, planner).exchange_times()
+    other = PollPlanner()
+    await CompletionTimes(setup.database, other).exchange_times()
+    assert other.first_poll_delay_seconds(small) < 25
+    assert other.first_poll_delay_seconds(LARGE) > 40
+    job = replace(await setup.enqueue(), variant="4K")
+    assert TaskKind.of(job) == TaskKind.of(job)._replace(variant="4K")
 
 
 async def test_an_emptied_table_is_refilled_and_plans_stay(setup: WorkerSetup) -> None:

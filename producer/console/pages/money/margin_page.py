@@ -1,4 +1,4 @@
-"""The margin by day, model or account, with a plot of its days."""
+"""The margin by day, model, variant or account, with a plot of its days."""
 
 from __future__ import annotations
 
