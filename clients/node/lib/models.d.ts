@@ -1,8 +1,8 @@
 export type JobState = "queued" | "submitting" | "unknown" | "generating" | "succeeded" | "failed" | "cancelled";
 export type Priority = "high" | "normal" | "low";
 /** The words that end the `type` of a refusal. */
-export type ProblemCode = "malformed_request" | "key_refused" | "insufficient_credits" | "forbidden" | "not_found" | "job_not_found" | "account_not_found" | "file_not_found" | "scheduled_price_not_found" | "pause_not_found" | "price_not_found" | "request_too_slow" | "state_conflict" | "idempotency_conflict" | "confirmation_needed" | "already_exists" | "too_late_to_cancel" | "would_leave_debt" | "refund_too_large" | "already_refunded" | "scheduled_price_ended" | "request_too_large" | "unsupported_content" | "invalid_request" | "price_missing" | "database_refused" | "too_much_at_once" | "internal_error" | "uploads_not_configured" | "dependency_down" | "postgres_down" | "redis_down" | "results_store_down" | "row_busy" | "upload_failed";
-/** An account's credits at one time. */
+export type ProblemCode = "malformed_request" | "key_refused" | "insufficient_credits" | "priority_not_allowed" | "forbidden" | "not_found" | "job_not_found" | "account_not_found" | "file_not_found" | "scheduled_price_not_found" | "pause_not_found" | "price_not_found" | "request_too_slow" | "state_conflict" | "idempotency_conflict" | "confirmation_needed" | "already_exists" | "too_late_to_cancel" | "would_leave_debt" | "refund_too_large" | "already_refunded" | "scheduled_price_ended" | "request_too_large" | "unsupported_content" | "invalid_request" | "price_missing" | "database_refused" | "queue_limit_reached" | "daily_limit_reached" | "too_much_at_once" | "internal_error" | "uploads_not_configured" | "dependency_down" | "postgres_down" | "redis_down" | "results_store_down" | "row_busy" | "upload_failed";
+/** An account's credits at one time, and its limits. A limit of null is no limit. */
 export interface Account {
     readonly id: string;
     /** Owned, holds included. */
@@ -12,6 +12,18 @@ export interface Account {
     /** Balance less held. */
     readonly available: number;
     readonly created_at: string;
+    /** Its share of the submits while others wait. */
+    readonly weight: number;
+    /** How many jobs may be submitting, unknown or generating at once. */
+    readonly max_open_jobs: number | null;
+    /** How many jobs may be queued, scheduled ones included. */
+    readonly max_queued_jobs: number | null;
+    /** What the jobs placed in one day (UTC) may hold and cost. */
+    readonly max_credits_per_day: number | null;
+    /** The highest priority that its service keys may ask for. */
+    readonly max_priority: "high" | "normal" | "low";
+    /** What the jobs placed since midnight (UTC) hold or were charged; failed and cancelled ones do not count. */
+    readonly credits_today: number;
 }
 /** What the call means for the credits of one account. */
 export interface BulkAccount {
@@ -113,7 +125,7 @@ export interface JobFields {
     readonly request: Record<string, unknown>;
     /** Terminal are succeeded, failed, cancelled. */
     readonly state: JobState;
-    /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, route_unfit, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
+    /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, model_gone, route_unfit, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
     readonly reason: string | null;
     /** The reason as a sentence, with Kie's message if there is one. */
     readonly message: string | null;

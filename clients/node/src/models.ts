@@ -9,6 +9,7 @@ export type ProblemCode =
   | "malformed_request"
   | "key_refused"
   | "insufficient_credits"
+  | "priority_not_allowed"
   | "forbidden"
   | "not_found"
   | "job_not_found"
@@ -32,6 +33,8 @@ export type ProblemCode =
   | "invalid_request"
   | "price_missing"
   | "database_refused"
+  | "queue_limit_reached"
+  | "daily_limit_reached"
   | "too_much_at_once"
   | "internal_error"
   | "uploads_not_configured"
@@ -42,7 +45,7 @@ export type ProblemCode =
   | "row_busy"
   | "upload_failed";
 
-/** An account's credits at one time. */
+/** An account's credits at one time, and its limits. A limit of null is no limit. */
 export interface Account {
   readonly id: string;
   /** Owned, holds included. */
@@ -52,6 +55,18 @@ export interface Account {
   /** Balance less held. */
   readonly available: number;
   readonly created_at: string;
+  /** Its share of the submits while others wait. */
+  readonly weight: number;
+  /** How many jobs may be submitting, unknown or generating at once. */
+  readonly max_open_jobs: number | null;
+  /** How many jobs may be queued, scheduled ones included. */
+  readonly max_queued_jobs: number | null;
+  /** What the jobs placed in one day (UTC) may hold and cost. */
+  readonly max_credits_per_day: number | null;
+  /** The highest priority that its service keys may ask for. */
+  readonly max_priority: "high" | "normal" | "low";
+  /** What the jobs placed since midnight (UTC) hold or were charged; failed and cancelled ones do not count. */
+  readonly credits_today: number;
 }
 
 /** What the call means for the credits of one account. */
@@ -161,7 +176,7 @@ export interface JobFields {
   readonly request: Record<string, unknown>;
   /** Terminal are succeeded, failed, cancelled. */
   readonly state: JobState;
-  /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, route_unfit, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
+  /** Why the job is in this state, as a stable code. So far: rate_limited, maintenance, provider_full, unreachable, account_refused, wrong_endpoint, model_gone, route_unfit, reply_lost, server_error, worker_lost, result_unreadable, rejected, provider_failed, content_policy, submission_lost, deadline_exceeded, cancelled_by_caller, cancelled_by_operator. */
   readonly reason: string | null;
   /** The reason as a sentence, with Kie's message if there is one. */
   readonly message: string | null;
