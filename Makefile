@@ -87,7 +87,6 @@ mutants: setup ## take each guard away in a copy, and see a test notice; some mi
 	@.venv/bin/python -m tests.mutants --report docs/reliability.md
 
 types: setup ## write the typed parts of the clients, from the OpenAPI document
-	@.venv/bin/python -m examples.node.generate_types
 	@.venv/bin/python -m clients.generator
 
 screenshots: setup ## take a picture of each page of the console into docs/images; two minutes

@@ -1,6 +1,8 @@
-// Places a job and follows it to its end, with the client beside this file.
+// Places a job and follows it to its end, with the package darkroom-client.
 //
-// Run it beside `darkroom up`, after `darkroom accounts create acme --credits 100`:
+// Once, in a checkout of Darkroom:    npm install --prefix examples/node
+// Beside `darkroom up`, once:         darkroom accounts create acme --credits 100
+// Then:
 //
 //     node examples/node/place_job.mjs --account acme --prompt "a lighthouse at dusk"
 //
@@ -8,7 +10,7 @@
 
 import { parseArgs } from "node:util";
 
-import { Darkroom } from "./darkroom.mjs";
+import { Darkroom } from "darkroom-client";
 
 const { values } = parseArgs({
   options: {
@@ -20,29 +22,25 @@ const { values } = parseArgs({
   },
 });
 
-const darkroom = new Darkroom({
-  url: process.env.DARKROOM_URL || undefined,
-  key: process.env.DARKROOM_API_KEY || undefined,
-});
+const darkroom = new Darkroom({ accountId: values.account });
 
 try {
-  const order = /** @type {import("./darkroom.mjs").TextToImage} */ ({
-    account_id: values.account,
-    task: "text-to-image",
-    prompt: values.prompt,
-    aspect_ratio: values["aspect-ratio"],
-    quantity: Number(values.quantity),
-  });
-  const placed = await darkroom.enqueue(order, values["idempotency-key"]);
+  const placed = await darkroom.enqueue(
+    {
+      prompt: values.prompt,
+      aspect_ratio: values["aspect-ratio"],
+      quantity: Number(values.quantity),
+    },
+    { idempotencyKey: values["idempotency-key"] },
+  );
   console.error(`job ${placed.id}: ${placed.credits_quoted} credits held`);
-  for await (const event of darkroom.events(placed.id)) {
+  for await (const event of placed.events()) {
     console.error(`  ${event.at}  ${event.event}`);
   }
-  const job = await darkroom.wait(placed.id);
-  console.log(JSON.stringify(job, null, 2));
-  process.exitCode = job.state === "succeeded" ? 0 : 4;
+  const { id, state, reason, result_urls, credits_charged } = await placed.wait();
+  console.log(JSON.stringify({ id, state, reason, result_urls, credits_charged }, null, 2));
+  process.exitCode = state === "succeeded" ? 0 : 4;
 } catch (error) {
-  const cause = error instanceof Error && error.cause ? ` (${error.cause})` : "";
-  console.error(error instanceof Error ? `${error.name}: ${error.message}${cause}` : error);
+  console.error(error instanceof Error ? `${error.name}: ${error.message}` : error);
   process.exitCode = 1;
 }

@@ -9,7 +9,6 @@ from typing import Any, get_args
 import orjson
 import pytest
 
-from examples.node.generate_types import BEGIN, END, PAGE, types_section
 from producer.api.openapi.document import render_document
 from producer.api.routes import ENDPOINTS
 from producer.cli.display.job_tables import rows_of_other_fields
@@ -55,12 +54,7 @@ def test_every_public_field_is_a_field_of_a_job() -> None:
     )
 
 
-# --- the types for TypeScript, and texts that programs without our packages hold ------------------
-
-
-def test_the_types_for_typescript_are_current() -> None:
-    section = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert section.strip() == types_section(), "run `make types`"
+# --- texts that programs without our packages hold ------------------------------------------------
 
 
 def test_programs_without_our_packages_name_the_values_of_the_catalog() -> None:

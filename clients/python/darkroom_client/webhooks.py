@@ -8,8 +8,9 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from darkroom_client.errors import WebhookNotGenuine
 from darkroom_client.generated.models import WebhookMessage
@@ -17,6 +18,14 @@ from darkroom_client.json_reader import read_model
 
 TOLERANCE_SECONDS = 300.0
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public mark of a secret, not one
+
+
+class Headers(Protocol):
+    """Headers as any framework has them: a dictionary, or another object with `items()`."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return each header with its name, in any case."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +38,7 @@ class Webhook(WebhookMessage):
 
 def verify_webhook(
     secrets: str | Sequence[str],
-    headers: Mapping[str, str],
+    headers: Headers,
     body: bytes,
     *,
     tolerance_seconds: float = TOLERANCE_SECONDS,
