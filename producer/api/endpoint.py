@@ -21,6 +21,7 @@ from producer.keys.key_store import Caller, KeyStore, Role
 from producer.keys.revocation_watch import RevocationWatch
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.orders.order_batcher import OrderBatcher
+from producer.results.thumbnails import Thumbnails
 from shared.errors import AccountNotFound, DarkroomError
 
 JOB_BODY_BYTES = 256 * 1024
@@ -58,8 +59,8 @@ class ApiContext:
     """Limits the concurrent requests, waits and bytes of each key."""
     uploads: UploadSlots = field(default_factory=UploadSlots)
     """Limits the uploads in progress."""
-    thumbnail_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-    """Limits the images that are decoded at once."""
+    thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    """Makes the thumbnails of images, a few at once."""
     viewers_see_prompts: bool = False
     """The setting `VIEWERS_SEE_PROMPTS`."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

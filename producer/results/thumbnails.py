@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
+from weakref import WeakValueDictionary
 
 from producer.results.stored_images import StoredImage, StoredImages
 from shared.adapters.results_store import StoredObject
@@ -16,41 +17,61 @@ THUMBNAIL_PIXELS = 256
 CONTENT_TYPE = "image/webp"
 IMAGE_BYTES_MAX = 32 * 1024 * 1024
 """A larger image is not decoded."""
+READ_AT_ONCE = 6
+"""As many as a browser has connections to one host."""
+DECODED_AT_ONCE = 2
 _QUALITY = 80
 
 
-async def open_thumbnail(
-    images: StoredImages, image: StoredImage, slots: asyncio.Semaphore
-) -> StoredObject:
-    """Open the thumbnail of a stored image, and make it first if there is none.
+class Thumbnails:
+    """Makes thumbnails where there are none yet: a few at once, and each by one request alone.
 
-    `slots` limits how many are decoded at once: each needs four bytes per pixel. Raises `NotFound`
-    for an image that cannot be made smaller, and `ResultsStoreDown`.
+    An image is whole in memory while its thumbnail is made, and needs four bytes per pixel while it
+    is decoded. So more images are read at once, which a bucket takes long for, than are decoded.
     """
-    key = thumbnail_key(image.key or "")
-    found = await images.store.open(key)
-    if found is not None:
-        return found
-    async with slots:
-        content = await _make(images, image)
-    await images.store.put(key, _chunks(content), CONTENT_TYPE)
-    return StoredObject(len(content), _chunks(content))
+
+    def __init__(
+        self, *, read_at_once: int = READ_AT_ONCE, decoded_at_once: int = DECODED_AT_ONCE
+    ) -> None:
+        self._reading = asyncio.Semaphore(read_at_once)
+        self._decoding = asyncio.Semaphore(decoded_at_once)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def open(self, images: StoredImages, image: StoredImage) -> StoredObject:
+        """Open the thumbnail of a stored image, and make it first if there is none.
+
+        Raises `NotFound` for an image that cannot be made smaller, and `ResultsStoreDown`.
+        """
+        key = thumbnail_key(image.key or "")
+        found = await images.store.open(key)
+        if found is not None:
+            return found
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        others = lock.locked()
+        async with lock:
+            found = await images.store.open(key) if others else None
+            if found is not None:
+                return found
+            async with self._reading:
+                content = await self._make(images, image)
+            await images.store.put(key, _chunks(content), CONTENT_TYPE)
+        return StoredObject(len(content), _chunks(content))
+
+    async def _make(self, images: StoredImages, image: StoredImage) -> bytes:
+        if image.bytes > IMAGE_BYTES_MAX:
+            raise _no_thumbnail(image, f"it has more than {IMAGE_BYTES_MAX:,} bytes")
+        stored = await images.open(image)
+        content = b"".join([chunk async for chunk in stored.chunks])
+        async with self._decoding:
+            try:
+                return await asyncio.to_thread(make_thumbnail, content)
+            except ValueError as error:
+                raise _no_thumbnail(image, str(error)) from error
 
 
 def thumbnail_key(key: str) -> str:
     """Return the key of the thumbnail of the image with this key."""
     return f"{key.rpartition('.')[0]}.thumbnail.webp"
-
-
-async def _make(images: StoredImages, image: StoredImage) -> bytes:
-    if image.bytes > IMAGE_BYTES_MAX:
-        raise _no_thumbnail(image, f"it has more than {IMAGE_BYTES_MAX:,} bytes")
-    stored = await images.open(image)
-    content = b"".join([chunk async for chunk in stored.chunks])
-    try:
-        return await asyncio.to_thread(make_thumbnail, content)
-    except ValueError as error:
-        raise _no_thumbnail(image, str(error)) from error
 
 
 def make_thumbnail(content: bytes) -> bytes:

@@ -20,7 +20,7 @@ from producer.api.responses.json_response import json_response
 from producer.keys.key_store import Role
 from producer.results.image_retries import retried_images_to_json
 from producer.results.stored_images import StoredImage
-from producer.results.thumbnails import CONTENT_TYPE, open_thumbnail
+from producer.results.thumbnails import CONTENT_TYPE
 from shared.adapters.http.slow_readers import reset
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.results_store import StoredObject
@@ -82,7 +82,7 @@ async def send_copy(
     if request.headers.get("If-None-Match") == etag:
         return web.Response(status=304, headers={"ETag": etag, "Cache-Control": _CACHED})
     if as_thumbnail:
-        stored = await open_thumbnail(images, image, context.thumbnail_slots)
+        stored = await context.thumbnails.open(images, image)
         small = replace(image, key=f"{image.number}.webp", content_type=CONTENT_TYPE)
         return await _send(request, small, stored, etag)
     link = await images.sign(image, valid_seconds=SIGNED_SECONDS)

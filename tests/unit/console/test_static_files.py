@@ -70,3 +70,14 @@ def test_no_template_has_what_the_policy_forbids() -> None:
     for file in (STATIC.parent / "templates").rglob("*.html"):
         text = file.read_text("utf-8")
         assert not FORBIDDEN.search(text), file.name
+
+
+def test_the_dark_colours_are_the_same_by_choice_as_by_the_system() -> None:
+    # CSS cannot name one block for both, and plots read the colours as they stand.
+    text = (STATIC / "console.css").read_text("utf-8")
+    by_system = re.search(r':root:not\(\[data-theme="light"\]\) \{(.*?)\n\}', text, re.DOTALL)
+    by_choice = re.search(r':root\[data-theme="dark"\] \{(.*?)\n\}', text, re.DOTALL)
+    assert by_system is not None
+    assert by_choice is not None
+    assert by_system.group(1) == by_choice.group(1)
+    assert "--ground: #0e0e11" in by_system.group(1)
