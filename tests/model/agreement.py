@@ -33,6 +33,7 @@ class Agreement:
         await self._check_accounts()
         await self._check_notes()
         await self._check_pauses()
+        await self._check_chosen()
 
     async def _check_jobs(self) -> None:
         rows = await self._setup.database.pool.fetch(
@@ -120,6 +121,13 @@ class Agreement:
         assert {tuple(row.values()) for row in rows} == {
             (one.id, one.scope, one.value, one.reason) for one in self._reference.active_pauses()
         }
+
+    async def _check_chosen(self) -> None:
+        rows = await self._setup.rows(
+            "SELECT id FROM chosen_jobs JOIN jobs ON id = job_id WHERE state = 'queued'"
+        )
+        queued = {job.id for job in self._reference.jobs_in("queued")}
+        assert {UUID(int=row["id"].int) for row in rows} == self._reference.order.chosen & queued
 
     async def _check_notes(self) -> None:
         rows = await self._setup.rows(

@@ -67,7 +67,7 @@ class CancelsAndRetries(RuleBasedStateMachine):
         if first.retry is None:
             assert first.has_ended
             assert first.kind.is_carried(self.ref.route)
-            self.ref.enqueued(retry, first.account, first.kind, None)
+            self.ref.enqueued(retry, first.account, first.kind, None, first.priority)
             first.retry = retry
         else:
             self.seen["retried before"] += 1

@@ -17,6 +17,7 @@ from producer import (
     InvalidRequest,
     Order,
 )
+from shared.domain.job import Priority
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
@@ -34,8 +35,10 @@ from tests.model.cancels_and_retries import PICKS, CancelsAndRetries, pick_one
 from tests.model.kinds import KINDS, Kind
 from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, ModelSetup, Post
 from tests.model.money_rules import MoneyRules
+from tests.model.order_rules import OrderRules
 from tests.model.pause_rules import ACCOUNTS, PauseRules
 from tests.model.reference import SEEDED_PRICES, RefAccount, RefCallback, Reference, RefJob
+from tests.model.reference_order import PRIORITIES
 from tests.model.route_rules import RouteRules
 from tests.model.stale_writes import WRITES
 from worker.steps.unreadable_success import UNREADABLE_ANSWERS_BEFORE_REVIEW
@@ -60,7 +63,7 @@ def _some(*states: str) -> Callable[[JobRules], bool]:
     return lambda machine: bool(machine.ref.jobs_in(*states))
 
 
-class JobRules(CancelsAndRetries, MoneyRules, PauseRules, RouteRules):
+class JobRules(CancelsAndRetries, MoneyRules, OrderRules, PauseRules, RouteRules):
     """Every rule changes the database by the real code, and the reference by its own code."""
 
     def __init__(self, setup: ModelSetup, seen: Counter[str]) -> None:
@@ -126,14 +129,18 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules, RouteRules):
         account=st.sampled_from(ACCOUNTS),
         kinds=st.lists(KIND, min_size=1, max_size=3),
         has_keys=st.booleans(),
+        priority=st.sampled_from(PRIORITIES),
     )
-    def enqueue(self, account: str, kinds: list[Kind], has_keys: bool) -> None:
+    def enqueue(
+        self, account: str, kinds: list[Kind], has_keys: bool, priority: Priority = "normal"
+    ) -> None:
         """One call with one to three orders: all or none."""
         orders = [
             Order(
                 request=kind.build_request(),
                 account_id=account,
                 idempotency_key=uuid4().hex if has_keys else None,
+                priority=priority,
             )
             for kind in kinds
         ]
@@ -153,7 +160,7 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules, RouteRules):
         assert is_carried
         for job, kind in zip(jobs, kinds, strict=True):
             assert (job.model, job.quantity, job.variant) == (kind.model, *kind)
-            self.ref.enqueued(job.id, account, kind, job.idempotency_key)
+            self.ref.enqueued(job.id, account, kind, job.idempotency_key, priority)
 
     @precondition(lambda self: any(job.key for job in self.ref.jobs.values()))
     @rule(pick=PICKS, kind=KIND)
@@ -164,6 +171,7 @@ class JobRules(CancelsAndRetries, MoneyRules, PauseRules, RouteRules):
             request=kind.build_request(),
             account_id=first.account,
             idempotency_key=first.key,
+            priority=first.priority,
         )
         refusal = None
         try:

@@ -40,7 +40,7 @@ from worker.callbacks.callback_handler import CallbackHandler
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
-from worker.limits.throttle import Throttle
+from worker.limits.throttle import Throttle, submit_limit
 from worker.metrics import Metrics
 from worker.recovery.late_task_checks import LateTaskChecks
 from worker.recovery.reconciler import Reconciler
@@ -57,7 +57,7 @@ OPERATOR = Actor("maria", is_operator=True)
 STEP_TIMEOUT_SECONDS = 30.0
 _FAR_SECONDS = 3_600.0
 _CLEARED = (
-    *("scheduled_prices", "pauses", "model_routes"),
+    *("scheduled_prices", "pauses", "model_routes", "chosen_jobs", "account_turns"),
     *("late_tasks", "callback_inbox", "job_events", "ledger_entries", "job_attempts", "jobs"),
     "accounts",
 )
@@ -135,11 +135,15 @@ class NoRedis:
     """Delivery, brake and throttle without Redis; a pause of the brake is an hour."""
 
     redis: Any = None
+    limit = submit_limit(0, 30)
     level = 0
     is_paused = False
+    is_probing = False
     needs_success_reports = False
 
-    async def deliver(self, deliveries: object, *, changes: object = ()) -> None:
+    async def deliver(
+        self, deliveries: object, *, changes: object = (), others_wait: bool = False
+    ) -> None:
         """Forget it: the model delivers."""
 
     async def publish_changes(self, changes: object) -> None:
@@ -168,6 +172,10 @@ class NoRedis:
     async def apply(self, reason: str, message: str) -> float:
         """Return the pause."""
         del reason, message
+        return _FAR_SECONDS
+
+    async def slow_down(self, *_: object, **__: object) -> float:
+        """Return the pause of the job."""
         return _FAR_SECONDS
 
     @asynccontextmanager

@@ -16,6 +16,7 @@ from tests.model.kinds import KINDS
 from tests.model.machine import LATE_SAYS, LATE_SECONDS, JobRules
 from tests.model.money_rules import PARTS
 from tests.model.pause_rules import ACCOUNTS, SCOPES
+from tests.model.reference_order import PRIORITIES
 from tests.model.stale_writes import WRITES
 
 _Step = Callable[[JobRules, Random], object]
@@ -32,7 +33,21 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
         8,
         (),
         lambda rules, dice: rules.enqueue(
-            dice.choice(ACCOUNTS), dice.choices(KINDS, k=dice.randint(1, 3)), has_keys=True
+            dice.choice(ACCOUNTS),
+            dice.choices(KINDS, k=dice.randint(1, 3)),
+            has_keys=True,
+            priority=dice.choice(PRIORITIES),
+        ),
+    ),
+    (8, ("queued",), lambda rules, dice: rules.choose(dice.choice((1, 2, 5)))),
+    (1, (), lambda rules, dice: rules.crowd(dice.choice((1, 2)))),
+    (2, ("queued",), lambda rules, dice: rules.take_back()),
+    (1, (), lambda rules, dice: rules.change_weight(dice.choice(ACCOUNTS), dice.choice((1, 3)))),
+    (
+        2,
+        (),
+        lambda rules, dice: rules.limit_open_jobs(
+            dice.choice(ACCOUNTS), dice.choice((1, 2, None, None))
         ),
     ),
     (3, (), lambda rules, dice: rules.grant(dice.choice(ACCOUNTS), dice.choice((20, 20, -7)))),

@@ -15,10 +15,11 @@ from uuid import UUID
 
 import pytest
 
-from shared.domain.job import Job
+from shared.domain.job import Job, Priority
 from shared.errors import WouldLeaveDebt
 from shared.settings import ChargeBasis
 from tests.model.kinds import KINDS, ROUTE, Kind
+from tests.model.reference_order import RefOrder
 
 SEEDED_PRICES = dict(zip(KINDS, map(Decimal, (6, 7, 8, 5, 9)), strict=True))
 ENDED = {"succeeded", "failed", "cancelled"}
@@ -63,6 +64,7 @@ class RefJob:
     quoted: Decimal
     prices_then: dict[Kind, Decimal]
     key: str | None
+    priority: Priority = "normal"
     state: str = "queued"
     reason: str | None = None
     charged: Decimal | None = None
@@ -151,6 +153,7 @@ class Reference:
         self.jobs: dict[UUID, RefJob] = {}
         self.callbacks: list[RefCallback] = []
         self.pauses: list[RefPause] = []
+        self.order = RefOrder()
         self.route: str | None = None
         """The family by which the model is sent that another can send; None: its own."""
 
@@ -182,6 +185,7 @@ class Reference:
         """Let a job wait that its route cannot carry; said once."""
         job.notes["route_unfit"] += job.reason != "route_unfit"
         job.reason, job.is_due = "route_unfit", False
+        self.order.chosen.discard(job.id)
 
     def routed(self, route: str | None) -> int:
         """Change the route. Returns how many jobs wait no more."""
@@ -219,10 +223,14 @@ class Reference:
         money = self.accounts[account]
         return money.balance - money.held >= sum(self.prices[one] for one in kinds)
 
-    def enqueued(self, job_id: UUID, account: str, kind: Kind, key: str | None) -> None:
+    def enqueued(
+        self, job_id: UUID, account: str, kind: Kind, key: str | None, priority: Priority = "normal"
+    ) -> None:
         price = self.prices[kind]
-        self.jobs[job_id] = RefJob(job_id, account, kind, price, dict(self.prices), key)
+        job = RefJob(job_id, account, kind, price, dict(self.prices), key, priority)
+        self.jobs[job_id] = job
         self.accounts[account].held += price
+        self.order.placed(self, job)
 
     def find_refund(self, job: RefJob, credits: Decimal | None) -> Decimal | None:
         """Return what a refund of so many credits must give back, or None if it is refused."""
@@ -238,6 +246,7 @@ class Reference:
 
     def claimed(self, job: RefJob, token: str, own_task: str) -> RefAttempt:
         job.state, job.reason, job.is_old = "submitting", None, False
+        self.order.chosen.discard(job.id)
         route = job.kind.family_by(self.route)
         job.attempts.append(RefAttempt(len(job.attempts) + 1, token, own_task, route))
         return job.newest
@@ -248,6 +257,7 @@ class Reference:
 
     def deferred(self, job: RefJob, reason: str) -> None:
         job.state, job.reason = "queued", reason
+        self.order.chosen.add(job.id)
         has_new_route = job.newest.route != job.kind.family_by(self.route)
         job.is_due = reason in {"wrong_endpoint", "model_gone"} and has_new_route
         job.newest.outcome = "deferred"
