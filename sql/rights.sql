@@ -96,7 +96,7 @@ BEGIN
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
         darkroom_record_late_check, darkroom_apply_scheduled_prices, darkroom_record_route_unfit,
         darkroom_end_route_waits, darkroom_sum_settlements, darkroom_choose_jobs,
-        darkroom_take_back_jobs TO darkroom_worker;
+        darkroom_take_back_jobs, darkroom_waits TO darkroom_worker;
     GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_worker;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_worker;
     GRANT SELECT ON history_samples TO darkroom_worker;

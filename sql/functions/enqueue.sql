@@ -182,16 +182,16 @@ BEGIN
           FROM new_job
     ), chosen AS (
         INSERT INTO chosen_jobs (job_id)
-        SELECT new_job.id FROM new_job JOIN placed ON placed.id = account_id
-         WHERE due_at <= now() AND max_open_jobs IS NULL
-         ORDER BY array_position('{high,normal,low}', priority), new_job.id
-         LIMIT darkroom_places_without_wait()
+        SELECT id FROM (SELECT id, account_id FROM new_job WHERE due_at <= now()
+                         ORDER BY array_position('{high,normal,low}', priority), id
+                         LIMIT darkroom_places_without_wait()) AS first
+         WHERE (SELECT max_open_jobs FROM accounts WHERE accounts.id = account_id) IS NULL
         RETURNING job_id
     ), turn AS (
         -- After the lock of the account: see darkroom_forget_turns().
         INSERT INTO account_turns (account_id, priority)
-        SELECT DISTINCT account_id, priority FROM new_job JOIN placed ON placed.id = account_id
-         WHERE new_job.id NOT IN (SELECT job_id FROM chosen)
+        SELECT DISTINCT account_id, priority FROM new_job
+         WHERE id NOT IN (SELECT job_id FROM chosen) AND (SELECT count(*) FROM placed) > 0
          ORDER BY priority, account_id
             ON CONFLICT DO NOTHING
     ), refused AS (

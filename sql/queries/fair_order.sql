@@ -17,9 +17,4 @@ SELECT id, state, due_at, extract(epoch FROM due_at - now())::double precision A
 
 -- name: jobs_wait
 -- Whether a job waits that is due.
-SELECT EXISTS (
-    SELECT FROM account_turns
-     WHERE EXISTS (SELECT FROM jobs
-                    WHERE state = 'queued' AND priority = account_turns.priority
-                      AND jobs.account_id = account_turns.account_id AND due_at <= now()
-                      AND NOT EXISTS (SELECT FROM chosen_jobs WHERE job_id = jobs.id))) AS jobs_wait;
+SELECT EXISTS (SELECT FROM account_turns WHERE darkroom_waits(priority, account_id)) AS jobs_wait;

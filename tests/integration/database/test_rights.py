@@ -168,6 +168,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_end_session": ("api", "billing"),
     "darkroom_choose_jobs": ("worker",),
     "darkroom_take_back_jobs": ("worker",),
+    "darkroom_waits": ("worker",),
     "darkroom_claim_jobs": ("worker",),
     "darkroom_record_submitted": ("worker",),
     "darkroom_record_stray_task": ("worker",),
