@@ -41,7 +41,14 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
     ),
     (8, ("queued",), lambda rules, dice: rules.choose(dice.choice((1, 2, 5)))),
     (1, (), lambda rules, dice: rules.crowd(dice.choice((1, 2)))),
-    (2, ("queued",), lambda rules, dice: rules.take_back()),
+    (
+        2,
+        ("queued",),
+        lambda rules, dice: (
+            rules.pause(dice.choice(SCOPES[1:4]), "one", dice.random() < 0.5),
+            rules.take_back(),
+        ),
+    ),
     (1, (), lambda rules, dice: rules.change_weight(dice.choice(ACCOUNTS), dice.choice((1, 3)))),
     (
         2,

@@ -65,11 +65,17 @@ class RefOrder:
         return limit is None or self.open_jobs(ref, account) < limit
 
     def waiting(self, ref: Reference) -> list[RefJob]:
-        """Return the jobs that may be chosen, limits of accounts apart."""
+        """Return the jobs that may be chosen, limits of accounts apart.
+
+        A pause of a Kie account stops their submit, not the choice.
+        """
+        pauses = [one for one in ref.active_pauses() if one.scope != "kie_account"]
         return [
             job
             for job in ref.jobs_in("queued")
-            if job.id not in self.chosen and ref.is_awaited(job)
+            if job.id not in self.chosen
+            and job.is_due
+            and not any(one.applies_to(job) for one in pauses)
         ]
 
     def backlogged(self, ref: Reference) -> set[tuple[str, str]]:
@@ -96,7 +102,8 @@ class RefOrder:
         """Accept these jobs as chosen. Fails if the rule forbids them. `order` sorts by age."""
         waiting = {job.id: job for job in self.waiting(ref)}
         self.watch(ref)
-        assert set(ids) <= waiting.keys(), "chosen although it may not be submitted, or twice"
+        wrong = [ref.jobs[one] for one in ids if one not in waiting]
+        assert not wrong, f"chosen although they may not be submitted, or twice: {wrong}"
         assert len(ids) <= places
         assert len(set(ids)) == len(ids)
         self._check_age(list(waiting.values()), ids, order)
