@@ -31,7 +31,7 @@ def queue_overview_view(view: Overview) -> Group:
     parts: list[RenderableType] = [_headline(view), "", _figures(view)]
     for warning in _warnings(view):
         parts += ["", warning]
-    if len(view.accounts) > 1:
+    if len(view.accounts) > 1 or any(account.slowed for account in view.accounts):
         parts += ["", _accounts(view)]
     if view.failures:
         parts += ["", _failures(view)]
