@@ -250,7 +250,9 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
     async def wait(self, job_id: UUID | str, *, timeout_seconds: float = 600) -> Job:
         """Wait until the job has ended, and return it. Workers announce the end over Redis.
 
-        Raises `JobNotFound` and `WaitTimedOut`. A timeout does not end the job.
+        A wait also ends when the cancel of a job at Kie is requested meanwhile: the job is then
+        open and has `cancel_requested_at`. A wait that begins later lasts until the end. Raises
+        `JobNotFound` and `WaitTimedOut`. A timeout does not end the job.
         """
         return await self._end_waiter.wait(parse_job_id(job_id), timeout_seconds)
 
@@ -314,10 +316,14 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         return await read_history(self._database, hours)
 
     async def cancel(self, job_id: UUID | str, *, actor: Actor | None = None) -> Job:
-        """Cancel a queued job and release its hold.
+        """Cancel a queued job and release its hold, or request the cancel of a job at Kie.
 
-        If `actor` is an operator, an audit entry is written. Raises `JobNotFound`, and
-        `TooLateToCancel` if the job has left the queue.
+        Kie takes no task back. A job at Kie stays in its state and gets `cancel_requested_at`:
+        waits for it end, and the job ends by Kie's outcome. A success is charged, a failure
+        releases the hold, and an attempt that created no task ends the job as cancelled. A repeated
+        call returns the job. If `actor` is an operator, an audit entry is written.
+
+        Raises `JobNotFound`, and `TooLateToCancel` if the job has ended.
         """
         job = await self._jobs.cancel(parse_job_id(job_id), actor)
         await self._announce_end(job)

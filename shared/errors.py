@@ -206,15 +206,14 @@ class KeyRefused(RequestRefused):
 
 
 class TooLateToCancel(RequestRefused):
-    """The job has left the queue. Kie cannot cancel tasks, so only queued jobs can be cancelled."""
+    """The job has ended, so it cannot be cancelled."""
 
     code = "too_late_to_cancel"
 
     def __init__(self, job_id: str, state: str) -> None:
         self.job_id, self.state = job_id, state
         super().__init__(
-            f"job {job_id} is {state}: only a queued job can be cancelled,"
-            " because Kie cannot take back a submitted task"
+            f"job {job_id} is {state}: it has ended, and only an open job can be cancelled"
         )
 
 

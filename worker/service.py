@@ -134,6 +134,7 @@ def _start_background_tasks(
                 deps.metrics.dispatch_pushes,
                 on_pause=deps.pauses.request_read,
                 on_route=deps.route_changes.request_read,
+                on_cancel=deps.poll_state.record_cancel_request,
             ),
             PauseWatch(deps).run_until_cancelled(),
             RouteWatch(deps).run_until_cancelled(),

@@ -1,7 +1,7 @@
 """Cancels and retries many jobs.
 
-A call that is repeated, or that broke off, does nothing twice: a cancelled job stays cancelled, and
-a job has one retry.
+A call that is repeated, or that broke off, does nothing twice: a cancelled job stays cancelled, a
+cancel is requested once, and a job has one retry.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from producer.orders.order import Order
 from producer.orders.order_enqueuer import OrderEnqueuer
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.job_rows import jobs_from_rows
-from shared.domain.lifecycle import JobState
+from shared.domain.lifecycle import OPEN, JobState
 from shared.errors import JobNotFound, RequestRefused, RowBusy, TooLateToCancel
 
 JOBS_PER_STATEMENT = 100
@@ -43,7 +43,7 @@ class BulkActions:
     async def cancel(
         self, selection: JobSelection, *, dry_run: bool, actor: Actor | str | None
     ) -> BulkResult:
-        """Cancel the queued jobs of the selection, and release their holds."""
+        """Cancel the queued jobs of the selection, and request the cancel of those at Kie."""
         choice = await self._chooser.choose(selection, "cancel")
         if dry_run:
             return await self._chooser.estimate(choice)
@@ -69,12 +69,16 @@ class BulkActions:
         states = await self._jobs.states(left) if left else {}
         refused = []
         for job_id in left:
-            state = states[job_id].state if job_id in states else None
-            if state is JobState.CANCELLED:
+            found = states.get(job_id)
+            if found is None:
+                refused.append(BulkRefusal(job_id, JobNotFound(str(job_id))))
+            elif found.state is JobState.CANCELLED or (
+                found.is_cancel_requested and found.state in OPEN
+            ):
                 done[job_id] = BulkOutcome(job_id, await self._jobs.get(job_id), is_new=False)
-                continue
-            error = TooLateToCancel(str(job_id), state) if state else JobNotFound(str(job_id))
-            refused.append(BulkRefusal(job_id, error))
+            else:
+                error = TooLateToCancel(str(job_id), found.state)
+                refused.append(BulkRefusal(job_id, error))
         return list(done.values()), refused
 
     async def retry(

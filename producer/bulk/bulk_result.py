@@ -25,6 +25,11 @@ class BulkOutcome:
     is_new: bool
     """Whether this call did it. False if it was done before."""
 
+    @property
+    def is_request(self) -> bool:
+        """Whether this call has requested the cancel of a job at Kie, which is open still."""
+        return self.is_new and self.job.is_cancel_requested
+
 
 @dataclass(frozen=True, slots=True)
 class BulkRefusal:
@@ -41,7 +46,7 @@ class AccountCredits:
     account_id: str
     jobs: int
     credits: Decimal
-    """What the retries hold, or what the cancels release."""
+    """What the retries hold, or what the cancels release. A request releases nothing yet."""
     available: Decimal | None = None
     """What the account has available. None after the action."""
     jobs_without_price: int = 0
@@ -72,6 +77,8 @@ class BulkResult:
     """By account. In a dry run of all that matched, up to 100,000 jobs, else of what was done."""
     done: Sequence[BulkOutcome] = field(default=())
     refused: Sequence[BulkRefusal] = field(default=())
+    requested: int = 0
+    """Those of the cancels that are requests: their jobs are at Kie, and end by its outcome."""
 
     @property
     def credits(self) -> Decimal:
@@ -85,7 +92,8 @@ def sum_up(done: Sequence[BulkOutcome]) -> list[AccountCredits]:
     for one in done:
         if one.is_new:
             jobs, credits = sums.get(one.job.account_id, (0, Decimal(0)))
-            sums[one.job.account_id] = (jobs + 1, credits + one.job.credits_quoted)
+            moved = Decimal(0) if one.is_request else one.job.credits_quoted
+            sums[one.job.account_id] = (jobs + 1, credits + moved)
     return [AccountCredits(account, *sums[account]) for account in sorted(sums)]
 
 
@@ -96,6 +104,7 @@ def bulk_result_to_json(result: BulkResult) -> dict[str, Any]:
         "dry_run": result.is_dry_run,
         "matched": result.matched,
         "remaining": result.remaining,
+        "requested": result.requested,
         "next_cursor": str(result.next_below) if result.next_below else None,
         "credits": credits_to_json(result.credits),
         "accounts": [

@@ -45,6 +45,7 @@ class JobChoice:
         refused: Sequence[BulkRefusal] = (),
         *,
         is_dry_run: bool = False,
+        requested: int | None = None,
     ) -> BulkResult:
         """Return the result of the call, with the jobs that were done or refused before it."""
         remaining = max(self.matched - len(self.ids), 0)
@@ -58,6 +59,7 @@ class JobChoice:
             accounts=accounts,
             done=[*self.before, *done],
             refused=[*self.refused, *refused],
+            requested=sum(one.is_request for one in done) if requested is None else requested,
         )
 
 
@@ -105,7 +107,7 @@ class JobChooser:
                 continue
             elif action == "retry":
                 error = check_retry(job, again=again)
-            elif job.state is not JobState.QUEUED:
+            elif job.is_terminal:
                 error = TooLateToCancel(str(job_id), job.state.value)
             if error is None:
                 possible.append(job_id)
@@ -116,7 +118,11 @@ class JobChooser:
     async def _find_done(self, jobs: Sequence[Job], action: BulkAction) -> Mapping[UUID, Job]:
         """Return the result of the action for each job that it was done to before."""
         if action == "cancel":
-            return {job.id: job for job in jobs if job.state is JobState.CANCELLED}
+            return {
+                job.id: job
+                for job in jobs
+                if job.state is JobState.CANCELLED or job.is_cancel_requested
+            }
         rows = await self._database.fetch("find_retries", [job.id for job in jobs])
         return {job.retry_of: job for job in jobs_from_rows(rows) if job.retry_of is not None}
 
@@ -127,10 +133,11 @@ class JobChooser:
             AccountCredits(
                 row["account_id"],
                 row["jobs"],
-                row["credits_now" if choice.action == "retry" else "credits_quoted"],
+                row["credits_now" if choice.action == "retry" else "credits_released"],
                 row["available"],
                 row["jobs_without_price"] if choice.action == "retry" else 0,
             )
             for row in rows
         ]
-        return choice.build_result(accounts, is_dry_run=True)
+        requested = sum(row["requested"] for row in rows) if choice.action == "cancel" else 0
+        return choice.build_result(accounts, is_dry_run=True, requested=requested)

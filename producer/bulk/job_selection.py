@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from producer.jobs.job_filter import JobFilter
-from shared.domain.lifecycle import TERMINAL, JobState
+from shared.domain.lifecycle import OPEN, TERMINAL, JobState
 from shared.errors import Fault, InvalidRequest, StateConflict
 
 BulkAction = Literal["cancel", "retry"]
@@ -53,15 +53,16 @@ class JobSelection:
     def narrow_filter(self, action: BulkAction, *, again: bool = False) -> JobFilter:
         """Return the filter of those jobs of `where` that the action can be done to.
 
-        A cancel is for queued jobs. A retry is for jobs in the states of the filter, or else for
-        failed ones, that were not retried. Raises `StateConflict` if the filter contradicts that.
+        A cancel is for open jobs in the states of the filter, or else for queued ones. A retry is
+        for ended jobs in the states of the filter, or else for failed ones, that were not retried.
+        Raises `StateConflict` if the filter contradicts that.
         """
         where = self.where or JobFilter()
         if self.account_id is not None:
             where = replace(where, account_id=self.account_id)
         if action == "cancel":
-            _require_states(where, {JobState.QUEUED}, "only a queued job can be cancelled")
-            return replace(where, state=JobState.QUEUED)
+            _require_states(where, OPEN, "only an open job can be cancelled")
+            return replace(where, state=where.state or JobState.QUEUED)
         allowed = TERMINAL if again else TERMINAL - {JobState.SUCCEEDED}
         advice = "" if again else "; a success is retried only with again"
         _require_states(where, allowed, f"only an ended job is retried{advice}")

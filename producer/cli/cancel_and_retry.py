@@ -25,7 +25,12 @@ from producer.cli.display.console import (
     stderr_console,
     stdout_console,
 )
-from producer.cli.display.text_format import command_text, count_text, credits_text
+from producer.cli.display.text_format import (
+    CANCEL_REQUESTED_TEXT,
+    command_text,
+    count_text,
+    credits_text,
+)
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson, Timeout, Wait
 from producer.client import Producer
@@ -66,7 +71,10 @@ def cancel(
     yes: _Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take queued jobs back and release their credits: by ids, or all that match --where."""
+    """Cancel queued jobs and release their credits: by ids, or all that match --where.
+
+    A job at Kie is not waited for any more, and ends by Kie's outcome: a success is charged.
+    """
     selection = read_selection(ids, where, limit, below)
     if len(selection.ids) == 1 and not dry_run:
         _cancel_one(selection.ids[0], as_json=as_json)
@@ -152,8 +160,13 @@ def _cancel_one(job_id: UUID, *, as_json: bool) -> None:
         job = await context.producer.cancel(job_id, actor=command_actor())
         if as_json:
             print_json(job_to_json(job))
-        else:
+        elif job.is_terminal:
             print_data(f"{job.id} cancelled, {credits_text(job.credits_quoted)} credits released")
+        else:
+            print_data(
+                f"{job.id} cancel requested, {credits_text(job.credits_quoted)} credits held"
+            )
+            print_message(CANCEL_REQUESTED_TEXT)
 
     run_connected(step)
 
@@ -235,9 +248,13 @@ def _print_result(result: BulkResult, selection: JobSelection) -> None:
 
 
 def _sum_up(result: BulkResult) -> str:
-    new = sum(one.is_new for one in result.done)
+    new = sum(one.is_new and not one.is_request for one in result.done)
     verb, moved = ("retried", "held") if result.action == "retry" else ("cancelled", "released")
-    earlier = f", {len(result.done) - new} were before" if new < len(result.done) else ""
+    before = len(result.done) - new - result.requested
+    earlier = f", {before} were before" if before else ""
+    at_kie = count_text(result.requested, "job")
+    requested = f", requested of {at_kie} at Kie" if result.requested else ""
     return (
-        f"{count_text(new, 'job')} {verb}{earlier}; {credits_text(result.credits)} credits {moved}"
+        f"{count_text(new, 'job')} {verb}{earlier}{requested};"
+        f" {credits_text(result.credits)} credits {moved}"
     )

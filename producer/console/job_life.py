@@ -33,6 +33,8 @@ WIDTH, HEIGHT = 756, 242
 _PATHS = {
     # Below the state between them.
     (JobState.SUBMITTING, JobState.FAILED): "M306 128 C340 168 540 168 616 142",
+    # Beside the state between them.
+    (JobState.UNKNOWN, JobState.CANCELLED): "M338 204 C376 176 376 64 344 40",
 }
 
 

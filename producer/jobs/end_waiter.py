@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from uuid import UUID
 
 from producer.jobs.job_repository import JobRepository, ReadState
@@ -25,14 +26,28 @@ from shared.errors import DarkroomError, JobNotFound, WaitTimedOut
 RECHECK_SECONDS = 2.0
 
 
+@dataclass(slots=True, eq=False)
+class _Wait:
+    """One caller who waits for a job."""
+
+    result: asyncio.Future[Job]
+    ends_at_cancel: bool = False
+    """Whether a request to cancel the job ends the wait: not if it was there before the wait."""
+
+    def is_over(self, job: Job, *, has_ended: bool) -> bool:
+        """Whether the job completes the wait, and it is not complete yet."""
+        is_cancelled = self.ends_at_cancel and job.is_cancel_requested
+        return (has_ended or is_cancelled) and not self.result.done()
+
+
 class JobEndWaiter:
-    """Completes the waits of one process when their jobs have ended."""
+    """Completes the waits of one process when jobs have ended, or their cancel is requested."""
 
     def __init__(self, jobs: JobRepository, subscription: ChangeSubscription) -> None:
         self._jobs = jobs
         self.subscription = subscription
         """The subscription of the process, which others may use as well."""
-        self._waiters: defaultdict[UUID, list[asyncio.Future[Job]]] = defaultdict(list)
+        self._waiters: defaultdict[UUID, list[_Wait]] = defaultdict(list)
         self._ended: set[UUID] = set()
         self._wake_up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -41,18 +56,22 @@ class JobEndWaiter:
     async def wait(self, job_id: UUID, timeout_seconds: float) -> Job:
         """Wait until the job is terminal and announced, and return it.
 
-        After the timeout, a job that is terminal is returned though its end still waits for copies
-        of its images. Raises `WaitTimedOut` and `JobNotFound`.
+        A request during the wait to cancel a job at Kie ends the wait: the job is open then. One
+        before it does not, so who repeats the call waits for the end. After the timeout, a job that
+        is terminal is returned though its end still waits for copies of its images. Raises
+        `WaitTimedOut` and `JobNotFound`.
         """
         self._start()
-        waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        waiter = _Wait(asyncio.get_running_loop().create_future())
         # Registered before the first read, so that an end between the two is not missed.
         self._waiters[job_id].append(waiter)
         try:
-            if (await self._state(job_id)).has_ended:
+            found = await self._state(job_id)
+            if found.has_ended:
                 return await self._jobs.get(job_id)
+            waiter.ends_at_cancel = not found.is_cancel_requested
             async with asyncio.timeout(timeout_seconds):
-                return await waiter
+                return await waiter.result
         except TimeoutError:
             found = await self._state(job_id)
             if found.state in TERMINAL:
@@ -67,7 +86,7 @@ class JobEndWaiter:
             raise JobNotFound(str(job_id))
         return states[job_id]
 
-    def _remove(self, job_id: UUID, waiter: asyncio.Future[Job]) -> None:
+    def _remove(self, job_id: UUID, waiter: _Wait) -> None:
         self._waiters[job_id].remove(waiter)
         if not self._waiters[job_id]:
             del self._waiters[job_id]
@@ -108,13 +127,13 @@ class JobEndWaiter:
             await self._resolve_waiters(wanted, pushed)
 
     async def _resolve_waiters(self, wanted: set[UUID], pushed: set[UUID]) -> None:
-        """Complete the waits for the pushed jobs, and for those of `wanted` that have ended."""
+        """Complete the waits for the pushed jobs, and for those of `wanted` that are over."""
         if not wanted:
             return
         try:
             states = await self._jobs.states(sorted(wanted - pushed)) if wanted - pushed else {}
             read = {job_id for job_id, found in states.items() if found.has_ended}
-            ended = pushed | read
+            ended = pushed | read | self._find_cancelled(states)
             jobs = await self._jobs.get_many(sorted(ended)) if ended else []
         except DarkroomError as error:
             incidents.record_outage(error, doing="watch_ends")
@@ -124,10 +143,19 @@ class JobEndWaiter:
         if found:
             self.subscription.path.record_found_without_push(found)
         for job in jobs:
-            if job.is_announced or (job.is_terminal and job.id in read):
-                for waiter in self._waiters.get(job.id, ()):
-                    if not waiter.done():
-                        waiter.set_result(job)
+            has_ended = job.is_announced or (job.is_terminal and job.id in read)
+            for waiter in self._waiters.get(job.id, ()):
+                if waiter.is_over(job, has_ended=has_ended):
+                    waiter.result.set_result(job)
+
+    def _find_cancelled(self, states: Mapping[UUID, ReadState]) -> set[UUID]:
+        """Return the jobs whose cancel was requested during a wait."""
+        return {
+            job_id
+            for job_id, found in states.items()
+            if found.is_cancel_requested
+            and any(waiter.ends_at_cancel for waiter in self._waiters.get(job_id, ()))
+        }
 
 
 @asynccontextmanager

@@ -57,6 +57,8 @@ class ReadState:
     state: JobState
     is_announced: bool
     """Whether the end, if there is one, waits for no copy of an image."""
+    is_cancel_requested: bool = False
+    """Whether the cancel of the job was requested while it was at Kie."""
 
     @property
     def has_ended(self) -> bool:
@@ -186,7 +188,9 @@ class JobRepository:
         """Return only the states of the jobs that exist, by id."""
         rows = await self._queries.fetch("job_states", list(job_ids))
         return {
-            UUID(int=row["id"].int): ReadState(JobState(row["state"]), row["is_announced"])
+            UUID(int=row["id"].int): ReadState(
+                JobState(row["state"]), row["is_announced"], row["is_cancel_requested"]
+            )
             for row in rows
         }
 
@@ -239,7 +243,10 @@ class JobRepository:
         )
 
     async def cancel(self, job_id: UUID, actor: Actor | str | None = None) -> Job:
-        """Cancel a queued job and release its hold, or raise `TooLateToCancel`."""
+        """Cancel a queued job and release its hold, or request the cancel of one at Kie.
+
+        A repeated request returns the job. Raises `TooLateToCancel` if the job has ended.
+        """
         job = await self.get(job_id)
         for _ in range(_CANCEL_TRIES):
             with name_locked_row(describe_job_rows(job_id, job.account_id)):
@@ -247,8 +254,10 @@ class JobRepository:
             if row is not None:
                 return job_from_row(row)
             job = await self.get(job_id)
-            # The job may have returned to the queue meanwhile. Then it can still be cancelled.
-            if job.state is not JobState.QUEUED:
+            if job.is_cancel_requested:
+                return job
+            # The job may have left the queue or returned to it meanwhile. Then it is tried again.
+            if job.is_terminal:
                 break
         raise TooLateToCancel(str(job_id), job.state.value)
 

@@ -168,7 +168,10 @@ class OperatorMethods:
         if not jobs:
             return
         try:
-            changes = [Change(job.id, has_ended=job.is_announced) for job in jobs]
+            changes = [
+                Change(job.id, has_ended=job.is_announced or job.is_cancel_requested)
+                for job in jobs
+            ]
             await self._delivery_queue.publish_changes(changes)
         except RedisDown as error:
             incidents.record_outage(error, doing="announce_end")

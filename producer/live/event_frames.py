@@ -31,6 +31,8 @@ _STATE_AFTER_RESOLUTION = {
     "delivered": JobState.SUCCEEDED,
     "undelivered": JobState.FAILED,
 }
+CANCEL_REQUESTED_EVENT = "cancel_requested"
+"""The cancel of a job at Kie was requested. It stays in its state, which the event has."""
 _PRIVATE_DETAILS = frozenset({"worker", "by", "provider_credits"})
 """Details about machines, operators and costs. Only `jobs show` prints them."""
 END_EVENTS = frozenset(name for name, state in _STATE_AFTER.items() if state in TERMINAL) | {
@@ -68,6 +70,8 @@ class StoredEvent:
         """The state of the job after the event."""
         if self.event == RESOLVED_EVENT:
             return _STATE_AFTER_RESOLUTION.get(str(self.detail.get("verdict")), self.job_state)
+        if self.event == CANCEL_REQUESTED_EVENT:
+            return str(self.detail.get("state", self.job_state))
         # `delivered_late` follows the end, as may events of a newer version.
         return _STATE_AFTER.get(self.event, self.job_state)
 

@@ -160,6 +160,14 @@ class PublicJobFields:
     finished_at: datetime | None = field(
         metadata=_public("When the job ended.", example=_TIME, first=None)
     )
+    cancel_requested_at: datetime | None = field(
+        metadata=_public(
+            "When a cancel was requested while the job was at Kie, which takes no task back. Nobody"
+            " waits for it any more, and it ends by Kie's outcome: a success is charged.",
+            example=None,
+            first=None,
+        )
+    )
     metadata: Mapping[str, Any] = field(
         metadata=_public("The notes of the order.", example={"order": 1042})
     )
@@ -221,6 +229,11 @@ class Job(PublicJobFields):
         """The images at Kie: links that answer without a key, until Kie deletes them."""
         kie_urls = {image.url: image.kie_url for image in self.images}
         return tuple(kie_urls.get(url, url) for url in self.result_urls)
+
+    @property
+    def is_cancel_requested(self) -> bool:
+        """Whether the job is open and its cancel was requested."""
+        return self.cancel_requested_at is not None and not self.is_terminal
 
     @property
     def is_announced(self) -> bool:

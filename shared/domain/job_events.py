@@ -36,6 +36,14 @@ class Cancelled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CancelledOnDeferral(Event):
+    """The attempt certainly created no task, and the cancel of the job had been requested.
+
+    `Deferred` becomes this event in the statement that would queue the job again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class RouteUnfit(Event):
     """The route in force for the model cannot carry the request. The job waits in the queue."""
 

@@ -31,7 +31,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     """The job ended without images. The hold was released in the same statement."""
     CANCELLED = "cancelled"
-    """The job was cancelled before it was submitted. The hold was released."""
+    """The job was cancelled while it had no task at Kie. The hold was released."""
 
 
 TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
@@ -39,7 +39,8 @@ TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 OPEN = frozenset(JobState) - TERMINAL
 """States that hold credits. Each must reach a terminal state."""
 IN_FLIGHT = frozenset({JobState.SUBMITTING, JobState.UNKNOWN, JobState.GENERATING})
-"""States in which a paid task may exist at Kie."""
+"""States in which a paid task may exist at Kie, which takes none back. A cancel that is requested
+in them moves nothing."""
 
 
 class Reason(StrEnum):
@@ -98,6 +99,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     _row(job_events.Cancelled, {_S.QUEUED}, _S.CANCELLED),
     _row(job_events.Submitted, _REPLY_IS_AWAITED, _S.GENERATING),
     _row(job_events.Deferred, _REPLY_IS_AWAITED, _S.QUEUED),
+    _row(job_events.CancelledOnDeferral, _REPLY_IS_AWAITED, _S.CANCELLED),
     _row(job_events.Rejected, _REPLY_IS_AWAITED, _S.FAILED),
     _row(job_events.OutcomeUnknown, {_S.SUBMITTING}, _S.UNKNOWN),
     _row(job_events.SubmissionLost, {_S.UNKNOWN}, _S.FAILED),

@@ -89,3 +89,28 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION darkroom_audit_ledger_entry() IS
     'Trigger of ledger_entries: notes who granted, adjusted or refunded credits.';
+
+CREATE OR REPLACE FUNCTION darkroom_audit_job() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_RELID <> 'public.jobs'::regclass THEN
+        RAISE EXCEPTION 'darkroom_audit_job() is a trigger of jobs alone, not of %', TG_RELID::regclass
+            USING ERRCODE = 'DR001';
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        PERFORM public.darkroom_write_audit_entry(
+            'job_retried', 'jobs ' || NEW.id, NEW.account_id, NEW.id, NULL,
+            jsonb_build_object('state', NEW.state, 'retry_of', NEW.retry_of,
+                               'credits_quoted', NEW.credits_quoted));
+    ELSE
+        PERFORM public.darkroom_write_audit_entry(
+            'job_cancelled', 'jobs ' || NEW.id, NEW.account_id, NEW.id,
+            jsonb_build_object('state', OLD.state, 'reason', OLD.reason),
+            jsonb_build_object('state', NEW.state, 'reason', NEW.reason)
+            || CASE WHEN NEW.cancel_requested_at IS NULL THEN '{}'
+                    ELSE jsonb_build_object('cancel_requested_at', NEW.cancel_requested_at) END);
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION darkroom_audit_job() IS
+    'Trigger of jobs: notes who ran an ended job again, and which operator cancelled one or requested that.';

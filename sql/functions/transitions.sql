@@ -129,7 +129,8 @@ COMMENT ON FUNCTION darkroom_record_stray_task IS
 -- name: record_deferred
 -- Back to the queue after an answer that proves no task exists. $1 id, $2 attempt, $3 from states,
 -- $4 to state, $5 reason, $6 message, $7 delay in seconds, $8 event. There is no delay where the
--- endpoint was wrong and the model has another route since.
+-- endpoint was wrong and the model has another route since. A job whose cancel was requested is not
+-- queued again: it ends as cancelled, and its hold is released.
 CREATE OR REPLACE FUNCTION darkroom_record_deferred(
     uuid, integer, text[], text, text, text, double precision, text)
 RETURNS SETOF jobs
@@ -139,7 +140,13 @@ BEGIN
     RETURN QUERY
     WITH moved AS (
         UPDATE jobs
-           SET state = $4, reason = $5, message = $6,
+           SET state = CASE WHEN cancel_requested_at IS NULL THEN $4 ELSE 'cancelled' END,
+               reason = coalesce(cancel_reason, $5),
+               message = CASE WHEN cancel_requested_at IS NULL THEN $6
+                              ELSE CASE cancel_reason WHEN 'cancelled_by_operator'
+                                        THEN 'cancelled by an operator' ELSE 'cancelled by the caller' END
+                                   || '; the attempt created no task' END,
+               finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
                due_at = now() + make_interval(secs => CASE
                    WHEN $5 IN ('wrong_endpoint', 'model_gone')
                         AND route IS DISTINCT FROM (SELECT via FROM active_routes
@@ -153,16 +160,33 @@ BEGIN
           FROM moved WHERE job_attempts.job_id = moved.id AND number = moved.attempt
     ), chosen AS (
         -- Its turn was counted, and its delivery is still there.
-        INSERT INTO chosen_jobs (job_id) SELECT id FROM moved ON CONFLICT DO NOTHING
+        INSERT INTO chosen_jobs (job_id) SELECT id FROM moved WHERE state <> 'cancelled'
+            ON CONFLICT DO NOTHING
+    ), account AS (
+        UPDATE accounts
+           SET held = held - moved.credits_quoted,
+               day_credits = day_credits - CASE WHEN moved.created_at >= day_started_at
+                                                THEN moved.credits_quoted ELSE 0 END
+          FROM moved WHERE accounts.id = moved.account_id AND moved.state = 'cancelled'
+        RETURNING accounts.id, accounts.balance, accounts.held
+    ), entry AS (
+        INSERT INTO ledger_entries (account_id, job_id, kind, credits, balance_change, held_change,
+                                    balance_after, held_after, price_id, reason)
+        SELECT account.id, moved.id, 'release', credits_quoted, 0, -credits_quoted,
+               account.balance, account.held, moved.price_id, moved.reason
+          FROM moved JOIN account ON account.id = moved.account_id
     ), event AS (
         INSERT INTO job_events (job_id, event, detail)
-        SELECT id, $8, jsonb_build_object('reason', $5::text, 'message', $6::text,
-                                          'delay_seconds', $7::double precision) FROM moved
+        SELECT id, CASE state WHEN 'cancelled' THEN 'cancelled_on_deferral' ELSE $8 END,
+               jsonb_build_object('reason', reason, 'message', message)
+               || CASE state WHEN 'cancelled' THEN '{}'
+                  ELSE jsonb_build_object('delay_seconds', $7::double precision) END
+          FROM moved
     )
     SELECT * FROM moved;
 END $$;
 COMMENT ON FUNCTION darkroom_record_deferred IS
-    'For workers: puts a job back into the queue whose attempt created nothing.';
+    'For workers: puts a job back into the queue whose attempt created nothing, or ends it if its cancel was requested.';
 
 -- name: record_unknown
 -- The POST may have created a task. $1 id, $2 attempt, $3 from states, $4 to state, $5 reason,

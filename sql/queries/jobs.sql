@@ -11,7 +11,8 @@ SELECT * FROM jobs WHERE id = ANY($1::uuid[]);
 -- name: job_states
 -- $1 ids. Who waits asks for no more, as a request and its notes may be long. `is_announced`: the end
 -- does not wait for copies of images any more.
-SELECT id, state, (images_due_at > now()) IS NOT TRUE AS is_announced
+SELECT id, state, (images_due_at > now()) IS NOT TRUE AS is_announced,
+       cancel_requested_at IS NOT NULL AS is_cancel_requested
   FROM jobs WHERE id = ANY($1::uuid[]);
 
 -- name: jobs_to_run
@@ -40,7 +41,7 @@ WITH found AS MATERIALIZED (
            provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
            price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
            deadline_at, finished_at, idempotency_key, webhook_url, retry_of, route, images,
-           images_due_at,
+           images_due_at, cancel_requested_at,
            CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
            CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
       FROM found JOIN jobs USING (id)
@@ -63,7 +64,8 @@ SELECT (counted).state, (counted).reason, (counted).jobs
   FROM (SELECT darkroom_count_jobs($1::text::jsonb) AS counted) AS counts;
 
 -- name: cancel_job
--- Takes a queued job back. $1 id, $2 who (JSON text; null: the caller). No row back: it is not queued.
+-- Cancels a queued job, or requests the cancel of one that is at Kie. $1 id, $2 who (JSON text; null:
+-- the caller). No row back: it has ended, or its cancel was requested before.
 SELECT * FROM darkroom_cancel_job($1, $2::text::jsonb);
 
 -- name: list_events

@@ -6,8 +6,12 @@
 SELECT darkroom_find_jobs($1::text::jsonb, $2, $3::bigint) AS id;
 
 -- name: cost_of_jobs
--- What the holds of these jobs are, and what their retries would hold, by account. $1 ids.
-SELECT jobs.account_id, count(*) AS jobs, sum(jobs.credits_quoted) AS credits_quoted,
+-- What their cancels would release, how many would only be requested, and what their retries would
+-- hold, by account. $1 ids.
+SELECT jobs.account_id, count(*) AS jobs,
+       coalesce(sum(jobs.credits_quoted) FILTER (WHERE jobs.state = 'queued'), 0) AS credits_released,
+       count(*) FILTER (WHERE jobs.state IN ('submitting', 'unknown', 'generating')
+                          AND jobs.cancel_requested_at IS NULL) AS requested,
        coalesce(sum(pricing.credits), 0) AS credits_now,
        count(*) FILTER (WHERE pricing.price_id IS NULL) AS jobs_without_price, accounts.available
   FROM jobs
@@ -18,8 +22,8 @@ SELECT jobs.account_id, count(*) AS jobs, sum(jobs.credits_quoted) AS credits_qu
  ORDER BY jobs.account_id;
 
 -- name: cancel_jobs
--- Takes queued jobs back. $1 ids, $2 who (JSON text; null: the caller). No row for a job that is not
--- queued.
+-- Cancels jobs, or requests that. $1 ids, $2 who (JSON text; null: the caller). No row for a job that has
+-- ended, or whose cancel was requested before.
 SELECT * FROM darkroom_cancel_jobs($1::uuid[], $2::text::jsonb);
 
 -- name: find_retries

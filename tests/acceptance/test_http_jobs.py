@@ -13,8 +13,6 @@ import pytest
 
 from producer.api import serving_api
 from producer.orders.order import Order
-from shared.adapters.redis.deliveries import connect_redis
-from shared.redis_keys import CHANGES_CHANNEL
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, eventually, text_to_image
 
@@ -196,18 +194,11 @@ async def test_waiters_are_released_when_the_process_leaves(deployment: Deployme
         api = ApiClient(await outer.enter_async_context(session))
         job = (await api.post("/v1/jobs", order())).expect(202)
         waiting = asyncio.create_task(api.get(f"/v1/jobs/{job['id']}", wait=60))
-        await eventually(lambda: _somebody_waits(deployment), "the wait has begun")
+        await eventually(deployment.is_waited_for, "the wait has begun")
         started = time.monotonic()
         await inner.aclose()
         assert (await waiting).expect(200)["state"] == "queued"
     assert time.monotonic() - started < 10
-
-
-async def _somebody_waits(deployment: Deployment) -> bool:
-    assert deployment.settings.redis_url is not None
-    async with connect_redis(deployment.settings.redis_url.get_secret_value()) as redis:
-        ((_, listeners),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
-        return bool(listeners)
 
 
 async def test_a_queued_job_is_cancelled_and_its_hold_released(deployment: Deployment) -> None:
@@ -219,6 +210,24 @@ async def test_a_queued_job_is_cancelled_and_its_hold_released(deployment: Deplo
         problem = (await api.post(f"/v1/jobs/{job['id']}/cancel")).expect(409)
     assert problem["state"] == "cancelled"
     await deployment.check_account(balance=10_000)
+
+
+async def test_a_job_at_kie_is_not_waited_for_any_more_and_a_success_is_charged(
+    deployment: Deployment,
+) -> None:
+    async with deployment.api() as api, deployment.worker():
+        job = (await api.post("/v1/jobs", order(prompt="[[sim: duration=2]]"))).expect(202)
+        path = f"/v1/jobs/{job['id']}"
+        await deployment.in_state(await deployment.producer.get(job["id"]), "generating")
+        asked = (await api.post(f"{path}/cancel")).expect(202)
+        assert (asked["state"], asked["credits_charged"]) == ("generating", None)
+        assert (await api.post(f"{path}/cancel")).expect(202) == asked
+        # A wait that begins now is for the end.
+        ended = (await api.get(path, wait=60)).expect(200)
+        assert ended["state"] == "succeeded"
+        assert ended["cancel_requested_at"] == asked["cancel_requested_at"]
+        (await api.post(f"{path}/cancel")).expect(409)
+    await deployment.check_account(balance=10_000 - ended["credits_charged"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.model.reference import LIVE_OUTCOMES, Reference, RefJob
 # What no state of a job shows: each stands in its history exactly as often as it happened.
 _NOTES = (
     *("resolved_by_operator", "held_for_review", "delivered_late", "failed_late"),
-    "route_unfit",
+    *("route_unfit", "cancel_requested"),
 )
 
 
@@ -53,6 +53,7 @@ class Agreement:
                 "task": stored.provider_task_id,
                 "images": len(stored.result_urls),
                 "progress": stored.progress,
+                "cancel requested": row["cancel_reason"],
             } == _expected(job), f"job {job.id}: database, then reference"
             if job.has_ended:
                 first = self._ended.setdefault(job.id, row["whole"])
@@ -157,4 +158,5 @@ def _expected(job: RefJob) -> dict[str, object]:
         "task": job.task,
         "images": job.images,
         "progress": job.progress,
+        "cancel requested": job.cancel_reason,
     }

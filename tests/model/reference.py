@@ -79,6 +79,8 @@ class RefJob:
     was_settled_elsewhere: bool = False
     """Whether an operator has settled it, and no poll has found that out."""
     refunded: Decimal | None = None
+    cancel_reason: str | None = None
+    """Who wanted it back while it was at Kie."""
     retry: UUID | None = None
     """The job that repeats its request."""
     notes: Counter[str] = field(default_factory=Counter)
@@ -256,6 +258,10 @@ class Reference:
         job.newest.outcome, job.newest.stored_task = "accepted", task
 
     def deferred(self, job: RefJob, reason: str) -> None:
+        if job.cancel_reason is not None:
+            self.ended(job, "cancelled", job.cancel_reason)
+            job.newest.outcome = "deferred"
+            return
         job.state, job.reason = "queued", reason
         self.order.chosen.add(job.id)
         has_new_route = job.newest.route != job.kind.family_by(self.route)
@@ -291,6 +297,17 @@ class Reference:
         job.reason = "result_unreadable"
 
     # --- the end ------------------------------------------------------------------------------
+
+    def cancelled(self, job: RefJob, reason: str) -> bool:
+        """Cancel a queued job, or note who wants one at Kie back. Return whether it is new."""
+        if job.state == "queued":
+            self.ended(job, "cancelled", reason)
+        elif not job.has_ended and job.cancel_reason is None:
+            job.cancel_reason = reason
+            job.notes["cancel_requested"] += 1
+        else:
+            return False
+        return True
 
     def ended(self, job: RefJob, state: str, reason: str) -> None:
         """End the job without images."""

@@ -60,6 +60,7 @@ class RandomJob:
     attempts: list[Attempt] = field(default_factory=list)
     charges: int = 0
     releases: int = 0
+    is_cancel_requested: bool = False
     paid_twice: bool = False
     path: list[str] = field(default_factory=list)
 
@@ -99,6 +100,8 @@ class RandomJob:
         attempt.is_answered = True
         # An ambiguous answer proves nothing; a refusal proves that there is no task.
         attempt.made_nothing = event in {job_events.Deferred, job_events.Rejected}
+        if event is job_events.Deferred and self.is_cancel_requested:
+            event = job_events.CancelledOnDeferral
         self.write(event, attempt.number)
 
     def repeat(self) -> None:
@@ -106,7 +109,12 @@ class RandomJob:
         if self.attempts:
             old = self.random.choice(self.attempts)
             if old.is_answered:
-                event = job_events.Deferred if old.made_nothing else job_events.Submitted
+                nothing = (
+                    job_events.CancelledOnDeferral
+                    if self.is_cancel_requested
+                    else job_events.Deferred
+                )
+                event = nothing if old.made_nothing else job_events.Submitted
                 self.write(event, old.number)
 
     def crash(self) -> None:
@@ -130,9 +138,9 @@ class RandomJob:
         self.write(self.random.choice(_VERDICTS), len(self.attempts))
 
     def cancel(self) -> None:
-        """The caller takes the job back."""
-        if self.random.random() < 0.1:
-            self.write(job_events.Cancelled)
+        """The caller takes the job back, or asks for that while it is at Kie."""
+        if self.random.random() < 0.1 and not self.write(job_events.Cancelled):
+            self.is_cancel_requested = self.state in OPEN
 
     def step(self) -> None:
         """Let some time pass and something happen."""

@@ -21,9 +21,11 @@ from producer.api import serving_api
 from producer.doctor import check_invariants
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.migrations import migrate
+from shared.adapters.redis.deliveries import connect_redis
 from shared.catalog import ImageRequest
 from shared.catalog.families.gpt4o_image import ImageToImage, TextToImage
 from shared.domain.job import Job
+from shared.redis_keys import CHANGES_CHANNEL
 from shared.settings import Settings
 from tests.support.api_client import ApiClient
 from tests.support.eventually import pause_seconds
@@ -108,6 +110,13 @@ class Deployment:
         """Wait for the end of a job."""
         job_id = job if isinstance(job, UUID) else job.id
         return await self.producer.wait(job_id, timeout_seconds=timeout_seconds)
+
+    async def is_waited_for(self) -> bool:
+        """Return whether a process waits for any job, or listens for events."""
+        assert self.settings.redis_url is not None
+        async with connect_redis(self.settings.redis_url.get_secret_value()) as redis:
+            ((_, listeners),) = await redis.pubsub_numsub(CHANGES_CHANNEL)
+            return bool(listeners)
 
     async def in_state(self, job: Job, state: str) -> Job:
         """Wait until the job is in that state."""

@@ -37,10 +37,12 @@ MOVES = {
     (S.QUEUED, "cancelled"): S.CANCELLED,
     (S.SUBMITTING, "submitted"): S.GENERATING,
     (S.SUBMITTING, "deferred"): S.QUEUED,
+    (S.SUBMITTING, "cancelled_on_deferral"): S.CANCELLED,
     (S.SUBMITTING, "rejected"): S.FAILED,
     (S.SUBMITTING, "outcome_unknown"): S.UNKNOWN,
     (S.UNKNOWN, "submitted"): S.GENERATING,
     (S.UNKNOWN, "deferred"): S.QUEUED,
+    (S.UNKNOWN, "cancelled_on_deferral"): S.CANCELLED,
     (S.UNKNOWN, "rejected"): S.FAILED,
     (S.UNKNOWN, "submission_lost"): S.FAILED,
     (S.GENERATING, "progressed"): S.GENERATING,
@@ -123,8 +125,10 @@ def test_a_job_with_a_task_is_never_submitted_again() -> None:
     assert not {S.QUEUED, S.SUBMITTING, S.UNKNOWN} & reachable_from(S.GENERATING)
 
 
-def test_a_job_can_be_cancelled_only_before_anything_was_sent() -> None:
+def test_a_job_is_cancelled_only_where_there_is_certainly_no_task() -> None:
     assert transition_of(job_events.Cancelled).sources == {S.QUEUED}
+    on_proof = transition_of(job_events.CancelledOnDeferral).sources
+    assert on_proof == transition_of(job_events.Deferred).sources
 
 
 @settings(deadline=None)

@@ -2,8 +2,8 @@
 
 These are jobs that were enqueued inside a caller's own transaction, and every webhook message,
 which the statement that ends its job writes. A lost notification costs a few seconds: the
-reconciler finds the row. The start and the end of a pause and the change of a route are notified
-too.
+reconciler finds the row. The start and the end of a pause, the change of a route, and the request
+to cancel a job at Kie are notified too.
 
 While no notification comes, the pool sends one to the listening connection at intervals. A
 connection that does not receive it is dead, or connected to another server than the pool, and is
@@ -40,6 +40,8 @@ PAUSES_CHANNEL = "darkroom_pauses"
 """The payload is the id of a pause that was started or has been resumed."""
 ROUTES_CHANNEL = "darkroom_routes"
 """The payload is a model whose route has changed."""
+CANCELS_CHANNEL = "darkroom_cancels"
+"""The payload is the id of a job at Kie whose cancel was requested."""
 ECHO_CHANNEL = "darkroom_echo"
 """The payload is the token of the listener for which it is meant."""
 _RECONNECT_SECONDS = 2.0
@@ -77,15 +79,18 @@ async def deliver_on_notify(
     *,
     on_pause: Callable[[], None],
     on_route: Callable[[], None],
+    on_cancel: Callable[[UUID], None],
 ) -> None:
     """Listen until cancelled. Reconnects after every outage, and when no heartbeat is received.
 
     `on_pause` is called when a pause was started or has ended, `on_route` when a route has changed,
-    and both when the connection is opened.
+    and both when the connection is opened. `on_cancel` is called with the job of each request.
     """
     while True:
         try:
-            listener = _Listener(reconciler, queries, pushes, heartbeat, on_pause, on_route)
+            listener = _Listener(
+                reconciler, queries, pushes, heartbeat, on_pause, on_route, on_cancel
+            )
             await listener.run(database_url)
         except DarkroomError as error:
             incidents.record_outage(error, doing="listen_for_dispatches")
@@ -106,7 +111,9 @@ class _Listener:
         heartbeat: SubscriptionCheck,
         on_pause: Callable[[], None],
         on_route: Callable[[], None],
+        on_cancel: Callable[[UUID], None],
     ) -> None:
+        self._on_cancel = on_cancel
         self._on_pause = on_pause
         self._on_route = on_route
         self._reconciler = reconciler
@@ -132,6 +139,7 @@ class _Listener:
                 await connection.add_listener(ECHO_CHANNEL, self._note_echo)
                 await connection.add_listener(PAUSES_CHANNEL, lambda *_: self._on_pause())
                 await connection.add_listener(ROUTES_CHANNEL, lambda *_: self._on_route())
+                await connection.add_listener(CANCELS_CHANNEL, self._note_cancel)
                 await connection.add_listener(JOBS_CHANNEL, news.add_job)
                 self._on_pause()
                 self._on_route()
@@ -143,6 +151,11 @@ class _Listener:
                     stop_if_cancelled()
             finally:
                 connection.terminate()
+
+    def _note_cancel(self, *notification: object) -> None:
+        # Any session may notify, so a payload that is no id is ignored.
+        with suppress(ValueError):
+            self._on_cancel(UUID(str(notification[-1])))
 
     def _note_echo(self, *notification: object) -> None:
         if notification[-1] == self._token:

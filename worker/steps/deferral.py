@@ -10,7 +10,7 @@ from worker.backoff import backoff_seconds
 from worker.dependencies import Dependencies
 from worker.kie.account_pool import KieAccount
 from worker.queue.delivery_run import DeliveryRun
-from worker.steps.job_end import ignore_redis_outage
+from worker.steps.job_end import ignore_redis_outage, report_job_end
 from worker.steps.retried_writes import write_until_stored
 
 _ENDED_BY_A_ROUTE = frozenset({Reason.WRONG_ENDPOINT, Reason.MODEL_GONE})
@@ -25,8 +25,12 @@ async def defer_job(
     reason: str,
     message: str,
     began_at: float,
-) -> float:
-    """Return the job to the queue. This attempt created no task."""
+) -> float | None:
+    """Return the job to the queue. This attempt created no task.
+
+    Returns the seconds until it is tried again, or None where its cancel was requested: it has
+    ended.
+    """
     try:
         if reason == Reason.ACCOUNT_REFUSED:
             delay_seconds = await account.brake.apply(reason, message)
@@ -45,8 +49,11 @@ async def defer_for_wrong_endpoint(
     job: Job,
     message: str,
     reason: Reason = Reason.WRONG_ENDPOINT,
-) -> float:
-    """Return the job to the queue. This attempt created no task, and no other would."""
+) -> float | None:
+    """Return the job to the queue. This attempt created no task, and no other would.
+
+    Returns like `defer_job`.
+    """
     try:
         delay_seconds = await account.brake.family_brake(job.family_name).record_wrong_endpoint(
             job.id, message, reason
@@ -88,12 +95,15 @@ async def _return_to_queue(
     reason: str,
     message: str,
     delay_seconds: float,
-) -> float:
+) -> float | None:
     if deps.accounts.has_other_open_account(account, job.family_name):
         delay_seconds = 0.0  # only this account is paused: another takes the job
     delay_seconds += backoff_seconds(1, deps.random.random())
     event = job_events.Deferred(reason, message, delay_seconds)
     stored = await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
+    if stored.is_terminal:
+        report_job_end(deps, stored)
+        return None
     if reason in _ENDED_BY_A_ROUTE:
         # There is no delay where the route of the model has changed since.
         delay_seconds = max((stored.due_at - deps.clock.now()).total_seconds(), 0.0)

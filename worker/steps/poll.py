@@ -23,7 +23,7 @@ from shared.domain.kie_outcomes import (
 from shared.errors import RowBusy
 from worker.backoff import backoff_seconds
 from worker.dependencies import Dependencies
-from worker.poll_timing import PollObservation, SuccessTiming, TaskKind
+from worker.poll_timing import LONGEST_GAP_SECONDS, PollObservation, SuccessTiming, TaskKind
 from worker.queue.delivery_run import UNCLAIMED, DeliveryRun
 from worker.steps.job_end import (
     report_job_end,
@@ -163,6 +163,8 @@ async def _poll_again(deps: Dependencies, job: GeneratingJob, progress: float) -
     deps.poll_state.planner.record_pending(job.id, sighting)
     if sighting.elapsed_seconds > deps.poll_state.planner.overdue_seconds(TaskKind.of(job)):
         await report_task_overdue(deps, job, sighting.elapsed_seconds)
+    if not deps.poll_state.is_awaited(job):
+        return min(LONGEST_GAP_SECONDS, left_seconds)
     return deps.poll_state.planner.seconds_until_next_poll(
         TaskKind.of(job), sighting, left_seconds, deps.poll_state.callback_trust.interval_factor()
     )

@@ -8,6 +8,10 @@ from uuid import UUID
 from worker.limits.account_concurrency import AccountConcurrency
 from worker.poll_timing import PollPlanner
 from worker.poll_timing.signal_trust import CallbackTrust
+from worker.store.job_cache import GeneratingJob
+
+CANCEL_REQUESTS_KEPT = 10_000
+"""A worker is told of the requests of all workers, so the oldest are forgotten."""
 
 
 @dataclass(slots=True)
@@ -23,6 +27,7 @@ class PollState:
     _undecided: dict[UUID, int] = field(default_factory=dict)
     overdue_jobs: set[UUID] = field(default_factory=set)
     """Jobs whose tasks were reported as taking far longer than any of their kind."""
+    _unawaited: dict[UUID, None] = field(default_factory=dict)
 
     def count_undecided(self, job_id: UUID) -> int:
         """Count one more answer that decided nothing. Returns how many came in a row."""
@@ -41,10 +46,21 @@ class PollState:
         """Record that the task was reported as overdue."""
         self.overdue_jobs.add(job_id)
 
+    def record_cancel_request(self, job_id: UUID) -> None:
+        """Record that nobody waits for the job. It may be polled by another worker."""
+        if len(self._unawaited) >= CANCEL_REQUESTS_KEPT:
+            del self._unawaited[next(iter(self._unawaited))]
+        self._unawaited[job_id] = None
+
+    def is_awaited(self, job: GeneratingJob) -> bool:
+        """Return whether no cancel of the job was requested, as far as this worker knows."""
+        return not job.is_cancel_requested and job.id not in self._unawaited
+
     def end_job(self, job_id: UUID) -> None:
         """Forget the counts of a job that has ended."""
         self._undecided.pop(job_id, None)
         self.overdue_jobs.discard(job_id)
+        self._unawaited.pop(job_id, None)
 
     def forget(self, job_id: UUID) -> None:
         """Forget all about a job that is not polled any more."""

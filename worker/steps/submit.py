@@ -180,11 +180,17 @@ async def _family_brake_wait(
     return wait_seconds
 
 
-async def _undo_slow_claim(deps: Dependencies, run: DeliveryRun, job: Job) -> float:
-    """Return the job to the queue. Its lease and its permit may be gone, and nothing was sent."""
+async def _undo_slow_claim(deps: Dependencies, run: DeliveryRun, job: Job) -> float | None:
+    """Return the job to the queue. Its lease and its permit may be gone, and nothing was sent.
+
+    Returns None where its cancel was requested: it has ended.
+    """
     message = "the database did not answer while the attempt was claimed; nothing was sent"
     event = job_events.Deferred(Reason.UNREACHABLE, message, 0.0)
-    await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
+    stored = await write_until_stored(deps, run, lambda: deps.store.record_deferred(job, event))
+    if stored.is_terminal:
+        report_job_end(deps, stored)
+        return None
     return backoff_seconds(1, deps.random.random())
 
 

@@ -41,6 +41,8 @@ class GeneratingJob:
     created_at: datetime
     submitted_at: datetime | None
     deadline_at: datetime | None
+    is_cancel_requested: bool = False
+    """Whether nobody waits for it. A request after it was cached is in `PollState`."""
 
     @property
     def family_name(self) -> str:
@@ -68,6 +70,7 @@ class GeneratingJob:
             job.created_at,
             job.submitted_at,
             job.deadline_at,
+            job.is_cancel_requested,
         )
 
 

@@ -185,11 +185,12 @@ class JobStore:
         return await self.queries.fetch_row("callback_of_attempt", job_id, attempt) is not None
 
     async def record_deferred(self, job: Job, event: job_events.Deferred) -> Job:
-        """Return the job to the queue. This attempt created no task."""
+        """Return the job to the queue. This attempt created no task.
+
+        A job whose cancel was requested ends as cancelled instead, and its hold is released.
+        """
         values = (event.reason, event.message, event.delay_seconds)
-        row = await self._move_one(
-            RequiredRows.of(job), job.attempt, event, "record_deferred", values
-        )
+        row = await self._move_one(_money_of(job), job.attempt, event, "record_deferred", values)
         return self._job_or_stale(row, job.id, event)
 
     async def record_unknown(

@@ -76,13 +76,16 @@ export declare class Darkroom {
     jobs(where?: JobFilter): AsyncGenerator<Job, void, void>;
     /** Returns how many jobs match every filter, by state and reason. */
     count(where?: JobFilter): Promise<JobCounts>;
-    /** Cancels a queued job. It is sent once: a cancel that is lost on its way may have arrived. */
+    /**
+     * Cancels a queued job, or requests that of a job at Kie, which Kie's outcome ends. It is sent
+     * once: a cancel that is lost on its way may have arrived.
+     */
     cancel(jobId: string): Promise<Job>;
     /** Runs the request of an ended job again. A job has one retry: a second call returns it. */
     retry(jobId: string, options?: {
         again?: boolean;
     }): Promise<Job>;
-    /** Cancels up to 1,000 queued jobs, by their ids or by filters. */
+    /** Cancels up to 1,000 open jobs, by their ids or by filters. */
     cancelMany(selection: readonly string[] | JobFilter, options?: {
         dryRun?: boolean;
         cursor?: string;

@@ -80,7 +80,10 @@ export class Darkroom {
     async count(where = {}) {
         return this.#exchange.json({ path: "/v1/jobs/counts", query: texts(where) });
     }
-    /** Cancels a queued job. It is sent once: a cancel that is lost on its way may have arrived. */
+    /**
+     * Cancels a queued job, or requests that of a job at Kie, which Kie's outcome ends. It is sent
+     * once: a cancel that is lost on its way may have arrived.
+     */
     async cancel(jobId) {
         return this.#job({ method: "POST", path: path("jobs", jobId, "cancel"), isSentOnce: true });
     }
@@ -89,7 +92,7 @@ export class Darkroom {
         const json = { again: options.again ?? false };
         return this.#job({ method: "POST", path: path("jobs", jobId, "retry"), json });
     }
-    /** Cancels up to 1,000 queued jobs, by their ids or by filters. */
+    /** Cancels up to 1,000 open jobs, by their ids or by filters. */
     async cancelMany(selection, options = {}) {
         return this.#many("cancel", selection, options);
     }

@@ -14,7 +14,7 @@ export declare class Job {
     refresh(): Promise<Job>;
     /** Returns the job when it has ended. Throws `WaitTimedOut`, and the job goes on. */
     wait(timeoutSeconds?: number): Promise<Job>;
-    /** Cancels the job while it is queued. */
+    /** Cancels the job, or requests that while it is at Kie. */
     cancel(): Promise<Job>;
     /** Runs the request of the ended job again, as a new job. `again` is for one that succeeded. */
     retry(options?: {

@@ -26,7 +26,7 @@ export class Job {
     async wait(timeoutSeconds = 600) {
         return this.hasEnded ? this : this.#darkroom.wait(this.id, timeoutSeconds);
     }
-    /** Cancels the job while it is queued. */
+    /** Cancels the job, or requests that while it is at Kie. */
     async cancel() {
         return this.#darkroom.cancel(this.id);
     }

@@ -29,7 +29,7 @@ export interface Account {
 export interface BulkAccount {
     readonly account_id: string;
     readonly jobs: number;
-    /** What retries hold, or what cancels release. */
+    /** What retries hold, or what cancels release at once. */
     readonly credits: number;
     /** What the account has; null after the act. */
     readonly available: number | null;
@@ -38,7 +38,7 @@ export interface BulkAccount {
     /** Jobs that have no price, and are refused. */
     readonly jobs_without_price: number;
 }
-/** A job that was cancelled or retried. */
+/** A job that was cancelled or retried, or whose cancel was requested: then `state` is open. */
 export interface BulkDone {
     /** The job that was selected. */
     readonly id: string;
@@ -66,6 +66,8 @@ export interface BulkResult {
     readonly matched: number;
     /** Those beyond `limit`, for the next call. */
     readonly remaining: number;
+    /** Those of the cancels whose jobs are at Kie: they end by its outcome. */
+    readonly requested: number;
     /** `cursor` of the next call; null if nothing remains. */
     readonly next_cursor: string | null;
     /** The sum over the accounts. */
@@ -150,6 +152,8 @@ export interface JobFields {
     readonly submitted_at: string | null;
     /** When the job ended. */
     readonly finished_at: string | null;
+    /** When a cancel was requested while the job was at Kie, which takes no task back. Nobody waits for it any more, and it ends by Kie's outcome: a success is charged. */
+    readonly cancel_requested_at: string | null;
     /** The notes of the order. */
     readonly metadata: Record<string, unknown>;
     readonly priority: Priority;

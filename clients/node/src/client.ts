@@ -172,7 +172,10 @@ export class Darkroom {
     return this.#exchange.json({ path: "/v1/jobs/counts", query: texts(where) });
   }
 
-  /** Cancels a queued job. It is sent once: a cancel that is lost on its way may have arrived. */
+  /**
+   * Cancels a queued job, or requests that of a job at Kie, which Kie's outcome ends. It is sent
+   * once: a cancel that is lost on its way may have arrived.
+   */
   async cancel(jobId: string): Promise<Job> {
     return this.#job({ method: "POST", path: path("jobs", jobId, "cancel"), isSentOnce: true });
   }
@@ -183,7 +186,7 @@ export class Darkroom {
     return this.#job({ method: "POST", path: path("jobs", jobId, "retry"), json });
   }
 
-  /** Cancels up to 1,000 queued jobs, by their ids or by filters. */
+  /** Cancels up to 1,000 open jobs, by their ids or by filters. */
   async cancelMany(
     selection: readonly string[] | JobFilter,
     options: { dryRun?: boolean; cursor?: string } = {},

@@ -41,7 +41,7 @@ export class Job {
     return this.hasEnded ? this : this.#darkroom.wait(this.id, timeoutSeconds);
   }
 
-  /** Cancels the job while it is queued. */
+  /** Cancels the job, or requests that while it is at Kie. */
   async cancel(): Promise<Job> {
     return this.#darkroom.cancel(this.id);
   }

@@ -168,8 +168,10 @@ class AsyncDarkroom:
         return await self._connection.send(calls.count_jobs(where))
 
     async def cancel(self, job_id: str) -> AsyncJob:
-        """Cancel a queued job and release its hold. Raises `TooLateToCancel`.
+        """Cancel a queued job and release its hold, or request the cancel of a job at Kie.
 
+        Kie takes no task back: the job is returned open with `cancel_requested_at`, is not
+        submitted again, and ends by Kie's outcome. Raises `TooLateToCancel` if it has ended.
         A cancel that is lost on its way is not sent again: it may have arrived.
         """
         return AsyncJob.of(await self._connection.send(calls.cancel_job(job_id)), self)
@@ -189,7 +191,7 @@ class AsyncDarkroom:
         dry_run: bool = False,
         cursor: str | None = None,
     ) -> BulkResult:
-        """Cancel up to 1,000 queued jobs, by their ids or by filters."""
+        """Cancel up to 1,000 open jobs, by their ids or by filters."""
         action: Literal["cancel"] = "cancel"
         return await self._connection.send(
             calls.change_many(action, selection, dry_run=dry_run, cursor=cursor)

@@ -54,7 +54,7 @@ class AsyncJob(JobFields):
         return self if self.has_ended else await self._darkroom.wait(self.id, timeout_seconds)
 
     async def cancel(self) -> AsyncJob:
-        """Cancel the job while it is queued. Raises `TooLateToCancel` after that."""
+        """Cancel the job, or request that while it is at Kie. Raises `TooLateToCancel`."""
         return await self._darkroom.cancel(self.id)
 
     async def retry(self, *, again: bool = False) -> AsyncJob:

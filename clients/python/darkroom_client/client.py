@@ -170,8 +170,10 @@ class Darkroom:
         return self._connection.send(calls.count_jobs(where))
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a queued job and release its hold. Raises `TooLateToCancel`.
+        """Cancel a queued job and release its hold, or request the cancel of a job at Kie.
 
+        Kie takes no task back: the job is returned open with `cancel_requested_at`, is not
+        submitted again, and ends by Kie's outcome. Raises `TooLateToCancel` if it has ended.
         A cancel that is lost on its way is not sent again: it may have arrived.
         """
         return Job.of(self._connection.send(calls.cancel_job(job_id)), self)
@@ -191,7 +193,7 @@ class Darkroom:
         dry_run: bool = False,
         cursor: str | None = None,
     ) -> BulkResult:
-        """Cancel up to 1,000 queued jobs, by their ids or by filters."""
+        """Cancel up to 1,000 open jobs, by their ids or by filters."""
         action: Literal["cancel"] = "cancel"
         return self._connection.send(
             calls.change_many(action, selection, dry_run=dry_run, cursor=cursor)

@@ -57,7 +57,7 @@ class Job(JobFields):
         return self if self.has_ended else self._darkroom.wait(self.id, timeout_seconds)
 
     def cancel(self) -> Job:
-        """Cancel the job while it is queued. Raises `TooLateToCancel` after that."""
+        """Cancel the job, or request that while it is at Kie. Raises `TooLateToCancel`."""
         return self._darkroom.cancel(self.id)
 
     def retry(self, *, again: bool = False) -> Job:

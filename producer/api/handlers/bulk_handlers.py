@@ -15,7 +15,7 @@ from producer.bulk.job_selection import JobSelection
 
 
 async def cancel_jobs(call: Call) -> web.StreamResponse:
-    """Cancel the queued jobs of the selection, and return the outcome of each."""
+    """Cancel the open jobs of the selection, and return the outcome of each."""
     body = parse_admin_body(ManyJobs, await read_json_object(call.request, JOB_BODY_BYTES))
     result = await call.context.producer.cancel_many(
         _select(call, body), dry_run=body.dry_run, actor=caller_actor(call)

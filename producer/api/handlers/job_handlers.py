@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, get_args
 
 from aiohttp import web
@@ -256,10 +257,13 @@ async def find_job(call: Call) -> Job:
 
 
 async def cancel_job(call: Call) -> web.StreamResponse:
-    """Cancel a queued job and return it. Responds 409 if the job has left the queue."""
+    """Cancel a job and return it: 200 if it is cancelled, 202 if it is at Kie and was not waited
+    for any more. Responds 409 if the job has ended.
+    """
     job = await find_job(call)
     job = await call.context.producer.cancel(job.id, actor=caller_actor(call))
-    return json_response(job_to_json(job))
+    status = HTTPStatus.OK if job.is_terminal else HTTPStatus.ACCEPTED
+    return json_response(job_to_json(job), status)
 
 
 async def list_jobs(call: Call) -> web.StreamResponse:

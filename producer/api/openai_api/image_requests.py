@@ -19,7 +19,12 @@ from producer.api.openai_api.image_options import (
     read_options,
     rename_faults,
 )
-from producer.api.openai_api.job_answers import failed_answer, unfinished_answer, unreadable_answer
+from producer.api.openai_api.job_answers import (
+    cancelled_answer,
+    failed_answer,
+    unfinished_answer,
+    unreadable_answer,
+)
 from producer.api.openai_api.mask_conversion import MaskConverter
 from producer.api.openai_api.repeated_requests import (
     FINGERPRINT_FIELD,
@@ -114,6 +119,8 @@ class OpenaiImages:
             jobs = await asyncio.gather(
                 *(wait_for_end(call.context, job, remaining) for job in jobs)
             )
+        if any(job.is_cancel_requested for job in jobs):
+            return cancelled_answer(jobs)
         if not all(job.is_terminal for job in jobs):
             is_stopping = call.context.stopping.is_set()
             return unfinished_answer(jobs, self._seconds_to_wait(sent), is_stopping=is_stopping)

@@ -45,6 +45,23 @@ def unfinished_answer(jobs: Sequence[Job], seconds: float, *, is_stopping: bool)
     )
 
 
+def cancelled_answer(jobs: Sequence[Job]) -> JobError:
+    """Return the answer for jobs of which one is at Kie and was asked to be cancelled.
+
+    No SDK retries it: nobody waits for these images any more.
+    """
+    ids = name_jobs([job for job in jobs if job.is_cancel_requested])
+    return _job_error(
+        jobs,
+        HTTPStatus.CONFLICT,
+        f"the cancel of job {ids} was requested, and it ends by Kie's outcome: see"
+        f" GET /v1/jobs/{ids.split(',', 1)[0]}",
+        kind="invalid_request_error",
+        code="cancel_requested",
+        should_retry=False,
+    )
+
+
 def failed_answer(jobs: Sequence[Job], model: NamedModel) -> JobError:
     """Return the answer for jobs of which none has delivered. Nothing was charged.
 

@@ -12,7 +12,7 @@ _UUID: dict[str, Any] = {"format": "uuid"}
 
 
 class BulkDone(BaseModel):
-    """A job that was cancelled or retried."""
+    """A job that was cancelled or retried, or whose cancel was requested: then `state` is open."""
 
     id: str = Field(description="the job that was selected", json_schema_extra=_UUID)
     job_id: str = Field(
@@ -38,7 +38,7 @@ class BulkAccount(BaseModel):
 
     account_id: str
     jobs: int
-    credits: float = Field(description="what retries hold, or what cancels release")
+    credits: float = Field(description="what retries hold, or what cancels release at once")
     available: float | None = Field(description="what the account has; null after the act")
     lacking: float = Field(description="what it lacks for retrying all of these jobs")
     jobs_without_price: int = Field(description="jobs that have no price, and are refused")
@@ -51,6 +51,9 @@ class BulkResult(BaseModel):
     dry_run: bool
     matched: int = Field(description="the jobs that the action was possible for")
     remaining: int = Field(description="those beyond `limit`, for the next call")
+    requested: int = Field(
+        description="those of the cancels whose jobs are at Kie: they end by its outcome"
+    )
     next_cursor: str | None = Field(
         description="`cursor` of the next call; null if nothing remains", json_schema_extra=_UUID
     )

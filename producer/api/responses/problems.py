@@ -69,7 +69,7 @@ _TITLES = {
     "daily_limit_reached": "The account has used its credits of the day",
     "priority_not_allowed": "This priority is not allowed",
     "too_much_at_once": "This API key has too many requests in progress",
-    "too_late_to_cancel": "The job has left the queue",
+    "too_late_to_cancel": "The job has ended",
     "would_leave_debt": "The account would be left in debt",
     "confirmation_needed": "The change looks like a typing error",
     "already_exists": "It exists already",

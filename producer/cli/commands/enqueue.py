@@ -11,6 +11,7 @@ from producer.cli.command_runner import CommandContext, run_connected
 from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.job_progress import wait_with_progress
 from producer.cli.display.text_format import (
+    CANCEL_REQUESTED_TEXT,
     command_text,
     credits_text,
     duration_between_text,
@@ -221,12 +222,16 @@ async def wait_and_report(
 
 
 def report_end(job: Job) -> None:
-    """Print to stderr how a job ended."""
+    """Print to stderr how a job ended, or that its cancel was requested."""
     if job.state is JobState.SUCCEEDED:
         took = duration_between_text(job.created_at, job.finished_at)
         print_message(
             f"succeeded in {took}: {credits_text(job.credits_charged)} credits charged", "green"
         )
+        return
+    if not job.is_terminal:
+        print_message(f"{job.state}: its cancel was requested. {CANCEL_REQUESTED_TEXT}", "yellow")
+        print_message(f"to wait for its end: {command_text('jobs', 'wait', str(job.id))}", "dim")
         return
     reason = ": ".join(printable(part) for part in (job.reason, job.message) if part)
     print_message(f"{job.state} ({reason}); the hold is released, nothing is charged", "red")

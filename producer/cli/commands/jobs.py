@@ -104,7 +104,10 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 
 @app.command()
 def wait(job_id: JobId, timeout: Timeout = 600, as_json: AsJson = False) -> None:
-    """Wait until a job has ended: 0 it succeeded, 4 it failed, 5 the time is over."""
+    """Wait until a job has ended: 0 it succeeded, 4 it failed, 5 the time is over.
+
+    If its cancel is requested meanwhile, the wait ends with 4.
+    """
 
     async def step(context: CommandContext) -> ExitCode:
         job = await context.producer.get(job_id)

@@ -24,8 +24,16 @@ def describe_estimate(result: BulkResult, limit: int) -> str:
     first = f" ({min(result.matched, limit):,} in this call)" if result.matched > limit else ""
     return (
         f"to {result.action} {count_text(result.matched, 'job')}{first} {verb}"
-        f" {credits_text(result.credits)} credits: {named}{more}"
+        f" {credits_text(result.credits)} credits: {named}{more}{_requested_text(result)}"
     )
+
+
+def _requested_text(result: BulkResult) -> str:
+    """Say how many of the cancels end by Kie's outcome, if there are any."""
+    if not result.requested:
+        return ""
+    count = count_text(result.requested, "job")
+    return f"; {count} at Kie would not be waited for any more, and end by Kie's outcome"
 
 
 def _lacks(result: BulkResult, lacking: object) -> bool:

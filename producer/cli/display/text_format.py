@@ -14,6 +14,11 @@ from shared.domain.job import Job
 
 NO_VALUE = "-"
 _TIMES = "\N{MULTIPLICATION SIGN}"
+CANCEL_REQUESTED_TEXT = (
+    "Kie takes no task back: nobody waits for the job any more, and it ends by Kie's outcome. A"
+    " success is charged, a failure releases the hold"
+)
+"""What a requested cancel means."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -78,6 +83,8 @@ def state_text(job: Job, now: datetime | None = None) -> str:
     """
     if now is not None and job.is_scheduled(now):
         return f"{job.state} (scheduled for {time_text(job.run_at)})"
+    if job.is_cancel_requested:
+        return f"{job.state} (cancel requested)"
     if job.reason:
         return f"{job.state} ({job.reason})"
     if job.state == "generating" and job.progress > 0:

@@ -35,8 +35,11 @@ async def confirm_cancel(call: PageCall) -> PageView:
 
 
 async def cancel_job(call: PageCall) -> Redirect:
-    """Cancel a queued job and release its credits."""
+    """Cancel a queued job and release its credits, or request the cancel of a job at Kie."""
     job = await call.producer.cancel(call.part("id"), actor=call.actor)
+    if not job.is_terminal:
+        notice = "The cancel was requested. Nobody waits for the job, and it ends by Kie's outcome."
+        return Redirect(_path_of(job), notice)
     held = format_credits(job.credits_quoted)
     return Redirect(_path_of(job), f"The job was cancelled. {held} credits were released.")
 

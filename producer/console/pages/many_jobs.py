@@ -129,7 +129,8 @@ async def _act(call: PageCall, action: BulkAction) -> PageView:
     values = {
         "action": action,
         "result": result,
-        "done": [one for one in result.done if one.is_new],
+        "done": [one for one in result.done if one.is_new and not one.is_request],
+        "requested": [one for one in result.done if one.is_request],
         "before": [one for one in result.done if not one.is_new],
         "back": _back(asked),
         "next_url": _next_url(action, asked, result),

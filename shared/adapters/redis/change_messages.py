@@ -19,7 +19,7 @@ class Change:
 
     job_id: UUID
     has_ended: bool = False
-    """Whether the event ended the job."""
+    """Whether waits for the job end: the event ended it, or requested its cancel."""
 
 
 def encode_changes(changes: Iterable[Change]) -> str:

@@ -90,7 +90,21 @@ async def test_a_queued_job_is_cancelled_once(darkroom: Darkroom, deployment: De
     assert (first.code, first.object["state"]) == (0, "cancelled")
     second, waited = await darkroom.run_all(("jobs", "cancel", job_id), ("jobs", "wait", job_id))
     assert (second.code, waited.code) == (1, 4)
-    assert "only a queued job can be cancelled" in second.err
+    assert "only an open job can be cancelled" in second.err
+
+
+async def test_of_a_job_at_kie_the_cancel_is_requested_and_counted_apart(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    deployment.simulator.set_faults(never_ends=1.0)
+    async with deployment.worker():
+        job = await deployment.enqueue()
+        await deployment.in_state(job, "generating")
+        said = await darkroom.run("jobs", "cancel", str(job.id))
+    assert (said.code, said.lines) == (0, [f"{job.id} cancel requested, 6 credits held"])
+    assert "it ends by Kie's outcome" in said.err
+    many = await darkroom.run("jobs", "cancel", "--where", "state=generating", "--yes")
+    assert "0 jobs cancelled, 1 were before" in many.err
 
 
 async def test_a_refused_request_names_every_fault_on_a_line_of_its_own(

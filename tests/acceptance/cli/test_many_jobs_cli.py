@@ -68,12 +68,16 @@ async def test_given_jobs_are_cancelled_and_each_refusal_is_reported(
 ) -> None:
     queued = [await setup.enqueue() for _ in range(2)]
     running = await setup.job_in(JobState.GENERATING)
-    ids = [str(job.id) for job in (*queued, running)]
+    ended = await setup.job_in(JobState.SUCCEEDED)
+    ids = [str(job.id) for job in (*queued, running, ended)]
+    asked = await darkroom.run("jobs", "cancel", *ids, NOBODY, "--dry-run")
+    assert "would release 12 credits" in asked.err
+    assert "1 job at Kie would not be waited for any more" in asked.err
     said = await darkroom.run("jobs", "cancel", *ids, NOBODY, "--yes")
     assert said.code == 1
-    assert sorted(said.lines) == sorted(ids[:2])
-    assert "2 jobs cancelled; 12 credits released" in said.err
-    assert f"{running.id}  job {running.id} is generating" in said.err
+    assert sorted(said.lines) == sorted(ids[:3])
+    assert "2 jobs cancelled, requested of 1 job at Kie; 12 credits released" in said.err
+    assert f"{ended.id}  job {ended.id} is succeeded" in said.err
     assert f"no job has the id {NOBODY!r}" in said.err
     again = await darkroom.run("jobs", "cancel", *ids[:2], "--yes", "--json")
     assert again.code == 0
@@ -141,7 +145,7 @@ async def test_on_a_terminal_the_command_asks_and_a_no_changes_nothing(
         (("cancel", "--where", "state"), 1, "must be FILTER=VALUE"),
         (("cancel", "--where", "staet=queued"), 1, "staet: is no filter"),
         (("cancel", "--where", "task=a", "--where", "task=b"), 1, "given more than once"),
-        (("cancel", "--where", "state=failed"), 1, "only a queued job can be cancelled"),
+        (("cancel", "--where", "state=failed"), 1, "only an open job can be cancelled"),
         (("retry", "--where", "state=succeeded"), 1, "a success is retried only with again"),
     ],
 )

@@ -251,7 +251,23 @@ async def test_a_queued_job_is_cancelled_after_a_question(operator: OperatorBrow
     cancelled = await operator.deployment.producer.get(job.id)
     assert (cancelled.state, cancelled.reason) == ("cancelled", "cancelled_by_operator")
     again = await operator.browser.post(f"{page_of(job)}/cancel")
-    assert "only a queued job can be cancelled" in html.unescape(again.expect(409))
+    assert "only an open job can be cancelled" in html.unescape(again.expect(409))
+
+
+async def test_of_a_job_at_kie_the_page_says_what_a_cancel_means_and_offers_it_once(
+    operator: OperatorBrowser,
+) -> None:
+    job = await operator.setup.job_in(JobState.GENERATING)
+    question = await operator.text_of(f"{page_of(job)}/cancel")
+    assert "a success is charged 6 credits and has its images" in question
+    done = await operator.browser.post(f"{page_of(job)}/cancel")
+    assert done.location == page_of(job)
+    text = await operator.text_of(page_of(job))
+    assert "The cancel was requested." in text
+    assert "Kie takes no task back, so it ends by Kie" in text
+    page = (await operator.browser.get(page_of(job))).expect(200)
+    assert f"{page_of(job)}/cancel" not in page
+    assert "Its cancel was requested" in await operator.text_of(f"{page_of(job)}/cancel")
 
 
 async def test_from_the_failed_jobs_to_the_retried_one_are_two_clicks(

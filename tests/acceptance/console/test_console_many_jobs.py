@@ -126,7 +126,7 @@ async def test_the_page_before_says_what_it_costs_whom_and_does_nothing(many: Ma
     assert await many.setup.broken_invariants() == {}
 
 
-async def test_chosen_rows_are_cancelled_and_those_that_left_the_queue_say_so(
+async def test_chosen_rows_are_cancelled_and_those_at_kie_are_counted_apart(
     many: ManyJobs,
 ) -> None:
     queued = [await many.setup.enqueue() for _ in range(3)]
@@ -134,18 +134,21 @@ async def test_chosen_rows_are_cancelled_and_those_that_left_the_queue_say_so(
     listed = await many.text_of("/console/jobs")
     boxes = re.findall(r'name="job" value="([^"]+)" form="chosen"', listed)
     assert set(boxes) == {str(job.id) for job in queued}
-    chosen = urlencode([("job", str(job.id)) for job in (*queued[:2], running)])
+    ended = await many.setup.job_in(JobState.SUCCEEDED)
+    chosen = urlencode([("job", str(job.id)) for job in (*queued[:2], running, ended)])
     text = await many.text_of(f"{MANY}/cancel?{chosen}")
-    assert "Cancel 2 jobs?" in text
-    assert f"job {running.id} is generating: only a queued job can be cancelled" in text
+    assert "Cancel 3 jobs?" in text
+    assert "1 job is at Kie" in text
+    assert f"job {ended.id} is succeeded: it has ended" in text
     page = (await many.browser.get(f"{MANY}/cancel?{chosen}")).text
     hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page)
     answer = await many.browser.send_form(
-        f"{MANY}/cancel", [*hidden, ("count", "2")], Origin=many.browser.origin
+        f"{MANY}/cancel", [*hidden, ("count", "3")], Origin=many.browser.origin
     )
     done = answer.expect(200)
     assert "2 jobs were cancelled" in done
     assert "12 credits are released." in done
+    assert "The cancel of 1 job at Kie was requested" in done
     states = [(await many.setup.store.load(job.id)).state for job in queued]
     assert states == [JobState.CANCELLED, JobState.CANCELLED, JobState.QUEUED]
     assert "select jobs in the list first" in await many.text_of(f"{MANY}/cancel", 422)
@@ -228,7 +231,7 @@ async def test_what_cannot_be_read_or_contradicts_itself_is_refused(many: ManyJo
     for path, status, sentence in (
         (f"{MANY}/retry?job=12", 422, "is no id of a job"),
         (f"{MANY}/retry?state=faild", 422, "must be one of"),
-        (f"{MANY}/cancel?state=failed", 409, "only a queued job can be cancelled"),
+        (f"{MANY}/cancel?state=failed", 409, "only an open job can be cancelled"),
         (f"{MANY}/retry?state=succeeded", 409, "a success is retried only with again"),
         (f"{MANY}/retry?state=failed&below=x", 422, "is not the place of a page"),
         (f"{MANY}?stat=failed&state=x", 422, "must be one of"),

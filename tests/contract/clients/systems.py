@@ -5,6 +5,7 @@ The same tests run against both, which holds the one in memory to what the real 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ class System(Protocol):
         """Return the prompt of a job that Kie will let come to this outcome."""
         ...
 
+    def slow_prompt(self, seconds: float) -> str:
+        """Return the prompt of a job that Kie will let succeed after this time."""
+        ...
+
 
 @dataclass
 class RealSystem:
@@ -64,6 +69,9 @@ class RealSystem:
 
     def prompt(self, outcome: str) -> str:
         return f"a lighthouse [[sim: outcome={outcome}]]"
+
+    def slow_prompt(self, seconds: float) -> str:
+        return f"a lighthouse [[sim: duration={seconds:g}]]"
 
 
 @asynccontextmanager
@@ -110,9 +118,15 @@ class MemorySystem:
     def prompt(self, outcome: str) -> str:
         return f"a lighthouse [[{outcome}]]"
 
+    def slow_prompt(self, seconds: float) -> str:
+        return f"a lighthouse [[seconds={seconds:g}]]"
+
 
 def outcome_of(job: Mapping[str, Any]) -> Outcome | None:
     """Return what the prompt of a job asks for."""
+    slow = re.search(r"\[\[seconds=([0-9.]+)\]\]", prompt_of(job))
+    if slow is not None:
+        return Outcome(seconds=float(slow[1]))
     [*asked] = (reason for name, reason in _REASONS.items() if f"[[{name}]]" in prompt_of(job))
     return Outcome(reason=asked[0]) if asked else None
 

@@ -102,7 +102,9 @@ async def test_a_wait_ends_in_time_and_the_job_goes_on(darkroom: AsyncDarkroom) 
     assert job.run_at == TOMORROW
 
 
-async def test_only_a_queued_job_is_cancelled(darkroom: AsyncDarkroom) -> None:
+async def test_a_queued_job_is_cancelled_at_once_and_an_ended_one_not(
+    darkroom: AsyncDarkroom,
+) -> None:
     job = await darkroom.enqueue(prompt="a lighthouse", aspect_ratio="3:2", run_at=TOMORROW)
     with pytest.raises(problems.StateConflict) as conflict:
         await job.retry()
@@ -114,6 +116,25 @@ async def test_only_a_queued_job_is_cancelled(darkroom: AsyncDarkroom) -> None:
     assert (late.value.job_id, late.value.state) == (job.id, "cancelled")
     assert (await darkroom.account()).held == 0
     assert [one.event async for one in job.events()] == ["enqueued", "cancelled"]
+
+
+async def test_the_cancel_of_a_job_at_kie_is_requested_once_and_kie_ends_the_job(
+    system: System, darkroom: AsyncDarkroom
+) -> None:
+    job = await darkroom.enqueue(prompt=system.slow_prompt(1.5), aspect_ratio="3:2")
+    async for event in job.events():
+        if event.event == "submitted":
+            break
+    asked = await job.cancel()
+    assert asked.state == "generating"
+    assert asked.cancel_requested_at is not None
+    assert (await job.cancel()).cancel_requested_at == asked.cancel_requested_at
+    many = await darkroom.cancel_many([job.id])
+    assert (many.requested, [one.is_new for one in many.done]) == (0, [False])
+    ended = await job.wait()
+    assert ended.state == "succeeded"
+    assert ended.cancel_requested_at == asked.cancel_requested_at
+    assert [one.event async for one in job.events()].count("cancel_requested") == 1
 
 
 async def test_a_success_is_retried_only_with_again(darkroom: AsyncDarkroom) -> None:

@@ -61,12 +61,24 @@ async def _find_route_unfit(setup: DatabaseSetup, job: Job) -> None:
         await setup.route("gpt-4o-image")
 
 
+async def _defer_cancelled(setup: DatabaseSetup, job: Job) -> None:
+    """Defer an attempt whose cancel was requested."""
+    await setup.sql(
+        "UPDATE jobs SET cancel_requested_at = now(), cancel_reason = 'cancelled_by_caller'"
+        " WHERE id = $1 AND attempt = $2 AND state IN ('submitting', 'unknown')",
+        job.id,
+        job.attempt,
+    )
+    await setup.store.record_deferred(job, deferred())
+
+
 MOVES: Mapping[type[Event], Move] = {
     job_events.Claimed: lambda setup, job: setup.store.claim(job, claimed()),
     job_events.RouteUnfit: _find_route_unfit,
     job_events.Cancelled: lambda setup, job: setup.book.cancel(job.id),
     job_events.Submitted: lambda setup, job: setup.store.record_submitted(job, submitted()),
     job_events.Deferred: lambda setup, job: setup.store.record_deferred(job, deferred()),
+    job_events.CancelledOnDeferral: _defer_cancelled,
     job_events.Rejected: lambda setup, job: setup.store.reject(job, job_events.Rejected("no")),
     job_events.OutcomeUnknown: lambda setup, job: setup.store.record_unknown(
         job, job_events.OutcomeUnknown("reply_lost", "no reply came")

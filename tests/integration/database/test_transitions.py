@@ -12,6 +12,7 @@ from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.job_events import Event
 from shared.domain.lifecycle import (
+    IN_FLIGHT,
     OPEN,
     TERMINAL,
     TRANSITIONS,
@@ -62,6 +63,8 @@ async def test_an_event_moves_a_job_from_exactly_the_states_of_the_table(
     for state in JobState:
         job = await setup.job_in(state)
         wanted = next_state(state, event)
+        if event is job_events.Cancelled and state in IN_FLIGHT:
+            continue  # the request is stored, and moves nothing
         if wanted is None:
             await _is_refused(setup, event, job)
             continue

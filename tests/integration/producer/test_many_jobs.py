@@ -18,6 +18,7 @@ from producer.bulk.bulk_result import BulkResult
 from producer.bulk.job_selection import JobSelection
 from shared.adapters.postgres.database import Database
 from shared.domain import job_events
+from shared.domain.lifecycle import IN_FLIGHT, OPEN
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.producer.client_setup import money, open_account, stored
 
@@ -72,7 +73,18 @@ async def test_of_given_jobs_each_one_that_cannot_be_cancelled_says_why(
     ids = [*(job.id for job in jobs.values()), NOBODY]
     result = await producer.cancel_many(JobSelection(ids=ids))
     done = {one.id: one.is_new for one in result.done}
-    assert done == {jobs[JobState.QUEUED].id: True, jobs[JobState.CANCELLED].id: False}
+    assert done == {
+        **{jobs[state].id: True for state in OPEN},
+        jobs[JobState.CANCELLED].id: False,
+    }
+    # What is at Kie ends by its outcome: its hold stays, and it is counted apart.
+    assert result.requested == len(IN_FLIGHT)
+    assert result.credits == jobs[JobState.QUEUED].credits_quoted
+    states = {one.id: one.job.state for one in result.done}
+    assert all(states[jobs[state].id] is state for state in IN_FLIGHT)
+    again = await producer.cancel_many(JobSelection(ids=ids))
+    assert (again.requested, again.credits, again.matched) == (0, 0, 0)
+    assert {one.id for one in again.done} == set(done)
     expected = {job.id: "too_late_to_cancel" for job in jobs.values() if job.id not in done}
     assert codes(result) == {**expected, NOBODY: "job_not_found"}
     assert await setup.broken_invariants() == {}
@@ -288,7 +300,7 @@ async def test_a_selection_that_could_mean_every_job_is_refused() -> None:
     ("action", "filters", "again"),
     [
         ("cancel", {"state": "failed"}, False),
-        ("cancel", {"state": "queued,generating"}, False),
+        ("cancel", {"state": "generating,succeeded"}, False),
         ("retry", {"state": "queued"}, False),
         ("retry", {"state": "failed,succeeded"}, False),
         ("retry", {"state": "generating"}, True),
@@ -321,14 +333,18 @@ class OvertakenDatabase(Database):
         return await super().fetch(query, *args)
 
 
-async def test_a_job_that_a_worker_takes_meanwhile_is_refused_alone(
+async def test_a_job_that_a_worker_takes_meanwhile_is_not_waited_for_any_more(
     producer: Producer, setup: DatabaseSetup
 ) -> None:
     jobs = [await setup.enqueue() for _ in range(3)]
     actions = BulkActions(OvertakenDatabase(setup, jobs[1]), producer.enqueuer)
     result = await actions.cancel(where(state="queued"), dry_run=False, actor=None)
-    assert {one.id for one in result.done} == {jobs[0].id, jobs[2].id}
-    assert codes(result) == {jobs[1].id: "too_late_to_cancel"}
+    assert {one.id: one.is_request for one in result.done} == {
+        jobs[0].id: False,
+        jobs[1].id: True,
+        jobs[2].id: False,
+    }
+    assert (result.requested, result.credits) == (1, 12)
     assert await setup.broken_invariants() == {}
 
 

@@ -161,6 +161,7 @@ async def test_a_quiet_listen_connection_that_lives_is_kept(
                 _QUICK,
                 on_pause=setup.deps.pauses.request_read,
                 on_route=setup.deps.route_changes.request_read,
+                on_cancel=setup.deps.poll_state.record_cancel_request,
             )
         )
         async with _running(task):

@@ -46,6 +46,27 @@ async def generating(setup: WorkerSetup, quantity: int = 1) -> Job:
     return await setup.now_is(job)
 
 
+async def test_a_job_that_nobody_waits_for_is_polled_at_the_longest_interval(
+    setup: WorkerSetup,
+) -> None:
+    jobs = [await generating(setup)]
+    setup.kie.submits.append(Accepted("t2"))
+    jobs.append(await setup.enqueue(text_to_image("another")))
+    await setup.submit(jobs[1])
+    setup.kie.polls += [Pending(0.5)] * 6
+    assert [(await setup.poll(job) or 0) < LONGEST_GAP_SECONDS for job in jobs] == [True, True]
+    # One is told to the worker, one is found in the row by a worker that starts later.
+    setup.deps.poll_state.record_cancel_request(jobs[0].id)
+    await setup.producer.cancel(jobs[1].id)
+    assert await setup.poll(jobs[0]) == LONGEST_GAP_SECONDS
+    assert (await setup.poll(jobs[1]) or 0) < LONGEST_GAP_SECONDS
+    setup = setup.with_deps(store=JobStore(setup.database))
+    assert await setup.poll(jobs[1]) == LONGEST_GAP_SECONDS
+    # Its deadline ends it, as that of any job.
+    setup.clock.advance(setup.deps.settings.job_deadline_seconds - 1)
+    assert 0 < (await setup.poll(jobs[0]) or 0) <= 1
+
+
 @pytest.mark.parametrize(
     ("kie_outcome", "state", "reason", "charged"),
     [

@@ -11,6 +11,7 @@ import pytest
 
 from producer import Job
 from shared.adapters.redis.deliveries import DeliveryQueue, Lane, connect_redis
+from shared.domain.kie_outcomes import Accepted
 from tests.integration.worker.worker_setup import WorkerSetup, listen
 from tests.support.deployment import eventually, text_to_image
 
@@ -99,6 +100,25 @@ async def test_redis_away_at_a_notification_does_not_end_the_listening(
         await _delivered(setup, first)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("dispatching")
+async def test_a_worker_is_told_of_a_cancel_request_and_ignores_what_is_no_job(
+    setup: WorkerSetup,
+) -> None:
+    setup.kie.submits.append(Accepted("t1"))
+    job = await setup.enqueue()
+    await setup.submit(job)
+    polled = await setup.deps.store.load_for_poll(job.id)
+    assert polled is not None
+    assert setup.deps.poll_state.is_awaited(polled)
+    await setup.sql("SELECT pg_notify('darkroom_cancels', 'no id')")
+    await setup.producer.cancel(job.id)
+
+    async def is_told() -> bool:
+        return not setup.deps.poll_state.is_awaited(polled)
+
+    await eventually(is_told, "the worker knows of the request", 10)
 
 
 async def _delivered(setup: WorkerSetup, job: Job) -> None:

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from producer import Job
+from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Lane
 from shared.domain import job_events
 from shared.domain.kie_outcomes import (
@@ -20,6 +21,7 @@ from shared.domain.kie_outcomes import (
     Refused,
     SubmitOutcome,
     TryLater,
+    WrongEndpoint,
 )
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import JobNotFound, PostgresDown, StaleJob, TooEarly
@@ -150,6 +152,37 @@ async def test_the_intent_is_committed_before_the_post(setup: WorkerSetup) -> No
     setup = setup.with_kie(Watching(submits=[Accepted("t1")]))
     await setup.submit(job)
     assert seen == [("submitting", [(None, None)])]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        TryLater(Reason.RATE_LIMITED, "429"),
+        AccountBlocked("credits", 402),
+        WrongEndpoint("404"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+async def test_a_refused_attempt_of_a_job_whose_cancel_was_requested_is_its_end(
+    setup: WorkerSetup, refusal: SubmitOutcome
+) -> None:
+    job, changes = await setup.enqueue(), list[Change]()
+
+    class CancelledMeanwhile(FakeKie):
+        async def submit(self, *args: Any, **options: Any) -> SubmitOutcome:
+            assert (await setup.producer.cancel(job.id)).is_cancel_requested
+            return await super().submit(*args, **options)
+
+    kie = CancelledMeanwhile(submits=[refusal])
+    setup = setup.with_kie(kie).with_deps(publish_change=changes.append)
+    assert await setup.submit(job) is None
+    ended = await setup.now_is(job)
+    assert (ended.state, ended.reason) == ("cancelled", "cancelled_by_caller")
+    assert await setup.money() == (START, 0)
+    assert changes[-1] == Change(job.id, has_ended=True)
+    await setup.make_due(job)
+    assert await setup.submit(job) is None
+    assert await setup.attempts(job) == [("deferred", None)]
 
 
 async def test_a_deferred_job_is_submitted_again_as_a_new_attempt(setup: WorkerSetup) -> None:

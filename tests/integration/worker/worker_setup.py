@@ -186,6 +186,7 @@ async def listen(
         path,
         on_pause=deps.pauses.request_read,
         on_route=deps.route_changes.request_read,
+        on_cancel=deps.poll_state.record_cancel_request,
         **options,
     )
 

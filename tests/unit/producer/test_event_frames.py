@@ -93,6 +93,7 @@ def test_event_streams_do_not_show_machines_and_operators() -> None:
         ("enqueued", {}, "queued"),
         ("resolved_by_operator", {"verdict": "submitted"}, "generating"),
         ("resolved_by_operator", {"verdict": "lost"}, "failed"),
+        ("cancel_requested", {"state": "generating"}, "generating"),
         ("delivered_late", {}, "as the job is"),
         ("a_word_of_tomorrow", {}, "as the job is"),
     ],

@@ -47,7 +47,7 @@ class BulkAccount:
     account_id: str
     jobs: int
     credits: Decimal
-    """What retries hold, or what cancels release."""
+    """What retries hold, or what cancels release at once."""
     available: Decimal | None
     """What the account has; null after the act."""
     lacking: Decimal
@@ -58,7 +58,7 @@ class BulkAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class BulkDone:
-    """A job that was cancelled or retried."""
+    """A job that was cancelled or retried, or whose cancel was requested: then `state` is open."""
 
     id: str
     """The job that was selected."""
@@ -92,6 +92,8 @@ class BulkResult:
     """The jobs that the action was possible for."""
     remaining: int
     """Those beyond `limit`, for the next call."""
+    requested: int
+    """Those of the cancels whose jobs are at Kie: they end by its outcome."""
     next_cursor: str | None
     """`cursor` of the next call; null if nothing remains."""
     credits: Decimal
@@ -215,6 +217,9 @@ class JobFields:
     """When Kie accepted the task."""
     finished_at: datetime | None
     """When the job ended."""
+    cancel_requested_at: datetime | None
+    """When a cancel was requested while the job was at Kie, which takes no task back. Nobody waits
+    for it any more, and it ends by Kie's outcome: a success is charged."""
     metadata: dict[str, Any]
     """The notes of the order."""
     priority: Priority

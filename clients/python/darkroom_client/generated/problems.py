@@ -107,7 +107,7 @@ class AlreadyExists(ApiError):
 
 
 class TooLateToCancel(ApiError):
-    """The job has left the queue (409)."""
+    """The job has ended (409)."""
 
     @property
     def job_id(self) -> str:
@@ -262,7 +262,7 @@ STATUS_AND_TITLE: dict[str, tuple[int, str]] = {
     "idempotency_conflict": (409, "The idempotency key was used for another request"),
     "confirmation_needed": (409, "The change looks like a typing error"),
     "already_exists": (409, "It exists already"),
-    "too_late_to_cancel": (409, "The job has left the queue"),
+    "too_late_to_cancel": (409, "The job has ended"),
     "would_leave_debt": (409, "The account would be left in debt"),
     "refund_too_large": (409, "The refund is more than the charge"),
     "already_refunded": (409, "The job was refunded already"),

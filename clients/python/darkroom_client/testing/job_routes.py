@@ -82,7 +82,10 @@ class JobRoutes:
         seconds = _wait_seconds(query.get("wait"))
         ends_at = monotonic() + seconds
         with self._jobs.changed:
+            asked_at = job.fields["cancel_requested_at"]
             while not (job.has_ended or self._jobs.is_closed):
+                if job.fields["cancel_requested_at"] != asked_at:
+                    break
                 left_seconds = ends_at - monotonic()
                 if left_seconds <= 0 or not self._jobs.changed.wait(left_seconds):
                     break
@@ -113,7 +116,7 @@ class JobRoutes:
         job = self._find(request, job_id)
         with self._jobs.changed:
             self._jobs.cancel(job)
-            return MemoryResponse(200, dict(job.fields))
+            return MemoryResponse(200 if job.has_ended else 202, dict(job.fields))
 
     def retry(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
         job = self._find(request, job_id)
@@ -193,12 +196,13 @@ class JobRoutes:
             return
         try:
             if result.action == "cancel":
-                if result.dry_run and job.fields["state"] == "queued":
+                if result.dry_run and not job.has_ended:
                     result.match(job)
                     return
-                self._jobs.cancel(job)
-                result.match(job)
-                result.add(job, job, is_new=True)
+                is_new = self._jobs.cancel(job)
+                if is_new:
+                    result.match(job)
+                result.add(job, job, is_new=is_new)
                 return
             if result.dry_run and job.has_ended and job.retry_id is None:
                 result.match(job)
@@ -273,6 +277,9 @@ class JobRoutes:
         return job
 
 
+_AT_KIE = ("submitting", "unknown", "generating")
+
+
 class _Result:
     """The outcome of a call for many jobs."""
 
@@ -300,13 +307,16 @@ class _Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of the answer."""
-        credits = credits_number(sum((job.credits for job in self._matched), start=Decimal(0)))
+        at_kie = [job for job in self._matched if job.fields["state"] in _AT_KIE]
+        moved = [job.credits for job in self._matched if job not in at_kie]
+        credits = credits_number(sum(moved, start=Decimal(0)))
         accounts = {job.fields["account_id"] for job in self._matched}
         return {
             "action": self.action,
             "dry_run": self.dry_run,
             "matched": len(self._matched),
             "remaining": 0,
+            "requested": len(at_kie) if self.action == "cancel" else 0,
             "next_cursor": None,
             "credits": credits,
             "accounts": [

@@ -90,18 +90,25 @@ class Jobs:
                 for order, key, found in placed
             ]
 
-    def cancel(self, job: MemoryJob) -> None:
-        """Cancel a queued job."""
+    def cancel(self, job: MemoryJob) -> bool:
+        """Cancel a queued job, or request the cancel of a job at Kie. Return whether it is new."""
         state = job.fields["state"]
-        if state != "queued":
+        if job.has_ended:
             raise Refusal(
                 "too_late_to_cancel",
-                f"job {job.id} is {state}: only a queued job can be cancelled,"
-                " because Kie cannot take back a submitted task",
+                f"job {job.id} is {state}: it has ended, and only an open job can be cancelled",
                 {"job_id": job.id, "state": state},
             )
-        reason, message = "cancelled_by_caller", "cancelled by the caller"
-        self._end(job, "cancelled", "cancelled", reason, message)
+        reason = "cancelled_by_caller"
+        if state == "queued":
+            self._end(job, "cancelled", "cancelled", reason, "cancelled by the caller")
+            return True
+        if job.fields["cancel_requested_at"] is not None:
+            return False
+        job.fields["cancel_requested_at"] = now_text()
+        told = {"reason": reason, "message": "cancel requested by the caller", "state": state}
+        self._event(job, "cancel_requested", told)
+        return True
 
     def _find(self, order: MemoryOrder, key: str | None) -> MemoryJob | None:
         found = self._keys.get((order.account_id, key)) if key else None
@@ -285,6 +292,7 @@ def _new_fields(order: MemoryOrder, credits: Decimal) -> dict[str, Any]:
         "created_at": created_at,
         "submitted_at": None,
         "finished_at": None,
+        "cancel_requested_at": None,
         "metadata": order.metadata,
         "priority": order.priority,
         "run_at": run_at,
