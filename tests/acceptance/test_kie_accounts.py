@@ -93,7 +93,7 @@ async def test_two_accounts_make_40_tasks_in_10_seconds_and_20_each_at_most(
 async def test_after_a_restart_with_the_accounts_turned_round_each_task_keeps_its_key(
     deployment: Deployment,
 ) -> None:
-    deployment.simulator.set_faults(duration=2.0)
+    deployment.simulator.set_faults(duration=4.0)
     jobs = [await deployment.enqueue() for _ in range(12)]
     async with deployment.worker_process() as first:
         await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs))
@@ -128,7 +128,7 @@ async def test_one_account_refused_pauses_alone_and_the_other_takes_its_jobs(
 async def test_a_removed_key_is_logged_as_an_error_and_put_back_in_time(
     deployment: Deployment,
 ) -> None:
-    deployment.simulator.set_faults(duration=1.0)
+    deployment.simulator.set_faults(duration=3.0)
     jobs = [await deployment.enqueue() for _ in range(6)]
     async with deployment.worker():
         await asyncio.gather(*(deployment.in_state(job, "generating") for job in jobs))
