@@ -21,6 +21,7 @@ from producer.console.pages import (
 )
 from producer.console.pages.money import (
     account_actions,
+    account_limits_form,
     accounts_page,
     audit_page,
     margin_page,
@@ -273,6 +274,15 @@ ACTIONS: tuple[Action, ...] = (
         roles=ADMINS,
         handler=account_actions.grant,
         form=account_actions.ask_grant,
+        section="accounts",
+    ),
+    Action(
+        name="set_limits",
+        path="/accounts/{id}/limits",
+        title="Limits of an account",
+        roles=ADMINS,
+        handler=account_limits_form.set_limits,
+        form=account_limits_form.ask_limits,
         section="accounts",
     ),
     Action(

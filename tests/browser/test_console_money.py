@@ -100,8 +100,8 @@ async def test_a_change_is_scheduled_and_revoked(windows: Windows, system: Runni
     assert await price_of(system) == before
 
 
-@pytest.mark.drives("grant_credits", "refund_job")
-async def test_credits_are_granted_and_a_charge_is_given_back(
+@pytest.mark.drives("grant_credits", "refund_job", "set_limits")
+async def test_credits_are_granted_a_charge_is_given_back_and_limits_are_set(
     windows: Windows, system: RunningSystem
 ) -> None:
     deployment = system.deployment
@@ -117,6 +117,14 @@ async def test_credits_are_granted_and_a_charge_is_given_back(
     await page.get_by_role("button", name="Book").click()
     await expect(page.get_by_role("status").first).to_contain_text("50 credits were granted.")
     await expect(page.get_by_text("invoice 17")).to_be_visible()
+    await page.get_by_role("link", name="Limits").click()
+    await page.get_by_label("Most queued jobs").fill("500")
+    await page.get_by_label("Highest priority").select_option("normal")
+    await window.check_accessibility()
+    await window.check_width()
+    await page.get_by_role("button", name="Set").click()
+    await expect(page.get_by_role("status").first).to_contain_text("The limits were set.")
+    await window.check_accessibility()
     page = await window.open(f"/console/jobs/{job.id}")
     await page.get_by_role("link", name="Refund").click()
     await page.get_by_label("Reason").fill("blurred")
@@ -125,6 +133,7 @@ async def test_credits_are_granted_and_a_charge_is_given_back(
     await expect(page.get_by_role("status").first).to_contain_text("were returned to studio.")
     account = await deployment.producer.balance("studio")
     assert (account.balance, account.held) == (150, 0)
+    assert (account.weight, account.max_queued_jobs, account.max_priority) == (1, 500, "normal")
     page = await window.open("/console/accounts/studio")
     async with page.expect_download() as download:
         await page.get_by_role("link", name="CSV").click()

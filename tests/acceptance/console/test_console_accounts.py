@@ -79,6 +79,37 @@ async def test_credits_are_granted_and_adjusted_with_a_reason(admin: AdminBrowse
     assert await admin.setup.broken_invariants() == {}
 
 
+async def test_limits_are_set_and_what_somebody_else_changed_meanwhile_stays(
+    admin: AdminBrowser,
+) -> None:
+    form = f"{ACME}/limits"
+    shown = {"shown_weight": "1", "shown_max_queued_jobs": "", "shown_max_credits_per_day": ""}
+    rest = {"weight": "1", "max_queued_jobs": "", "max_credits_per_day": "", **shown}
+    for fields, sentence in (
+        ({"weight": "0"}, "must be a number from 0.01 to 1,000"),
+        ({"weight": ""}, "must be a number from 0.01 to 1,000"),
+        ({"max_queued_jobs": "many"}, "must be a whole number"),
+        ({"max_credits_per_day": "-1"}, "must be a number from 0 to"),
+        ({"max_priority": "urgent"}, "must be one of high, normal, low"),
+        ({"weight": "2", "reason": "x" * 501}, "has at most 500 characters"),
+    ):
+        assert sentence in (await admin.browser.post(form, {**rest, **fields})).expect(422)
+    assert (await admin.browser.post(form, rest)).location == ACME
+    assert "Nothing was changed." in await admin.text_of(ACME)
+    await admin.setup.billing.set_account_limits("acme", max_queued_jobs=500)
+    done = await admin.browser.post(form, {**rest, "weight": "2.5", "reason": "a contract"})
+    assert done.location == ACME
+    account = await admin.setup.billing.account("acme")
+    assert (account.weight, account.max_queued_jobs) == (2.5, 500)
+    for path in (ACME, "/console/accounts"):
+        text = await admin.text_of(path)
+        assert ">2.5<" in text
+        assert ">500<" in text
+    assert 'value="2.5"' in await admin.text_of(form)
+    (entry, *_) = await admin.setup.billing.audit(limit=1)
+    assert (entry["actor"], entry["reason"]) == (f"console:{admin.prefix}", "a contract")
+
+
 async def test_a_charge_is_refunded_once(admin: AdminBrowser) -> None:
     refund = f"/console/jobs/{admin.charged.id}/refund"
     assert "was charged 6 credits" in await admin.text_of(refund)

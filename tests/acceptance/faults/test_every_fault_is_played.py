@@ -88,6 +88,10 @@ RUNBOOK = {
         "tests/acceptance/test_long_pages.py"
         "::test_a_client_that_reads_nothing_costs_little_and_is_refused_further_streams"
     ),
+    "One customer takes everything": (
+        "tests/acceptance/test_account_limits.py"
+        "::test_what_exceeds_a_limit_is_429_with_the_numbers_and_nothing_is_stored"
+    ),
     "Kie changes a model": "kie_model_changed",
     "The balance at Kie drifts": "kie_balance_drifts",
     "A job hangs": (
