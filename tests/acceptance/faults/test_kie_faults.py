@@ -75,6 +75,17 @@ async def _tasks_do_not_end(setup: FaultSetup) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _model_is_withdrawn(setup: FaultSetup) -> AsyncIterator[None]:
+    """The model by which the jobs of another one are sent is gone."""
+    models = setup.deployment.producer.models
+    await models.route("gpt-4o-image", "4o-image-api", reason="a test")
+    async with kie(gone_model="4o-image-api")(setup):
+        yield
+        await models.route("gpt-4o-image", "gpt-4o-image", reason="a test")
+        await setup.deployment.producer.brakes.end("default", "4o-image-api", reason="a test")
+
+
+@asynccontextmanager
 async def _balance_drifts(setup: FaultSetup) -> AsyncIterator[None]:
     # As a worker stores it, which takes two checks, a minute apart.
     await setup.sql(
@@ -198,6 +209,13 @@ FAULTS = [
         kie(create_junk="no_route"),
         "(wrong_endpoint: ",
         "darkroom models route gpt-4o-image --via 4o-image-api",
+    ),
+    Fault(
+        "the model is withdrawn",
+        "submits_paused",
+        _model_is_withdrawn,
+        "submits of 4o-image-api by the Kie account default are",
+        "darkroom models route gpt-4o-image --direct",
     ),
     Fault(
         "a web page answers",
