@@ -93,6 +93,7 @@ class HistorySampler:
                 "budget_used": limits.budget_used if limits else None,
                 "brake_level": limits.brake_level if limits else None,
                 "is_paused": limits.is_paused if limits else None,
+                "submit_rate": (limits.rate_in_force or budget) if limits else None,
             }
             for name in names
             for limits in [known.get(name)]

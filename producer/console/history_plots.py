@@ -115,11 +115,16 @@ def account_plots(account: str) -> tuple[Plot, ...]:
 
         return read
 
+    def in_force(sample: HistorySample) -> float | None:
+        # Samples of an earlier version have the configured limit only.
+        rate = of("submit_rate")(sample)
+        return of("budget")(sample) if rate is None else rate
+
     return (
         Plot(
             f"budget:{account}",
             "Submits in the last 10 s",
-            (Line("used", "2", of("budget_used")), Line("limit", "mute", of("budget"))),
+            (Line("used", "2", of("budget_used")), Line("limit", "mute", in_force)),
         ),
         Plot(
             f"brake:{account}",

@@ -50,7 +50,8 @@ class HistorySample:
     polls: int | None
     """The polls sent in the interval. None if the interval before was not sampled."""
     kie_accounts: Mapping[str, Mapping[str, Any]]
-    """By Kie account: `budget`, `budget_used`, `brake_level`, `is_paused` and `balance`."""
+    """By Kie account: `budget`, `budget_used`, `brake_level`, `is_paused`, `submit_rate` and
+    `balance`."""
 
     @property
     def waiting(self) -> int:

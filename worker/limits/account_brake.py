@@ -41,10 +41,9 @@ BLOCKED_PAUSES = PauseRange(15_000, 300_000)
 class SubmitRateRules:
     """How the rate of submits recovers after it was halved, from 1 to the limit in 55 s at most."""
 
-    hold_ms: int = 10_000
-    """How long it stays after each refusal: one window of Kie's limit. A Kie that refuses all gets
-    one submit per window."""
-    growth_ms: int = 45_000
+    hold_ms: int = 2_000
+    """How long it stays after each refusal, so that what was under way is answered."""
+    growth_ms: int = 53_000
     """In how long it grows from 1 to the limit afterwards."""
     assumed_limit: int = 20
     """The least to assume as the limit where none is configured."""

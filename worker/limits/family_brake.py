@@ -34,9 +34,10 @@ class FamilyBrakeRules:
     """The rules of a family's brake."""
 
     uncertain_submits: PauseRule = PauseRule(
-        consecutive=3, first_pause_ms=5_000, longest_pause_ms=120_000
+        consecutive=3, first_pause_ms=5_000, longest_pause_ms=40_000
     )
-    """Submits after which a paid task may exist. One alone has no consequence."""
+    """Submits after which a paid task may exist. One alone has no consequence. The pause is at most
+    40 s, so that submits are at full rate within a minute after Kie is well."""
     wrong_endpoint: PauseRule = PauseRule(
         consecutive=1, first_pause_ms=15_000, longest_pause_ms=300_000
     )

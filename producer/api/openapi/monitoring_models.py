@@ -263,6 +263,9 @@ class SampledKieAccount(BaseModel):
     budget_used: int | None
     brake_level: int | None
     is_paused: bool | None
+    submit_rate: int | None = Field(
+        default=None, description="submits per 10 s that workers allowed; 0: no limit"
+    )
     balance: float | None
 
 

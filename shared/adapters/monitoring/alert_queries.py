@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from shared.adapters.monitoring.kie_account_limits import decode_hash, parse_submit_rate
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
@@ -39,7 +40,6 @@ from shared.domain.alerts.system_state import (
     RedisState,
     SkewedProcess,
     SubmitPause,
-    SubmitRate,
     SystemState,
 )
 from shared.errors import DatabaseRefused
@@ -185,7 +185,7 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
         pipe.get(WIPED_KEY)
         *brakes, memory, replication, persistence, wiped_ms = await pipe.execute()
     pauses = [_read_pause(fields) for fields in brakes]
-    rates = [_read_rate(fields) for fields in brakes[: len(accounts)]]
+    rates = [parse_submit_rate(decode_hash(fields)) for fields in brakes[: len(accounts)]]
     of_accounts = zip(accounts, pauses, strict=False)
     of_families = zip(account_models, pauses[len(accounts) :], strict=True)
     limit = int(memory.get("maxmemory", 0))
@@ -206,29 +206,9 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
     )
 
 
-def _as_text(values: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {name.decode(): value.decode(errors="replace") for name, value in values.items()}
-
-
-def _read_rate(values: Mapping[bytes, bytes]) -> SubmitRate | None:
-    """Return the rate in an account's hash, or None if Kie was not too busy lately."""
-    fields = _as_text(values)
-    if "rate" not in fields:
-        return None
-    return SubmitRate(
-        rate_after_refusal=float(fields["rate"]),
-        limit=int(float(fields["rate_limit"])),
-        grows_at=_timestamp(float(fields["rate_grows_at"]) / 1000),
-        growth_per_second=float(fields["rate_step"]) * 1000,
-        reason=fields["rate_reason"],
-        message=fields["rate_message"],
-        since=_timestamp(float(fields["rate_since"]) / 1000),
-    )
-
-
 def _read_pause(values: Mapping[bytes, bytes]) -> SubmitPause | None:
     """Return the pause of a brake's hash, or None if the brake is off."""
-    fields = _as_text(values)
+    fields = decode_hash(values)
     if int(fields.get("level", "0")) == 0:
         return None
     since = fields.get("since")

@@ -12,6 +12,7 @@ import pytest
 from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
+from shared.adapters.monitoring.kie_account_limits import read_kie_account_limits
 from shared.adapters.monitoring.queue_snapshot import read_snapshot
 from shared.adapters.postgres.database import Database
 from shared.domain.kie_outcomes import Accepted, Delivered, Pending
@@ -54,10 +55,14 @@ async def test_a_sample_has_the_budget_and_the_brake_of_each_kie_account(
             "budget_used": 3,
             "brake_level": 1,
             "is_paused": True,
+            "submit_rate": BUDGET,
             "balance": None,
         }
     }
     assert await HistorySampler(limited.deps, setup.redis).sample() in ([], [15])
+    await account.brake.slow_down(BUDGET, Reason.RATE_LIMITED, "429", under_way_seconds=0)
+    (limits,) = (await read_kie_account_limits(setup.redis, [DEFAULT_ACCOUNT])).values()
+    assert limits.rate_in_force == BUDGET // 2
 
 
 async def test_without_redis_the_queue_is_sampled_and_kie_accounts_are_unknown(
@@ -69,7 +74,7 @@ async def test_without_redis_the_queue_is_sampled_and_kie_accounts_are_unknown(
     row = await newest(setup.database)
     assert row["queued"] == 1
     assert row["kie_accounts"][DEFAULT_ACCOUNT] == {
-        **dict.fromkeys(("budget_used", "brake_level", "is_paused", "balance")),
+        **dict.fromkeys(("budget_used", "brake_level", "is_paused", "submit_rate", "balance")),
         "budget": 0,
     }
 

@@ -105,5 +105,7 @@ def test_what_redis_did_not_tell_of_an_account_is_no_value() -> None:
     )
     used, limit = series("budget:east", *samples, accounts=("east",))
     assert (used[1:], limit[1:]) == ([3, "", ""], [20, 20, ""])
+    slowed = sample(0, kie_accounts={"east": {**known, "submit_rate": 10}})
+    assert series("budget:east", slowed, accounts=("east",))[1][-1] == 10, "the rate in force"
     assert series("balance:east", *samples, accounts=("east",))[0][1:] == [12.5, "", ""]
     assert series("brake:east", *samples, accounts=("east",))[0][1:] == [2, 2, ""]
