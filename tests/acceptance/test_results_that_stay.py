@@ -16,6 +16,7 @@ from producer.keys.key_store import KeyStore, Role
 from producer.results.image_pruning import ImagePruning
 from producer.results.stored_images import CopyOptions, StoredImages
 from shared.domain.lifecycle import JobState
+from shared.errors import ConfigurationError
 from shared.job_json import timestamp_to_json
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, eventually
@@ -171,3 +172,13 @@ async def test_an_image_of_a_store_that_is_down_can_be_read_later(
         folder.unlink()
         away.rename(folder)
         assert (await read_image(api, path))[0] == 200
+
+
+async def test_a_store_that_cannot_be_used_ends_the_worker_and_the_api_at_their_start(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "storage.example")
+    for process in (deployment.worker, deployment.api):
+        with pytest.raises(ConfigurationError, match=r"s3://b cannot be used: AWS_ENDPOINT_URL"):
+            async with process(results_url="s3://b"):
+                pass
