@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -92,6 +93,25 @@ def test_the_wheel_has_one_import_name_and_needs_httpx_alone(installed: Path) ->
     needed = metadata.get_all("Requires-Dist", [])
     assert [one[:7] for one in needed if "extra ==" not in one] == ["httpx2<"]
     assert (installed / info / "licenses" / "LICENSE").exists()
+
+
+def test_the_client_imports_nothing_of_darkroom() -> None:
+    files = [*(CLIENT / "darkroom_client").rglob("*.py")]
+    trees = [ast.parse(file.read_text("utf-8")) for file in files]
+    imported = {
+        name.partition(".")[0]
+        for tree in trees
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    others = imported - set(sys.stdlib_module_names) - {"__future__"}
+    assert others == {"darkroom_client", "httpx2", "pytest"}
 
 
 def test_a_service_with_its_own_shared_and_worker_folders_tests_against_it(
