@@ -45,12 +45,15 @@ class AccountRoutes:
         )
 
     def prices(self, request: MemoryRequest) -> MemoryResponse:
+        """List every price."""
         return MemoryResponse(200, {"prices": self._accounts.prices})
 
     def account(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        """Show the credits of an account."""
         return MemoryResponse(200, self._own(request, account_id).to_json())
 
     def ledger(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        """List the movements of credits."""
         entries = self._own(request, account_id).entries[::-1]
         query = parse_query(request, ("limit", "cursor"))
         page, cursor = page_of(entries, query, lambda one: str(one["id"]))
@@ -63,6 +66,7 @@ class AccountRoutes:
     # --- statements -------------------------------------------------------------------------
 
     def statement(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        """Show what changed the balance."""
         account = self._own(request, account_id)
         query = parse_query(request, ("from", "to", "limit", "cursor"))
         first, last = _period(query)
@@ -82,6 +86,7 @@ class AccountRoutes:
         return MemoryResponse(200, body)
 
     def statement_csv(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        """The lines of a statement as CSV."""
         account = self._own(request, account_id)
         lines = self._lines(account, *_period(parse_query(request, ("from", "to"))))
         written = io.StringIO()
@@ -125,6 +130,7 @@ class AccountRoutes:
     # --- files ------------------------------------------------------------------------------
 
     def upload(self, request: MemoryRequest) -> MemoryResponse:
+        """Upload an image. The same bytes are the same file."""
         account_id = request.query.get("account_id", request.account_id)
         require_account(request, account_id)
         head = read_image_head(request.body)
@@ -151,6 +157,7 @@ class AccountRoutes:
         return _uploaded(file)
 
     def file(self, request: MemoryRequest, file_id: str) -> MemoryResponse:
+        """Show an uploaded image."""
         file = self._files.get(file_id)
         if file is None or file["account_id"] != request.account_id:
             raise Refusal("file_not_found", f"no uploaded file has the id {file_id!r}")

@@ -46,6 +46,7 @@ class JobRoutes:
         )
 
     def create(self, request: MemoryRequest) -> MemoryResponse:
+        """Place a job."""
         order = check_order(read_json(request), request.account_id)
         require_account(request, order.account_id)
         [(job, is_new)] = self._jobs.enqueue([(order, _key(request, 255))])
@@ -53,6 +54,7 @@ class JobRoutes:
         return MemoryResponse(202, job.first, headers)
 
     def create_many(self, request: MemoryRequest) -> MemoryResponse:
+        """Place all jobs or none."""
         bodies, key = read_json(request).get("jobs"), _key(request, 251)
         if not isinstance(bodies, list) or not 1 <= len(bodies) <= _BATCH_MAX:
             message = f"{shown(bodies)} must be a list of 1 to {_BATCH_MAX:,} jobs"
@@ -77,6 +79,7 @@ class JobRoutes:
         return MemoryResponse(202, {"jobs": [job.first for job, _ in placed]}, headers)
 
     def show(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        """Show a job, or wait for its end."""
         job = self._find(request, job_id)
         query = parse_query(request, ("wait", "fields"))
         seconds = _wait_seconds(query.get("wait"))
@@ -92,6 +95,7 @@ class JobRoutes:
             return MemoryResponse(200, _selected(job, query.get("fields")))
 
     def list(self, request: MemoryRequest) -> MemoryResponse:
+        """List jobs, newest first."""
         with self._jobs.changed:
             query = parse_query(request, None)
             found = select_jobs(self._jobs, request.account_id, query)
@@ -100,6 +104,7 @@ class JobRoutes:
         return MemoryResponse(200, {"jobs": jobs, "next_cursor": cursor})
 
     def count(self, request: MemoryRequest) -> MemoryResponse:
+        """Count jobs by state and reason."""
         counts: dict[tuple[str, str | None], int] = {}
         with self._jobs.changed:
             found = select_jobs(self._jobs, request.account_id, parse_query(request, None))
@@ -113,12 +118,14 @@ class JobRoutes:
         return MemoryResponse(200, {"jobs": sum(counts.values()), "counts": named})
 
     def cancel(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        """Cancel a queued job."""
         job = self._find(request, job_id)
         with self._jobs.changed:
             self._jobs.cancel(job)
             return MemoryResponse(200 if job.has_ended else 202, dict(job.fields))
 
     def retry(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        """Run the request of an ended job again, once."""
         job = self._find(request, job_id)
         again = read_json(request).get("again") is True if request.body else False
         with self._jobs.changed:
@@ -163,9 +170,11 @@ class JobRoutes:
     # --- many jobs --------------------------------------------------------------------------
 
     def cancel_many(self, request: MemoryRequest) -> MemoryResponse:
+        """Cancel many jobs."""
         return self._change_many(request, "cancel")
 
     def retry_many(self, request: MemoryRequest) -> MemoryResponse:
+        """Retry many jobs."""
         return self._change_many(request, "retry")
 
     def _change_many(self, request: MemoryRequest, action: str) -> MemoryResponse:
@@ -218,6 +227,7 @@ class JobRoutes:
     # --- events and images ------------------------------------------------------------------
 
     def events(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
+        """Follow a job."""
         job = self._find(request, job_id)
         after = int(request.headers.get("last-event-id") or 0)
         if job.has_ended and after >= job.events[-1]["id"]:
@@ -242,6 +252,7 @@ class JobRoutes:
                 yield b":\n\n"
 
     def account_events(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
+        """Follow all jobs of an account."""
         require_account(request, account_id)
         given = request.headers.get("last-event-id")
         after = int(given.rpartition(".")[2]) if given else len(self._jobs.events)
@@ -265,8 +276,8 @@ class JobRoutes:
                 yield b":\n\n"
 
     def image(self, request: MemoryRequest, job_id: str, number: str) -> MemoryResponse:
+        """Refuse: clients take the links of the job."""
         job = self._find(request, job_id)
-        # Without a store of images, no copy is kept: clients take Kie's links.
         raise Refusal("not_found", f"no image {number} of job {job.id} is kept")
 
     def _find(self, request: MemoryRequest, job_id: Any) -> MemoryJob:
