@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from time import monotonic
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from darkroom_client.testing.accounts import credits_number
 from darkroom_client.testing.checks.field_checks import Fault, shown
 from darkroom_client.testing.checks.order_check import MemoryOrder, check_order, order_rules
+from darkroom_client.testing.event_streams import EVENT_STREAM, account_frames, job_frames
 from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
 from darkroom_client.testing.job_filters import page_of, parse_query, select_jobs
 from darkroom_client.testing.jobs import Jobs, MemoryJob
@@ -18,8 +19,6 @@ from darkroom_client.testing.problem import Refusal, invalid_request
 
 _BATCH_MAX = 1_000
 _WAIT_MAX = 60.0
-_HEARTBEAT_SECONDS = 15.0
-_STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
 
 
 class JobRoutes:
@@ -232,48 +231,15 @@ class JobRoutes:
         after = int(request.headers.get("last-event-id") or 0)
         if job.has_ended and after >= job.events[-1]["id"]:
             return MemoryResponse(204)
-        return MemoryResponse(200, self._job_frames(job, after), _STREAM)
-
-    def _job_frames(self, job: MemoryJob, after: int) -> Iterator[bytes]:
-        yield b"retry: 2000\n\n"
-        while True:
-            with self._jobs.changed:
-                found = [one for one in job.events if one["id"] > after]
-                is_last = job.has_ended or self._jobs.is_closed
-                if not found and not is_last:
-                    is_silent = not self._jobs.changed.wait(_HEARTBEAT_SECONDS)
-            if found or is_last:
-                for event in found:
-                    after = event["id"]
-                    yield _frame(event, str(after))
-                if is_last:
-                    return
-            elif is_silent:
-                yield b":\n\n"
+        return MemoryResponse(200, job_frames(self._jobs, job, after), EVENT_STREAM)
 
     def account_events(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
         """Follow all jobs of an account."""
         require_account(request, account_id)
         given = request.headers.get("last-event-id")
         after = int(given.rpartition(".")[2]) if given else len(self._jobs.events)
-        return MemoryResponse(200, self._account_frames(account_id, after), _STREAM)
-
-    def _account_frames(self, account_id: str, after: int) -> Iterator[bytes]:
-        yield b"retry: 2000\n\n"
-        yield f":\nid: {after}.{after}\n\n".encode()
-        while True:
-            with self._jobs.changed:
-                found = self._jobs.events[after:]
-                if self._jobs.is_closed:
-                    return
-                if not found:
-                    is_silent = not self._jobs.changed.wait(_HEARTBEAT_SECONDS)
-            for event in found:
-                after = event["id"]
-                if event["account_id"] == account_id:
-                    yield _frame(event, f"{after}.{after}")
-            if not found and is_silent:
-                yield b":\n\n"
+        frames = account_frames(self._jobs, account_id, after)
+        return MemoryResponse(200, frames, EVENT_STREAM)
 
     def image(self, request: MemoryRequest, job_id: str, number: str) -> MemoryResponse:
         """Refuse: clients take the links of the job."""
@@ -398,8 +364,3 @@ def _selected(job: MemoryJob, fields: str | None) -> dict[str, Any]:
         return dict(job.fields)
     wanted = fields.split(",")
     return {name: value for name, value in job.fields.items() if name in wanted}
-
-
-def _frame(event: Mapping[str, Any], position: str) -> bytes:
-    data = json.dumps(event, ensure_ascii=False)
-    return f"id: {position}\nevent: {event['event']}\ndata: {data}\n\n".encode()
