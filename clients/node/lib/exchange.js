@@ -9,6 +9,10 @@ export class Exchange {
     constructor(url, key, timeoutSeconds, retries) {
         this.timeoutSeconds = timeoutSeconds;
         this.retries = retries;
+        const { protocol, username, search, hash } = new URL(url);
+        if (!/^https?:$/.test(protocol) || username || search || hash) {
+            throw new TypeError(`url: ${url} must be an http:// or https:// URL without user or query`);
+        }
         this.#url = url.replace(/\/+$/, "");
         this.#headers = key ? { Authorization: `Bearer ${key}` } : {};
     }

@@ -136,6 +136,12 @@ test("prices and statements", async () => {
   assert.match(await darkroom.statementCsv(), /^id,time,kind/);
 });
 
+test("what no request can carry is refused at once", () => {
+  for (const url of ["localhost:8080", "ftp://x", "http://a:b@x", "http://x?y=1", "x"]) {
+    assert.throws(() => new Darkroom({ url }), TypeError);
+  }
+});
+
 test("webhooks are verified", async () => {
   const { secret, headers, body } = JSON.parse(process.env.WEBHOOK);
   const message = await verifyWebhook(["whsec_AAAA", secret], new Headers(headers), body);

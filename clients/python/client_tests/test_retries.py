@@ -148,6 +148,23 @@ def test_nobody_listens(darkroom: InMemoryDarkroom) -> None:
         Darkroom(darkroom.url, "key", retries=AT_ONCE).prices()
 
 
+@pytest.mark.parametrize(
+    "url", ["localhost:8080", "ftp://x", "http://", "http://a:b@x", "http://x?y=1", "http://x:y"]
+)
+def test_a_url_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^url: "):
+        Darkroom(url)
+
+
+def test_keys_that_no_header_carries_are_refused_at_once(darkroom: InMemoryDarkroom) -> None:
+    with pytest.raises(ValueError, match=r"^key: ") as refused:
+        Darkroom(darkroom.url, "dk_secret\n")
+    assert "secret" not in str(refused.value)
+    for key in ("", "é", "a\nb", " a"):
+        with pytest.raises(ValueError, match=r"^idempotency_key: "):
+            darkroom.client().enqueue(prompt="a cat", aspect_ratio="1:1", idempotency_key=key)
+
+
 def test_pauses_grow_and_keep_apart() -> None:
     policy = RetryPolicy(tries=9, first_pause_seconds=0.5, draw=lambda: 1.0)
     busy = ApiError(503, {}, retry_after_seconds=2.0)

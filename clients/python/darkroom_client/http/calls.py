@@ -147,8 +147,19 @@ def create_job(order: Mapping[str, Any], key: str | None, check_images: bool) ->
         read_job,
         query=_image_check(check_images),
         content=_json(order),
-        idempotency_key=key or str(uuid.uuid4()),
+        idempotency_key=_checked_key(key),
     )
+
+
+def _checked_key(key: str | None) -> str:
+    """Return the key, or a new one. Raises `ValueError` for one that no header can carry."""
+    if key is None:
+        return str(uuid.uuid4())
+    if not (key.isascii() and key.isprintable()) or key != key.strip() or not key:
+        raise ValueError(
+            f"idempotency_key: {key!r:.60} must be 1 to 255 printable ASCII characters"
+        )
+    return key
 
 
 def create_jobs(
@@ -161,7 +172,7 @@ def create_jobs(
         lambda data: tuple(map(read_job, data["jobs"])),
         query=_image_check(check_images),
         content=_json({"jobs": list(orders)}),
-        idempotency_key=key or str(uuid.uuid4()),
+        idempotency_key=_checked_key(key),
     )
 
 

@@ -32,6 +32,19 @@ class Exchange:
     timeout_seconds: float
     retries: RetryPolicy
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a URL or a key that no request can carry."""
+        try:
+            url = httpx2.URL(self.url)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"url: {self.url!r:.100} is no URL: {error}") from None
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise ValueError(f"url: {self.url!r:.100} must begin with http:// or https://")
+        if url.query or url.fragment or url.userinfo:
+            raise ValueError("url: must have no user name, query or fragment; give the key apart")
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+            raise ValueError("key: must be printable ASCII, as `darkroom keys create` printed it")
+
     def request(self, call: Call[Any]) -> dict[str, Any]:
         """Return the arguments of the request, as `httpx2` takes them."""
         headers = self.headers()
