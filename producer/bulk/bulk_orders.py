@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from producer.accounts.limit_errors import DailyLimitReached, QueueLimitReached
 from producer.actor import Actor
-from producer.jobs.job_repository import EnqueueResult
+from producer.jobs.job_repository import EnqueueResult, JobRepository
 from producer.money.price_key import PriceKey
 from producer.orders.order import Order
 from producer.orders.order_enqueuer import OrderEnqueuer
@@ -62,21 +62,39 @@ class BulkOrders:
         actor: Actor | str | None,
     ) -> list[OrderOutcome]:
         """Enqueue the orders of one account that its credits and limits allow, in their order."""
-        refused: list[OrderOutcome] = []
-        for _ in range(_TRIES):
+        outcomes: list[OrderOutcome] = []
+        for attempt in range(_TRIES):
             try:
                 stored = await self._enqueuer.enqueue_each(orders, actor=actor)
             except (InsufficientCredits, QueueLimitReached, DailyLimitReached) as short:
+                if attempt == 0:
+                    repeated, orders = await self._take_repeated(orders)
+                    outcomes += repeated
                 orders, too_many = _split_affordable(orders, prices, short)
-                refused += too_many
+                outcomes += too_many
                 if not orders:
-                    return refused
+                    return outcomes
             except (RowBusy, RequestRefused) as error:
-                return [*refused, *((order, error) for order in orders)]
+                return [*outcomes, *((order, error) for order in orders)]
             else:
-                return [*refused, *zip(orders, stored, strict=True)]
+                return [*outcomes, *zip(orders, stored, strict=True)]
         busy = RowBusy(f"account {orders[0].account_id!r}", wait_seconds=0)
-        return [*refused, *((order, busy) for order in orders)]
+        return [*outcomes, *((order, busy) for order in orders)]
+
+    async def _take_repeated(
+        self, orders: Sequence[Order]
+    ) -> tuple[list[OrderOutcome], list[Order]]:
+        """Return the outcomes of retries that exist already, which need nothing, and the others."""
+        jobs = JobRepository(self._database)
+        repeated: list[OrderOutcome] = []
+        new: list[Order] = []
+        for order in orders:
+            retry = await jobs.find_retry(order.retry_of) if order.retry_of is not None else None
+            if retry is None:
+                new.append(order)
+            else:
+                repeated.append((order, EnqueueResult(retry, is_new=False)))
+        return repeated, new
 
     async def _read_prices(self) -> dict[PriceKey, Decimal]:
         rows = await self._database.fetch("list_prices")

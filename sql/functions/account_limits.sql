@@ -56,11 +56,23 @@ END $$;
 COMMENT ON FUNCTION darkroom_allowed_priority IS
     'The priority that was asked for, or the highest that is allowed where that is lower.';
 
+CREATE OR REPLACE FUNCTION darkroom_refuse_priority(of_account text, asked text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    highest CONSTANT text := (SELECT max_priority FROM accounts WHERE id = of_account);
+BEGIN
+    RAISE EXCEPTION 'account % may not ask for the priority %; the highest is %', of_account, asked, highest
+        USING ERRCODE = 'DR403', DETAIL = jsonb_build_object(
+            'account_id', of_account, 'asked', asked, 'allowed', highest)::text;
+END $$;
+COMMENT ON FUNCTION darkroom_refuse_priority IS
+    'Aborts an enqueue of service keys that ask for a priority above max_priority, so that its jobs, holds and entries vanish together.';
+
 -- Called by an enqueue that has stored its jobs and locked the account: what it counts includes them,
 -- and no other enqueue of the account is between its count and its commit. As a volatile function it
 -- reads what others have committed while the enqueue waited for the lock.
 CREATE OR REPLACE FUNCTION darkroom_require_limits(
-    of_account text, new_jobs bigint, new_credits numeric, highest_asked text
+    of_account text, new_jobs bigint, new_credits numeric
 ) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = public, pg_temp AS $$
 DECLARE
@@ -69,12 +81,6 @@ DECLARE
     next_day CONSTANT timestamptz := date_trunc('day', now(), 'UTC') + interval '24 hours';
 BEGIN
     SELECT * INTO STRICT account FROM accounts WHERE id = of_account;
-    IF highest_asked <> darkroom_allowed_priority(highest_asked, account.max_priority) THEN
-        RAISE EXCEPTION 'account % may not ask for the priority %; the highest is %', of_account,
-            highest_asked, account.max_priority
-            USING ERRCODE = 'DR403', DETAIL = jsonb_build_object(
-                'account_id', of_account, 'asked', highest_asked, 'allowed', account.max_priority)::text;
-    END IF;
     IF account.max_queued_jobs IS NOT NULL THEN
         SELECT count(*) INTO queued FROM jobs WHERE account_id = of_account AND state = 'queued';
         IF queued > account.max_queued_jobs THEN
@@ -97,4 +103,5 @@ BEGIN
     RETURN false;
 END $$;
 COMMENT ON FUNCTION darkroom_require_limits IS
-    'Aborts an enqueue of service keys whose priority is too high (DR403), and one that exceeds max_queued_jobs or max_credits_per_day (DR429), so that its jobs, holds and entries vanish together. Scheduled jobs count as queued.';
+    'Aborts an enqueue that exceeds max_queued_jobs or max_credits_per_day, so that its jobs, holds and entries vanish together. Scheduled jobs count as queued.';
+DROP FUNCTION IF EXISTS darkroom_require_limits(text, bigint, numeric, text);

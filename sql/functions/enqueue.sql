@@ -67,11 +67,14 @@ BEGIN
            -- The hold found no room, or a limit is exceeded: raising takes everything above back.
            CASE WHEN NOT EXISTS (SELECT FROM placed)
                 THEN darkroom_refuse_credits(account_id, credits_quoted)
+                WHEN $14 = 'refuse' AND EXISTS (
+                         SELECT FROM placed
+                          WHERE max_priority <> 'high'
+                            AND priority <> darkroom_allowed_priority(priority, max_priority))
+                THEN darkroom_refuse_priority(account_id, priority)
                 WHEN EXISTS (SELECT FROM placed
-                              WHERE max_queued_jobs IS NOT NULL OR day_credits > max_credits_per_day
-                                 OR ($14 = 'refuse' AND max_priority <> 'high'))
-                THEN darkroom_require_limits(account_id, 1, credits_quoted,
-                         CASE WHEN $14 = 'refuse' THEN priority END) END AS never,
+                              WHERE max_queued_jobs IS NOT NULL OR day_credits > max_credits_per_day)
+                THEN darkroom_require_limits(account_id, 1, credits_quoted) END AS never,
            EXISTS (SELECT FROM chosen) AS is_chosen
       FROM new_job;
 END $$;
@@ -158,6 +161,7 @@ BEGIN
            AND (SELECT count(*) FROM locked) > 0
         RETURNING accounts.id, accounts.balance, accounts.held - needed.credits AS held_before,
                   max_open_jobs,
+                  needed.jobs, needed.credits,
                   max_queued_jobs IS NOT NULL OR day_credits > max_credits_per_day AS is_limited
     ), line AS (
         -- Each account's jobs, behind a line that says how it stood before them.
@@ -198,17 +202,16 @@ BEGIN
         -- The hold of some account found no room: raising takes everything above back.
         SELECT bool_or(darkroom_refuse_credits(account_id, credits)) AS never
           FROM needed WHERE account_id NOT IN (SELECT id FROM placed)
+    ), refused_priority AS (
+        SELECT bool_or(darkroom_refuse_priority(account_id, priority)) AS never
+          FROM too_high WHERE EXISTS (SELECT FROM new_job WHERE id = ANY(ids))
     ), limited AS (
-        SELECT bool_or(darkroom_require_limits(needed.account_id, jobs, credits, too_high.priority))
-               AS never
-          FROM needed JOIN placed ON placed.id = needed.account_id
-          LEFT JOIN too_high ON too_high.account_id = needed.account_id
-                            AND EXISTS (SELECT FROM new_job WHERE id = ANY(ids))
-         WHERE is_limited OR too_high.priority IS NOT NULL
+        SELECT bool_or(darkroom_require_limits(id, jobs, credits)) AS never
+          FROM placed WHERE is_limited
     )
     SELECT new_job.id, credits_quoted, price_id, created_at, nullif(metadata, '{}') AS metadata, priority,
            new_job.id IN (SELECT job_id FROM chosen) AS is_chosen
-      FROM refused, limited, new_job;
+      FROM refused, refused_priority, limited, new_job;
 END $$;
 DROP FUNCTION IF EXISTS darkroom_enqueue_jobs(
     uuid[], text[], text[], text[], integer[], text[], text[], text[], text[], text[],

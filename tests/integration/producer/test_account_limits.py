@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -21,6 +22,7 @@ from producer import (
     Producer,
     QueueLimitReached,
 )
+from producer.bulk.job_selection import JobSelection
 from producer.doctor.invariant_findings import check_invariants
 from shared.adapters.postgres.database import Database
 from shared.domain.job import Priority
@@ -257,3 +259,35 @@ async def test_only_the_limits_that_are_given_change_and_the_change_names_who_an
         *("account_limits_changed", "maria", "a quiet week"),
     )
     assert (entry["before"], entry["after"]) == ({"max_open_jobs": 3}, {"max_open_jobs": None})
+
+
+async def test_of_many_retries_as_many_are_stored_as_fit_into_both_limits(
+    producer: Producer, acme: Database
+) -> None:
+    jobs = await producer.enqueue_many([order(priority="high") for _ in range(6)])
+    selection = JobSelection(ids=tuple(job.id for job in jobs))
+    await producer.cancel_many(selection)
+    await producer.set_account_limits(
+        "acme", max_queued_jobs=4, max_credits_per_day=20, max_priority="low"
+    )
+    result = await producer.retry_many(selection)
+    assert len(result.done) == 3
+    assert Counter(type(one.error) for one in result.refused) == {
+        QueueLimitReached: 2,
+        DailyLimitReached: 1,
+    }
+    assert {one.job.priority for one in result.done} == {"high"}
+    again = await producer.retry_many(selection)
+    assert {one.id: one.job.id for one in again.done} == {one.id: one.job.id for one in result.done}
+    assert len(again.refused) == 3
+    assert (await stored(acme))["jobs"] == 9
+
+
+async def test_a_transaction_of_the_day_before_is_counted_in_no_day(
+    producer: Producer, acme: Database
+) -> None:
+    await acme.pool.execute("UPDATE accounts SET day_started_at = now() + interval '1 minute'")
+    (late,) = await producer.enqueue_many([order()])
+    assert await day_credits(acme) == 0
+    await producer.cancel(late.id)
+    assert await day_credits(acme) == 0

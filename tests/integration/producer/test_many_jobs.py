@@ -194,6 +194,9 @@ async def test_as_many_are_retried_as_the_credits_allow_and_the_others_say_what_
     assert Counter(codes(result).values()) == {"insufficient_credits": 2}
     assert set(codes(result)) <= {job.id for job in poor}
     assert await money(producer, "poor") == (21, 18)
+    again = await producer.retry_many(JobSelection(ids=[job.id for job in poor]))
+    assert {one.id for one in again.done} == {job.id for job in poor} - set(codes(result))
+    assert not any(one.is_new for one in again.done)
     # The others stay for later, after a top-up.
     await setup.billing.grant("poor", Decimal(9), "a top-up")
     later = await producer.retry_many(where(state="failed"))
