@@ -40,7 +40,7 @@ _STEPS: tuple[tuple[int, _States, _Step], ...] = (
         ),
     ),
     (8, ("queued",), lambda rules, dice: rules.choose(dice.choice((1, 2, 5)))),
-    (1, (), lambda rules, dice: rules.crowd(dice.choice((1, 2)))),
+    (2, (), lambda rules, dice: rules.crowd(dice.choice((1, 2)))),
     (
         2,
         ("queued",),
