@@ -105,21 +105,6 @@ PROCEDURES = frozenset({"A restore", "Stopping a worker", "Who did it"})
 TESTS = Path(__file__).parents[2]
 WITHOUT_THE_PRODUCT = frozenset({"validation_code"})
 """Switches of the simulated Kie for clients other than ours, which sends no faulty request."""
-OF_PARTS_THAT_DO_NOT_ASK_YET = frozenset(
-    {
-        "schema_unpublished",
-        *("upload_code", "upload_code_rate", "file_lifetime_seconds"),
-        *("image_lifetime_seconds", "image_retention_seconds", "dead_image_status"),
-        *(
-            "fresh_link_lifetime_seconds",
-            "download_url_code",
-            "image_error_rate",
-            "image_pixels",
-            "image_kib",
-        ),
-    }
-)
-"""Switches of routes of Kie that our processes do not call: its catalogue, uploads and images."""
 
 
 def operations() -> str:
@@ -177,9 +162,8 @@ def test_every_switch_of_the_simulated_kie_is_played_against_the_product() -> No
         for path in (TESTS / part).rglob("*.py")
         if path != Path(__file__) and "simulator" not in path.parent.name
     )
-    exempt = WITHOUT_THE_PRODUCT | OF_PARTS_THAT_DO_NOT_ASK_YET
-    assert exempt <= describe_switches().keys()
-    names = describe_switches().keys() - exempt
+    assert describe_switches().keys() >= WITHOUT_THE_PRODUCT
+    names = describe_switches().keys() - WITHOUT_THE_PRODUCT
     assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", text)] == []
     ends = [name for name in TASK_ENDS if not re.search(rf"\b{name}\b", text)]
     assert ends == []

@@ -39,6 +39,8 @@ async def test_each_change_of_the_simulated_catalogue_is_found(database: Databas
         well = await check()
         simulator.set_faults(gone_field="resolution", price_factor=2, success_rate=0.4)
         changed = await check()
+        simulator.set_faults(gone_field="", schema_unpublished=True)
+        unpublished = await check()
     assert well.is_well
     assert [int(one) for one in well.price_credits] == [6, 10, 16]
     assert well.success_percent is not None
@@ -47,3 +49,4 @@ async def test_each_change_of_the_simulated_catalogue_is_found(database: Databas
     assert [int(one) for one in changed.price_credits] == [12, 20, 32]
     assert changed.success_percent is not None
     assert changed.success_percent < 50
+    assert unpublished.is_well
