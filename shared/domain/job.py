@@ -13,6 +13,8 @@ from uuid import UUID
 from shared.domain.lifecycle import TERMINAL, JobState, Reason
 
 Priority = Literal["high", "normal", "low"]
+WaitReason = Literal["paused", "no_worker", "submits_refused", "account_limit"]
+"""Why it is not known when a queued job is submitted."""
 
 FROM_ORDER = object()
 """The first value of a field that depends on the order."""
@@ -62,7 +64,7 @@ class PublicJobFields:
 
     The JSON of a job, the reading of rows, the first values of a new job, the OpenAPI document and
     the types for TypeScript follow from this list. A new field needs a column of `jobs` and a line
-    here. One whose first value depends on the order also needs it in
+    here, or a name in `ESTIMATED`. One whose first value depends on the order also needs it in
     `producer.orders.insert_parameters`.
     """
 
@@ -186,6 +188,36 @@ class PublicJobFields:
             first=None,
         )
     )
+    position: int | None = field(
+        compare=False,
+        metadata=_public(
+            "The place of a queued job in the fair order: 1 is submitted next. Null when it is not"
+            " queued or is scheduled.",
+            example=None,
+            first=None,
+            minimum=1,
+        ),
+    )
+    estimated_start_at: datetime | None = field(
+        compare=False,
+        metadata=_public(
+            "When a queued job is expected to be submitted. Null when it is not queued, or with"
+            " `wait_reason`.",
+            example=None,
+            first=None,
+        ),
+    )
+    wait_reason: WaitReason | None = field(
+        compare=False,
+        metadata=_public(
+            "Why `estimated_start_at` of a queued job is null: `paused` by an operator without an"
+            " end, `no_worker` is alive, `submits_refused` by Kie until a person acts or a probe"
+            " succeeds, `account_limit`: the account's open jobs must end first, and none has ended"
+            " yet.",
+            example=None,
+            first=None,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +273,8 @@ class Job(PublicJobFields):
         return self.is_terminal and self.images_due_at is None
 
 
+ESTIMATED = ("position", "estimated_start_at", "wait_reason")
+"""The fields that are calculated when a job is read for a caller. They have no columns."""
 _FIELD_NAMES = tuple(one.name for one in fields(Job))
 _FIELD_INDEX = {name: index for index, name in enumerate(_FIELD_NAMES)}
 _field_values = attrgetter(*_FIELD_NAMES)

@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema
 
 from producer.audit_entries import Act
 from producer.orders.order_fields import DEFAULT_MODEL
-from shared.domain.job import Priority, PublicJobFields
+from shared.domain.job import Priority, PublicJobFields, WaitReason
 from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, JobState
 
@@ -33,6 +33,7 @@ _JOB_TYPES: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
     "JobState": {"type": "string", **_STATE},
     "Priority": {"type": "string", "enum": list(get_args(Priority))},
+    "WaitReason": {"type": "string", "enum": [*get_args(WaitReason), None]},
     "int": {"type": "integer"},
     "float": {"type": "number"},
     "Decimal": {"type": "number"},

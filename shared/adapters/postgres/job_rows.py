@@ -12,7 +12,7 @@ import asyncpg
 import orjson
 import structlog
 
-from shared.domain.job import Job, JobImage
+from shared.domain.job import ESTIMATED, Job, JobImage
 from shared.domain.lifecycle import JobState
 from shared.stored_json import UNREADABLE_KEY, read_stored_object
 
@@ -27,6 +27,7 @@ def job_from_row(row: asyncpg.Record) -> Job:
     """Return the job of a row of `jobs`, with the account of its attempt if the row has it."""
     job_id = row["id"]
     values = [row[name] for name in _COLUMNS]
+    values[_ESTIMATED:_ESTIMATED] = _NOT_ESTIMATED
     values.append(row.get("provider_account"))
     for index, convert in _CONVERTED_COLUMNS:
         values[index] = convert(values[index], job_id)
@@ -110,9 +111,12 @@ _CONVERTERS: dict[str, Callable[[Any, UUID], Any]] = {
     "tuple[JobImage, ...]": _images,
 }
 """By type of a field. Values of other types are used as the driver returns them."""
-_COLUMNS = tuple(one.name for one in fields(Job) if one.name != "provider_account")
-_IMAGES = _COLUMNS.index("images")
-_URL_COLUMNS = (_COLUMNS.index("result_urls"), _COLUMNS.index("late_result_urls"))
+_NAMES = tuple(one.name for one in fields(Job))
+_COLUMNS = tuple(name for name in _NAMES if name not in {*ESTIMATED, "provider_account"})
+_ESTIMATED = _NAMES.index(ESTIMATED[0])
+_NOT_ESTIMATED = (None,) * len(ESTIMATED)
+_IMAGES = _NAMES.index("images")
+_URL_COLUMNS = (_NAMES.index("result_urls"), _NAMES.index("late_result_urls"))
 """Callers see where the copies are. The rows keep Kie's links."""
 _CONVERTED_COLUMNS = tuple(
     (index, _CONVERTERS[str(one.type)])

@@ -1,0 +1,1 @@
+"""When a waiting job is submitted: its position in the fair order, and the expected time."""
