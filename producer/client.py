@@ -25,7 +25,7 @@ from producer.jobs.job_repository import EnqueueResult, JobRepository
 from producer.jobs.job_retries import build_retry_order
 from producer.jobs.operator_methods import OperatorMethods, parse_job_id
 from producer.kie_brakes import KieBrakes
-from producer.list_pages import DEFAULT_LIST_LIMIT, JobPage, require_limit
+from producer.list_pages import DEFAULT_LIST_LIMIT, ESTIMATE, JobPage, require_limit
 from producer.live.change_digest import ChangeDigest
 from producer.live.event_feed import EventFeed
 from producer.model_routes import ModelRoutes
@@ -37,6 +37,8 @@ from producer.orders.order import Order, Priority
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.pauses import PauseAdmin
 from producer.results.stored_images import CopyOptions, StoredImages
+from producer.waiting.wait_estimates import WaitEstimates
+from producer.waiting.waiting_snapshot import SnapshotReader
 from producer.webhook_admin import WebhookAdmin
 from shared.adapters.kie.kie_connection import UploadAccess, choose_upload_access
 from shared.adapters.monitoring.alert_monitor import AlertReport, read_alerts
@@ -85,6 +87,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         redis = delivery_queue.redis
         alerts = alerts or partial(read_alerts, database, redis, kie_account_names)
         self._overview = OverviewReader(database, redis, kie_account_names, alerts)
+        self.waiting = WaitEstimates(database, SnapshotReader(database, redis, kie_account_names))
+        """When queued jobs are submitted."""
         self._jobs = JobRepository(database)
         self._bulk = BulkActions(database, self.enqueuer)
         self.files, self.images = ImageUploads(database, no_upload_access), ImageChecks(database)
@@ -231,13 +235,15 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         if check_images:
             await self.images.check_orders(orders)
         enqueued = await self.enqueuer.enqueue(orders, connection=connection)
-        return [one.job for one in enqueued]
+        jobs = [one.job for one in enqueued]
+        return await self.waiting.add_to_new(jobs) if connection is None else jobs
 
     # --- following --------------------------------------------------------------------------
 
     async def get(self, job_id: UUID | str) -> Job:
         """Return the job, or raise `JobNotFound`."""
-        return await self._jobs.get(parse_job_id(job_id))
+        [job] = await self.waiting.add([await self._jobs.get(parse_job_id(job_id))])
+        return job
 
     async def job_details(self, job_id: UUID | str) -> dict[str, list[dict[str, Any]]]:
         """Return what is stored about a job, oldest first, by kind.
@@ -276,7 +282,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
             where = replace(where, account_id=account_id)
         if state is not None:
             where = replace(where, state=state)
-        return await self._jobs.list(where, below=below, limit=limit)
+        return await self.waiting.add(await self._jobs.list(where, below=below, limit=limit))
 
     async def page(
         self,
@@ -288,13 +294,16 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
     ) -> JobPage:
         """Return jobs like `list`, at most 2 MiB of them, and the id below which the next page is.
 
-        `without` may contain `request` and `metadata`. These fields are then empty and do not count
-        towards the 2 MiB.
+        `without` may contain `request` and `metadata`, which are then empty and do not count
+        towards the 2 MiB, and `estimate`: then no job has a position and an estimated start.
         """
         require_limit(limit)
-        return await self._jobs.page(
+        page = await self._jobs.page(
             where or JobFilter(), below=below, limit=limit, without=without
         )
+        if ESTIMATE in without:
+            return page
+        return JobPage(await self.waiting.add(page.jobs), page.next_below)
 
     async def count(self, where: JobFilter) -> Sequence[JobCount]:
         """Return how many jobs match the filter, by state and reason."""

@@ -16,6 +16,8 @@ MAX_ROW_ID = 2**63 - 1
 """The largest `bigint`, which is above the id of every row."""
 PAGE_BYTES = 2 * 1024 * 1024
 """The most bytes of row texts on one page. A page has at least one row, whatever its length."""
+ESTIMATE = "estimate"
+"""In `without`: the fields of `shared.domain.job.ESTIMATED` are not wanted."""
 _PAGING_COLUMNS = frozenset({"place", "found", "bytes_so_far"})
 """The columns that a list query adds to each row for paging."""
 

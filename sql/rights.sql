@@ -44,7 +44,8 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_corrections, darkroom_covered_period TO darkroom_api;
     GRANT SELECT ON job_images TO darkroom_api;
     GRANT SELECT ON files TO darkroom_api;
-    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled,
+        darkroom_places_in_turn, darkroom_waiting_accounts TO darkroom_api;
     GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,

@@ -7,15 +7,15 @@ job has a virtual time that follows from the turn and the weight of the account.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from producer.waiting.open_slots import OpenSlots
 
 _SAME = 1e-6
 """Virtual times that differ by less, in jobs, are equal."""
-_TRIES = 12
+_TRIES = 6
 _NEVER_MOVED = datetime.max.replace(tzinfo=UTC)
 SecondsUntil = Callable[[int], float | None]
 """Returns in how many seconds the job of a position is submitted; None for never."""
@@ -53,28 +53,23 @@ class WaitingAccount:
     """Counted only for an account with a limit."""
     oldest_due_at: datetime | None = None
 
-    @property
-    def _order(self) -> tuple[float, datetime, str]:
-        return self.turn, self.moved_at, self.account_id
 
-
-@dataclass(frozen=True, slots=True)
 class FairOrder:
     """What waits, at one time."""
 
-    chosen: int
-    """The jobs that are chosen already, and are submitted before all that wait."""
-    priorities: tuple[PriorityTurn, ...]
-    accounts: tuple[WaitingAccount, ...]
-    _moving: dict[str, list[WaitingAccount]] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for turn in self.priorities:
-            self._moving[turn.priority] = [
-                one
-                for one in self.accounts
-                if one.priority == turn.priority and one.waiting > 0 and not one.is_paused
-            ]
+    def __init__(
+        self, chosen: int, priorities: Sequence[PriorityTurn], accounts: Sequence[WaitingAccount]
+    ) -> None:
+        """`chosen` jobs are submitted before all that wait."""
+        self.chosen = chosen
+        self.accounts = tuple(accounts)
+        self.turns = {one.priority: one for one in priorities}
+        self._by_name = {(one.account_id, one.priority): one for one in accounts}
+        self._moving: dict[str, list[WaitingAccount]] = {name: [] for name in self.turns}
+        for one in accounts:
+            if one.waiting > 0 and not one.is_paused:
+                self._moving[one.priority].append(one)
+        self._all_of = {name: _Jobs.all_of(found) for name, found in self._moving.items()}
 
     @property
     def waiting(self) -> int:
@@ -83,65 +78,97 @@ class FairOrder:
 
     def find(self, account_id: str, priority: str) -> WaitingAccount | None:
         """Return the waiting jobs of this account and priority, or None if there are none."""
-        for one in self.accounts:
-            if one.account_id == account_id and one.priority == priority:
-                return one
-        return None
+        return self._by_name.get((account_id, priority))
 
     def new_account(self, account_id: str, priority: str, weight: float) -> WaitingAccount:
         """Return an account with no waiting job, as its next job will find it."""
-        turn = self._turn(priority)
-        return WaitingAccount(account_id, priority, 0, weight, turn.account_clock)
+        clock = self.turns[priority].account_clock
+        return WaitingAccount(account_id, priority, 0, weight, clock)
 
-    def _turn(self, priority: str) -> PriorityTurn:
-        return next(one for one in self.priorities if one.priority == priority)
+    def place(self, account: WaitingAccount, number: int) -> Place:
+        """Return what is chosen before the account's waiting job with this number, from 1."""
+        tag = account.turn + (number - 1) / account.weight
+        before = _Jobs.before(tag, account, self._moving[account.priority])
+        return Place(self, self.turns[account.priority], number, before)
 
-    def position(self, account: WaitingAccount, number: int, seconds: float | None = None) -> int:
-        """Return the position of the account's waiting job with this number, from 1.
+    def jobs_of(self, turn: PriorityTurn, seconds: float | None) -> int:
+        """Return how many jobs of a priority may start within this time; None: at any time."""
+        return self._all_of[turn.priority].within(seconds)
 
-        With `seconds`, an account with a limit of open jobs counts for no more jobs than may start
+
+@dataclass(frozen=True, slots=True)
+class _Jobs:
+    """Numbers of jobs of several accounts. Those with reached limits start as far as they may."""
+
+    unlimited: int
+    limited: tuple[tuple[OpenSlots, int], ...]
+
+    @classmethod
+    def all_of(cls, accounts: Sequence[WaitingAccount]) -> _Jobs:
+        return cls._of([(one, one.waiting) for one in accounts])
+
+    @classmethod
+    def before(cls, tag: float, own: WaitingAccount, accounts: Sequence[WaitingAccount]) -> _Jobs:
+        """The jobs of the other accounts with lower virtual times than `tag`."""
+        counts = []
+        for one in accounts:
+            if one.turn > tag + _SAME or one.account_id == own.account_id:
+                continue
+            jobs = (tag - one.turn) * one.weight
+            if jobs < one.waiting + 1:
+                is_first = (one.moved_at, one.account_id) < (own.moved_at, own.account_id)
+                counts.append((one, _count_before(jobs, one.waiting, is_first)))
+            else:
+                counts.append((one, one.waiting))
+        return cls._of(counts)
+
+    @classmethod
+    def _of(cls, counts: Sequence[tuple[WaitingAccount, int]]) -> _Jobs:
+        return cls(
+            sum(jobs for one, jobs in counts if one.slots is None),
+            tuple((one.slots, jobs) for one, jobs in counts if one.slots is not None),
+        )
+
+    def within(self, seconds: float | None) -> int:
+        """Return how many of them may start within this time; None: at any time."""
+        if seconds is None:
+            return self.unlimited + sum(jobs for _, jobs in self.limited)
+        return self.unlimited + sum(
+            min(jobs, slots.starts_within(seconds)) for slots, jobs in self.limited
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of one job in the order."""
+
+    order: FairOrder
+    turn: PriorityTurn
+    number: int
+    before: _Jobs
+
+    def position(self, seconds: float | None = None) -> int:
+        """Return the position, from 1.
+
+        With `seconds`, accounts with limits of open jobs count for no more jobs than may start
         within this time.
         """
-        own = self._turn(account.priority)
-        tag = account.turn + (number - 1) / account.weight
-        place = number + sum(
-            _jobs_before(one, tag, account, seconds)
-            for one in self._moving[account.priority]
-            if one.account_id != account.account_id
-        )
-        own_tag = own.turn + (place - 1) / own.weight
+        place = self.number + self.before.within(seconds)
+        tag = self.turn.turn + (place - 1) / self.turn.weight
         others = 0
-        for other in self.priorities:
-            if other.priority != own.priority:
-                waiting = sum(
-                    _within_limit(one, one.waiting, seconds) for one in self._moving[other.priority]
-                )
-                is_first = other.weight > own.weight
-                others += _count_before(other.turn, other.weight, own_tag, waiting, is_first)
-        return self.chosen + place + others
+        for other in self.order.turns.values():
+            if other.priority != self.turn.priority:
+                most = self.order.jobs_of(other, seconds)
+                is_first = other.weight > self.turn.weight
+                others += _count_before((tag - other.turn) * other.weight, most, is_first)
+        return self.order.chosen + place + others
 
 
-def _jobs_before(
-    other: WaitingAccount, tag: float, account: WaitingAccount, seconds: float | None
-) -> int:
-    """Return how many jobs of another account of the same priority are chosen before this tag."""
-    is_first = other._order[1:] < account._order[1:]
-    count = _count_before(other.turn, other.weight, tag, other.waiting, is_first)
-    return _within_limit(other, count, seconds)
+def _count_before(jobs: float, most: int, is_first: bool) -> int:
+    """Return how many of the virtual times 0, 1, 2, ... are before `jobs`, at most `most`.
 
-
-def _within_limit(account: WaitingAccount, jobs: int, seconds: float | None) -> int:
-    if seconds is None or account.slots is None:
-        return jobs
-    return min(jobs, account.slots.starts_within(seconds))
-
-
-def _count_before(turn: float, weight: float, tag: float, most: int, is_first: bool) -> int:
-    """Return how many of the virtual times `turn`, `turn + 1/weight`, ... are before `tag`.
-
-    `is_first`: one that is equal to `tag` is before it.
+    `is_first`: one that is equal is before it.
     """
-    jobs = (tag - turn) * weight
     nearest = round(jobs)
     count = nearest + is_first if abs(jobs - nearest) < _SAME else math.ceil(jobs)
     return max(0, min(count, most))
@@ -156,30 +183,27 @@ def position_in_time(
     How many of their jobs come before depends on the time, and the time on the position. Both only
     fall from one try to the next.
     """
-    position = order.position(account, number)
+    place = order.place(account, number)
+    position = place.position()
     seconds = seconds_until(position)
-    if any(one.slots is not None for one in order.accounts):
-        for _ in range(_TRIES):
-            if seconds is None:
-                break
-            nearer = order.position(account, number, seconds)
-            if nearer >= position:
-                break
-            position, seconds = nearer, seconds_until(nearer)
-    if seconds is not None and account.slots is not None:
-        own = account.slots.seconds_until_start(number + _own_jobs_before(order, account, position))
-        return position, None if own is None else max(seconds, own)
-    return position, seconds
+    for _ in range(_TRIES):
+        nearer = position if seconds is None else place.position(seconds)
+        if nearer >= position:
+            break
+        position, seconds = nearer, seconds_until(nearer)
+    if seconds is None or account.slots is None:
+        return position, seconds
+    own = account.slots.seconds_until_start(number + _own_jobs_before(order, account, position))
+    return position, None if own is None else max(seconds, own)
 
 
 def _own_jobs_before(order: FairOrder, account: WaitingAccount, position: int) -> int:
     """Return about how many jobs of the account's other priorities start before this position."""
-    weights = {one.priority: one.weight for one in order.priorities}
-    own = weights[account.priority]
-    return sum(
-        one.waiting
-        if weights[one.priority] > own
-        else min(one.waiting, int(position * weights[one.priority] / (own + weights[one.priority])))
-        for one in order.accounts
-        if one.account_id == account.account_id and one.priority != account.priority
-    )
+    own = order.turns[account.priority].weight
+    jobs = 0
+    for turn in order.turns.values():
+        other = order.find(account.account_id, turn.priority)
+        if other is not None and turn.priority != account.priority:
+            share = 1.0 if turn.weight > own else turn.weight / (own + turn.weight)
+            jobs += min(other.waiting, int(position * share))
+    return jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ class OpenSlots:
 
         A job that runs longer than the mean is expected to end soon.
         """
-        run = run_seconds or 0.0
+        run = math.inf if run_seconds is None else run_seconds
         rests = [max(run - age, run * _OVERDUE_SHARE) for age in ages] + [run] * chosen
         free = max(max_open_jobs - len(rests), 0)
         rests = [0.0] * free + sorted(rests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,10 @@ from shared.domain.job import Job, WaitReason, replace_fields
 from shared.domain.lifecycle import JobState
 from shared.errors import DependencyDown
 
+NEW_JOBS_MAX = 1_000
+"""Of how many jobs of one call the estimates are calculated as they are stored."""
+_JOBS_BETWEEN_OTHERS = 50
+"""After so many estimates, other requests have a turn."""
 SNAPSHOT_SECONDS = 1.0
 """How long a snapshot is used by all callers of a process."""
 
@@ -49,6 +54,8 @@ class WaitEstimates:
         self._reading = asyncio.Lock()
         self._last: WaitingSnapshot | None = None
         self._read_at = -math.inf
+        self._added: Counter[tuple[str, str]] = Counter()
+        """The jobs that this process has stored since the snapshot, by account and priority."""
 
     async def snapshot(self) -> WaitingSnapshot:
         """Return what waits, at most one second old. Raises `PostgresDown`."""
@@ -56,6 +63,7 @@ class WaitEstimates:
             if self._last is None or self._monotonic() - self._read_at >= SNAPSHOT_SECONDS:
                 self._last = None
                 self._last = await self._reader.read()
+                self._added.clear()
                 self._read_at = self._monotonic()
             return self._last
 
@@ -67,32 +75,38 @@ class WaitEstimates:
         snapshot = await self.snapshot()
         rows = await self._queries.fetch("places_in_turn", queued)
         places = {UUID(int=row["job_id"].int): (row["chosen_place"], row["number"]) for row in rows}
-        return [
-            _with_estimate(job, estimate_job(snapshot, job, *places[job.id]))
-            if job.id in places
-            else job
-            for job in jobs
-        ]
+        found: list[Job] = []
+        for done, job in enumerate(jobs, start=1):
+            place = places.get(job.id)
+            if place is not None:
+                job = _with_estimate(job, estimate_job(snapshot, job, *place))
+            found.append(job)
+            if done % _JOBS_BETWEEN_OTHERS == 0:
+                await asyncio.sleep(0)
+        return found
 
     async def add_to_new(self, jobs: Sequence[Job]) -> list[Job]:
         """Return jobs that were just stored, with their estimates from the snapshot alone.
 
-        Costs no statement for each job. If Postgres is down, the jobs are returned as they are.
+        Costs no statement for each job. Beyond `NEW_JOBS_MAX` jobs, and if Postgres is down, jobs
+        are returned as they are.
         """
         try:
             snapshot = await self.snapshot()
         except DependencyDown:
             return list(jobs)
-        numbers: dict[tuple[str, str], int] = {}
-        found = []
+        counted = self._added
+        found: list[Job] = []
         for job in jobs:
             key = job.account_id, job.priority
-            if key not in numbers:
-                account = snapshot.order.find(*key)
-                numbers[key] = account.waiting if account is not None else 0
-            if not job.is_scheduled(snapshot.at):
-                numbers[key] += 1
-            found.append(_with_estimate(job, estimate_job(snapshot, job, None, numbers[key])))
+            if not _is_scheduled(job, snapshot.at):
+                counted[key] += 1
+            if len(found) >= NEW_JOBS_MAX:
+                found.append(job)
+                continue
+            account = snapshot.order.find(*key)
+            number = counted[key] + (account.waiting if account is not None else 0)
+            found.append(_with_estimate(job, estimate_job(snapshot, job, None, number)))
         return found
 
 
@@ -107,7 +121,7 @@ def estimate_job(
     account = snapshot.order.find(job.account_id, job.priority)
     if account is None:
         account = snapshot.order.new_account(job.account_id, job.priority, weight)
-    if job.is_scheduled(snapshot.at):
+    if _is_scheduled(job, snapshot.at):
         wait = estimate_wait(snapshot, account, account.waiting + 1, job.model)
         if wait.start_at is not None:
             return WaitEstimate(None, max(wait.start_at, job.run_at), None)
@@ -157,6 +171,11 @@ def _finish(
     if reason is not None or seconds is None:
         return WaitEstimate(position, None, reason)
     return WaitEstimate(position, snapshot.at + timedelta(seconds=paused + seconds), None)
+
+
+def _is_scheduled(job: Job, at: datetime) -> bool:
+    # A job that was stored after the snapshot has a later `run_at` as well.
+    return job.run_at > job.created_at and job.is_scheduled(at)
 
 
 def _with_estimate(job: Job, estimate: WaitEstimate) -> Job:

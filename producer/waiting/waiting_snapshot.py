@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from producer.waiting.fair_positions import FairOrder, PriorityTurn, WaitingAccount
 from producer.waiting.open_slots import OpenSlots
 from producer.waiting.submit_pace import KieAccountState, SubmitPace, plan_pace
-from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.database import Queries, as_dicts
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.catalog import list_families
@@ -71,9 +71,11 @@ class SnapshotReader:
 
     async def read(self) -> WaitingSnapshot:
         """Return a new snapshot. Raises `PostgresDown`; works without Redis."""
-        [facts] = await self._queries.fetch("submit_pace", ALIVE_SECONDS, MEASURED_SECONDS)
-        rows = await self._queries.fetch("waiting_accounts")
-        turns = await self._queries.fetch("priority_turns_now")
+        [facts] = as_dicts(
+            await self._queries.fetch("submit_pace", ALIVE_SECONDS, MEASURED_SECONDS)
+        )
+        rows = as_dicts(await self._queries.fetch("waiting_accounts"))
+        turns = as_dicts(await self._queries.fetch("priority_turns_now"))
         order = _read_order(rows, turns, facts["run_seconds"])
         pauses = tuple(_read_pause(one) for one in facts["pauses"])
         names = facts["kie_accounts"] or list(self._kie_accounts)
@@ -99,7 +101,7 @@ def _read_order(
 ) -> FairOrder:
     return FairOrder(
         chosen=sum(row["chosen"] for row in rows),
-        priorities=tuple(PriorityTurn(**dict(row)) for row in turns),
+        priorities=tuple(PriorityTurn(**row) for row in turns),
         accounts=tuple(_waiting_account(row, run) for row in rows),
     )
 
@@ -152,10 +154,7 @@ class _Brakes:
     braked_families: frozenset[str]
 
 
-_BRAKE_FIELDS = (
-    *("level", "until", "reason", "rate", "rate_limit", "rate_grows_at", "rate_step"),
-    "now",
-)
+_BRAKE_FIELDS = ["level", "until", "reason", "rate", "rate_limit", "rate_grows_at", "rate_step"]
 
 
 async def _read_brakes(redis: Redis, names: Sequence[str]) -> _Brakes:
@@ -165,7 +164,7 @@ async def _read_brakes(redis: Redis, names: Sequence[str]) -> _Brakes:
         pipe.time()
         for name in names:
             pipe.zrange(f"{SUBMIT_LOG_PREFIX}:{submit_log_name(name)}", 0, -1, withscores=True)
-            pipe.hmget(brake_key(name), _BRAKE_FIELDS[:-1])
+            pipe.hmget(brake_key(name), _BRAKE_FIELDS)
         for family in families:
             for name in names:
                 pipe.hget(family_brake_key(name, family), "level")

@@ -289,3 +289,8 @@ def replace_fields(job: Job, **changes: Any) -> Job:
     for name, value in changes.items():
         values[_FIELD_INDEX[name]] = value
     return Job(*values)
+
+
+def copy_estimate(job: Job, *, to: Job) -> Job:
+    """Return `to` with the calculated fields of `job`."""
+    return replace_fields(to, **{name: getattr(job, name) for name in ESTIMATED})

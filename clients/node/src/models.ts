@@ -212,6 +212,12 @@ export interface JobFields {
   readonly run_at: string;
   /** The family by which the newest attempt was sent. Null: that of the model. */
   readonly route: string | null;
+  /** The place of a queued job in the fair order: 1 is submitted next. Null when it is not queued or is scheduled. */
+  readonly position: number | null;
+  /** When a queued job is expected to be submitted. Null when it is not queued, or with `wait_reason`. */
+  readonly estimated_start_at: string | null;
+  /** Why `estimated_start_at` of a queued job is null: `paused` by an operator without an end, `no_worker` is alive, `submits_refused` by Kie until a person acts or a probe succeeds, `account_limit`: the account's open jobs must end first, and none has ended yet. */
+  readonly wait_reason: "paused" | "no_worker" | "submits_refused" | "account_limit" | null;
 }
 
 /** How many jobs are in one state for one reason. */

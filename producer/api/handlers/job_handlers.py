@@ -40,12 +40,13 @@ from producer.jobs.job_filter import FILTER_RULES
 from producer.jobs.job_mask import mask_job
 from producer.jobs.job_repository import EnqueueResult
 from producer.keys.key_store import Role
-from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
+from producer.list_pages import DEFAULT_LIST_LIMIT, ESTIMATE, MAX_LIST_LIMIT
 from producer.orders.insert_parameters import restore_first_state
 from producer.orders.order import KEY_LENGTH, Order
 from shared.adapters.async_tasks import stop_tasks
 from shared.catalog.request_images import images_of
-from shared.domain.job import Job, Priority
+from shared.domain.job import ESTIMATED, Job, Priority, copy_estimate
+from shared.domain.lifecycle import JobState
 from shared.errors import FAULTS_MAX, AccountNotFound, Fault, InvalidRequest, WaitTimedOut
 from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
@@ -78,7 +79,8 @@ async def create_job(call: Call) -> web.StreamResponse:
     except AccountNotFound as unknown:
         raise _unknown_account(unknown, {"account_id": given.order}) from unknown
     headers = {"Location": f"/v1/jobs/{enqueued.job.id}", **_replay_headers([enqueued])}
-    return json_response(job_to_json(_job_at_enqueue(enqueued)), 202, headers)
+    [job] = await _jobs_at_enqueue(call, [enqueued])
+    return json_response(job_to_json(job), 202, headers)
 
 
 def _read_check_images(call: Call) -> bool:
@@ -132,7 +134,7 @@ async def create_jobs(call: Call) -> web.StreamResponse:
             for one in refused.faults
         ]
         raise InvalidRequest(faults) from refused
-    jobs = [job_to_json(_job_at_enqueue(one)) for one in enqueued]
+    jobs = [job_to_json(job) for job in await _jobs_at_enqueue(call, enqueued)]
     return json_response({"jobs": jobs}, 202, _replay_headers(enqueued))
 
 
@@ -193,11 +195,15 @@ def read_idempotency_key(call: Call, longest: int) -> str | None:
     return keys[0] if keys else None
 
 
-def _job_at_enqueue(enqueued: EnqueueResult) -> Job:
-    """Return the job in its first state, so that a replayed response equals the first one."""
-    if enqueued.is_new:
-        return enqueued.job
-    return restore_first_state(enqueued.job)
+async def _jobs_at_enqueue(call: Call, enqueued: Sequence[EnqueueResult]) -> list[Job]:
+    """Return the jobs in their first state, so that a replayed response equals the first one.
+
+    The estimates are those of now, of the jobs that are queued.
+    """
+    jobs = [one.job if one.is_new else restore_first_state(one.job) for one in enqueued]
+    queued = [one.job for one in enqueued if one.job.state is JobState.QUEUED]
+    estimated = {job.id: job for job in await call.context.producer.waiting.add_to_new(queued)}
+    return [copy_estimate(estimated.get(job.id, job), to=job) for job in jobs]
 
 
 def _replay_headers(enqueued: Sequence[EnqueueResult]) -> dict[str, str]:
@@ -278,10 +284,16 @@ async def list_jobs(call: Call) -> web.StreamResponse:
         restrict_filter(call, where),
         limit=limit,
         below=below,
-        without=() if fields is None else _OPTIONAL_FIELDS - fields,
+        without=() if fields is None else _unread_parts(fields),
     )
     jobs = [_select_fields(_visible(call, job), fields) for job in page.jobs]
     return list_response("jobs", jobs, page.next_below)
+
+
+def _unread_parts(fields: Collection[str]) -> Collection[str]:
+    """Return what need not be read for these fields of the job object."""
+    unread = set(_OPTIONAL_FIELDS - set(fields))
+    return unread if any(name in fields for name in ESTIMATED) else {*unread, ESTIMATE}
 
 
 async def count_jobs(call: Call) -> web.StreamResponse:

@@ -27,7 +27,9 @@ from producer.cli.display.text_format import (
 from producer.cli.display.webhook_table import build_webhooks_table
 from producer.jobs.job_counts import JobCount
 from producer.row_json import row_to_json
+from producer.waiting.wait_texts import wait_text
 from shared.domain.job import Job
+from shared.domain.lifecycle import JobState
 from shared.job_json import job_to_json
 from shared.stored_json import read_stored_object
 
@@ -41,6 +43,8 @@ _FIELDS_WITH_ROWS = frozenset(
         *("credits_quoted", "credits_charged"),
         # Only in the JSON.
         *("metadata", "priority", "run_at"),
+        # In one row.
+        *("position", "estimated_start_at", "wait_reason"),
     }
 )
 
@@ -122,9 +126,12 @@ def _summary(job: Job, now: datetime) -> Table:
     for name, value in job.request.items():
         if value not in _EMPTY and name != "quantity":
             table.add_row(name.replace("_", " "), _request_value(value))
-    if job.provider_task_id:
-        table.add_row("Kie's task", printable(job.provider_task_id))
-    for name, value in (("key", job.idempotency_key), ("retry of", job.retry_of)):
+    for name, value in (
+        ("waits", _wait_text(job, now)),
+        ("Kie's task", job.provider_task_id),
+        ("key", job.idempotency_key),
+        ("retry of", job.retry_of),
+    ):
         if value is not None:
             table.add_row(name, printable(str(value)))
     for number, url in enumerate(job.result_urls, start=1):
@@ -134,6 +141,10 @@ def _summary(job: Job, now: datetime) -> Table:
     for name, text in rows_of_other_fields(job_to_json(job)):
         table.add_row(name, text)
     return table
+
+
+def _wait_text(job: Job, now: datetime) -> str | None:
+    return wait_text(job, now, duration_text) if job.state is JobState.QUEUED else None
 
 
 def rows_of_other_fields(job: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -208,6 +208,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_measure_queue": ("api", "worker"),
     "darkroom_waiting_since": ("api", "worker"),
     "darkroom_count_scheduled": ("api", "worker"),
+    "darkroom_places_in_turn": ("api",),
+    "darkroom_waiting_accounts": ("api",),
     # Depends only on its argument.
     "darkroom_webhook_endpoint": ("api", "worker"),
     "darkroom_clock_distance": ("api",),
