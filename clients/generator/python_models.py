@@ -103,7 +103,9 @@ def _type(name: str, rule: Schema) -> str:
     if "enum" in rule and name in _ALIASES:
         return _ALIASES[name]
     if "enum" in rule or "const" in rule:
-        return _literal(rule.get("enum", [rule.get("const")]))
+        values = rule.get("enum", [rule.get("const")])
+        chosen = [one for one in values if one is not None]
+        return _literal(chosen) + (" | None" if None in values else "")
     if "anyOf" in rule:
         return " | ".join(_type(name, one) for one in rule["anyOf"])
     names = rule.get("type", "object")

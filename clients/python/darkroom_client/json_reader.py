@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from darkroom_client.errors import UnexpectedAnswer
 
@@ -63,13 +63,18 @@ def _readers(kind: type) -> dict[str, tuple[str, _Reader, Any]]:
 
 
 def _missing(kind: Any) -> Any:
-    if isinstance(kind, UnionType) and NoneType in get_args(kind):
+    if _is_union(kind) and NoneType in get_args(kind):
         return None
     return () if get_origin(kind) is tuple else _REQUIRED
 
 
+def _is_union(kind: Any) -> bool:
+    # A Literal and None make the older kind of union.
+    return get_origin(kind) in (Union, UnionType)
+
+
 def _reader_of(kind: Any) -> _Reader:
-    if isinstance(kind, UnionType):
+    if _is_union(kind):
         return _union_reader(kind)
     if get_origin(kind) is tuple:
         read = _reader_of(get_args(kind)[0])
@@ -87,7 +92,7 @@ def _reader_of(kind: Any) -> _Reader:
     return _text if kind is str or get_origin(kind) is Literal else _same
 
 
-def _union_reader(kind: UnionType) -> _Reader:
+def _union_reader(kind: Any) -> _Reader:
     read = _reader_of(next(one for one in get_args(kind) if one is not NoneType))
     return lambda value: None if value is None else read(value)
 

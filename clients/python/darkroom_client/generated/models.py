@@ -234,7 +234,7 @@ class JobFields:
     estimated_start_at: datetime | None
     """When a queued job is expected to be submitted. Null when it is not queued, or with
     `wait_reason`."""
-    wait_reason: Literal["paused", "no_worker", "submits_refused", "account_limit", None]
+    wait_reason: Literal["paused", "no_worker", "submits_refused", "account_limit"] | None
     """Why `estimated_start_at` of a queued job is null: `paused` by an operator without an end,
     `no_worker` is alive, `submits_refused` by Kie until a person acts or a probe succeeds,
     `account_limit`: the account's open jobs must end first, and none has ended yet."""
