@@ -14,7 +14,7 @@ from uuid import UUID
 from producer.waiting.fair_positions import WaitingAccount, position_in_time
 from producer.waiting.waiting_snapshot import SnapshotReader, WaitingSnapshot
 from shared.adapters.postgres.database import Queries
-from shared.domain.job import Job, WaitReason, replace_fields
+from shared.domain.job import Job, WaitReason, copy_estimate, replace_fields
 from shared.domain.lifecycle import JobState
 from shared.errors import DependencyDown
 
@@ -22,6 +22,8 @@ NEW_JOBS_MAX = 1_000
 """Of how many jobs of one call the estimates are calculated as they are stored."""
 _JOBS_BETWEEN_OTHERS = 50
 """After so many estimates, other requests have a turn."""
+FIRST_ESTIMATES_MAX = 10_000
+"""Of how many jobs a process remembers the first estimate."""
 SNAPSHOT_SECONDS = 1.0
 """How long a snapshot is used by all callers of a process."""
 
@@ -56,6 +58,8 @@ class WaitEstimates:
         self._read_at = -math.inf
         self._added: Counter[tuple[str, str]] = Counter()
         """The jobs that this process has stored since the snapshot, by account and priority."""
+        self._first: dict[UUID, Job] = {}
+        """The jobs with an idempotency key as this process stored them. The oldest first."""
 
     async def snapshot(self) -> WaitingSnapshot:
         """Return what waits, at most one second old. Raises `PostgresDown`."""
@@ -107,7 +111,22 @@ class WaitEstimates:
             account = snapshot.order.find(*key)
             number = counted[key] + (account.waiting if account is not None else 0)
             found.append(_with_estimate(job, estimate_job(snapshot, job, None, number)))
+            self._remember(found[-1])
         return found
+
+    def _remember(self, job: Job) -> None:
+        if job.idempotency_key is not None:
+            self._first[job.id] = job
+            if len(self._first) > FIRST_ESTIMATES_MAX:
+                del self._first[next(iter(self._first))]
+
+    def add_first(self, job: Job) -> Job:
+        """Return the job with the estimate that it had when this process stored it.
+
+        So the answer to a repeated idempotency key is the first one. Without an estimate if another
+        process stored the job, or this one long ago.
+        """
+        return copy_estimate(self._first.get(job.id, job), to=job)
 
 
 def estimate_job(

@@ -45,8 +45,7 @@ from producer.orders.insert_parameters import restore_first_state
 from producer.orders.order import KEY_LENGTH, Order
 from shared.adapters.async_tasks import stop_tasks
 from shared.catalog.request_images import images_of
-from shared.domain.job import ESTIMATED, Job, Priority, copy_estimate
-from shared.domain.lifecycle import JobState
+from shared.domain.job import ESTIMATED, Job, Priority
 from shared.errors import FAULTS_MAX, AccountNotFound, Fault, InvalidRequest, WaitTimedOut
 from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
@@ -196,14 +195,13 @@ def read_idempotency_key(call: Call, longest: int) -> str | None:
 
 
 async def _jobs_at_enqueue(call: Call, enqueued: Sequence[EnqueueResult]) -> list[Job]:
-    """Return the jobs in their first state, so that a replayed response equals the first one.
-
-    The estimates are those of now, of the jobs that are queued.
-    """
-    jobs = [one.job if one.is_new else restore_first_state(one.job) for one in enqueued]
-    queued = [one.job for one in enqueued if one.job.state is JobState.QUEUED]
-    estimated = {job.id: job for job in await call.context.producer.waiting.add_to_new(queued)}
-    return [copy_estimate(estimated.get(job.id, job), to=job) for job in jobs]
+    """Return the jobs in their first state, so that a replayed response equals the first one."""
+    waiting = call.context.producer.waiting
+    new = iter(await waiting.add_to_new([one.job for one in enqueued if one.is_new]))
+    return [
+        next(new) if one.is_new else waiting.add_first(restore_first_state(one.job))
+        for one in enqueued
+    ]
 
 
 def _replay_headers(enqueued: Sequence[EnqueueResult]) -> dict[str, str]:
