@@ -1,6 +1,6 @@
 """Slows down and pauses the submits of one Kie account in all workers when Kie refuses them.
 
-Where Kie is too busy, the submits per window are halved, and grow again with time. A pause follows
+Where Kie is too busy, the submits per window are reduced, and grow again with time. A pause follows
 only where Kie has accepted nothing since the rate was reduced. See docs/decisions/0044.
 """
 
@@ -39,7 +39,7 @@ BLOCKED_PAUSES = PauseRange(15_000, 300_000)
 
 @dataclass(frozen=True, slots=True)
 class SubmitRateRules:
-    """How the rate of submits recovers after it was halved, from 1 to the limit in 55 s at most."""
+    """How the rate of submits recovers after a reduction, in 55 s at most."""
 
     hold_ms: int = 2_000
     """How long it stays after each refusal, so that what was under way is answered."""
@@ -149,15 +149,15 @@ class AccountBrake:
         under_way_seconds: float,
         may_pause: bool = True,
     ) -> float:
-        """Halve the rate of this account's submits in all workers, because Kie was too busy.
+        """Reduce the rate of this account's submits in all workers, because Kie was too busy.
 
         `limit` is the configured number of submits per window; 0 means none. Of many requests that
-        were under way at the same time, the first refusal halves. Where Kie has accepted none since
-        the halving before, the submits pause as well, unless `may_pause` is False. Returns the
-        pause in seconds, or 0.
+        were under way at the same time, the first refusal reduces. Where Kie has accepted none
+        since the reduction before, the submits pause as well, unless `may_pause` is False. Returns
+        the pause in seconds, or 0.
         """
         rules = self._rate_rules
-        rate_thousandths, full, is_halved, is_all_refused = await self._scripts.run(
+        rate_thousandths, full, is_reduced, is_all_refused = await self._scripts.run(
             "submit_rate_reduce",
             [self.key],
             [
@@ -165,7 +165,7 @@ class AccountBrake:
                 *(rules.hold_ms, rules.growth_ms, reason, message),
             ],
         )
-        if is_halved:
+        if is_reduced:
             self.is_unproven = True
             log.warning(
                 "submits_slowed",

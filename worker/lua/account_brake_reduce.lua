@@ -5,7 +5,7 @@
 -- During a pause nothing changes: a submit that succeeds then was sent before it and proves nothing.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local brake = redis.call('HMGET', KEYS[1], 'until', 'level', 'unproven', 'halved_at')
+local brake = redis.call('HMGET', KEYS[1], 'until', 'level', 'unproven', 'reduced_at')
 local level = tonumber(brake[2]) or 0
 if (tonumber(brake[1]) or 0) > now then
   return level

@@ -44,15 +44,13 @@ async def _take_back(setup: FaultSetup) -> None:
 async def _kie_refuses_a_part(setup: FaultSetup) -> AsyncIterator[None]:
     key = brake_key("default")
     async with kie(0, submit_code=429, submit_code_times=1)(setup):
-        for rate in (10, 5):
+        for rate in (14, 9.8):
             await setup.enqueue()
 
-            async def is_accepted(rate: int = rate) -> bool:
-                now = [
-                    await setup.redis.hget(key, name)  # type: ignore[misc]
-                    for name in ("rate", "unproven")
-                ]
-                return now == [str(rate).encode(), None]
+            async def is_accepted(rate: float = rate) -> bool:
+                stored = await setup.redis.hgetall(key)  # type: ignore[misc]
+                now = round(float(stored.get(b"rate", 0)), 3)
+                return now == rate and b"unproven" not in stored
 
             await eventually(is_accepted, f"refused at first, then accepted at {rate} per 10 s")
         # It has been so for six minutes, and Kie goes on like this.
@@ -193,7 +191,7 @@ FAULTS = [
         "429 to a part of the creates",
         "submits_slowed",
         _kie_refuses_a_part,
-        "default are slowed down to 5 of 20 per 10 s",
+        "default are slowed down to 9 of 20 per 10 s",
         "KIE_SUBMITS_PER_10_SECONDS",
     ),
     Fault(

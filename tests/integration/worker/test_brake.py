@@ -27,7 +27,7 @@ from worker.limits.account_brake import AccountBrake, PauseRange, SubmitRateRule
 
 QUICK = PauseRange(first_pause_ms=60, longest_pause_ms=200)
 HIGH_RATE = SubmitRateRules(assumed_limit=1_000)
-"""Here the pauses are tested: the rate, halved several times, holds nothing back."""
+"""Here the pauses are tested: the rate, reduced several times, holds nothing back."""
 BUSY = [Reason.RATE_LIMITED, Reason.MAINTENANCE, Reason.PROVIDER_FULL]
 
 

@@ -36,7 +36,7 @@ RULES = FamilyBrakeRules(
     task_probe_ms=30_000,
 )
 HIGH_RATE = SubmitRateRules(assumed_limit=1_000)
-"""Here the pauses are tested: the rate, halved several times, holds nothing back."""
+"""Here the pauses are tested: the rate, reduced several times, holds nothing back."""
 FIRST, REST = 4, 20
 
 

@@ -62,7 +62,7 @@ async def test_a_sample_has_the_budget_and_the_brake_of_each_kie_account(
     assert await HistorySampler(limited.deps, setup.redis).sample() in ([], [15])
     await account.brake.slow_down(BUDGET, Reason.RATE_LIMITED, "429", under_way_seconds=0)
     (limits,) = (await read_kie_account_limits(setup.redis, [DEFAULT_ACCOUNT])).values()
-    assert limits.rate_in_force == BUDGET // 2
+    assert limits.rate_in_force == 14
 
 
 async def test_without_redis_the_queue_is_sampled_and_kie_accounts_are_unknown(
