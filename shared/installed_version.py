@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from shared import PROJECT
 
 
+@cache
 def installed_version(if_not_installed: str) -> str:
     """Return the version, or the given text where the code runs from a folder."""
     try:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
 
@@ -76,6 +77,7 @@ def accepts_gzip(request: web.Request) -> bool:
     return "gzip" in request.headers.get("Accept-Encoding", "").lower()
 
 
-def read_static_files() -> list[StaticFile]:
+@cache
+def read_static_files() -> tuple[StaticFile, ...]:
     """Return all files, read and compressed once."""
-    return [StaticFile.read(name, content_type) for name, content_type in FILES.items()]
+    return tuple(StaticFile.read(name, content_type) for name, content_type in FILES.items())
