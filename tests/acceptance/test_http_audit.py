@@ -91,6 +91,7 @@ async def test_a_debt_over_http_is_asked_for(deployment: Deployment) -> None:
 PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "changePrice": ("PUT", PRICE, {"credits": 9, "reason": "why"}),
     "grantCredits": ("POST", GRANTS, {"credits": 5, "reason": "why"}),
+    "setAccountLimits": ("PATCH", "/v1/accounts/acme", {"weight": 4, "reason": "why"}),
     "schedulePrice": (
         "POST",
         "/v1/scheduled-prices",
@@ -154,9 +155,8 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
     async with deployment.api() as nobody:
         api = nobody.with_key(key)
         for name, (method, path, body) in PLAYS.items():
-            send = api.put if method == "PUT" else api.post
             given = orjson.loads(filled(orjson.dumps(body).decode()))
-            answer = await send(filled(path), given or None)
+            answer = await api.send(method, filled(path), json=given or None)
             assert answer.status in {200, 202}, (name, answer)
             entry = (await deployment.producer.billing.audit(limit=1))[0]
             assert (entry["actor"], entry["via"]) == (f"api:{made.prefix}", "api"), name

@@ -185,6 +185,9 @@ def _money_routes(
             "/v1/accounts/acme/statement.csv"
         ),
         ("GET", "/v1/accounts/{id}"): lambda: api.get("/v1/accounts/acme"),
+        ("PATCH", "/v1/accounts/{id}"): lambda: api.send(
+            "PATCH", "/v1/accounts/acme", json={"weight": 4, "reason": "for the test"}
+        ),
         ("GET", "/v1/accounts/{id}/ledger"): lambda: api.get("/v1/accounts/acme/ledger"),
         ("POST", "/v1/accounts/{id}/grants"): lambda: api.post(
             "/v1/accounts/acme/grants", {"credits": 5, "reason": "for the test"}
