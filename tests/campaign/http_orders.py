@@ -56,7 +56,7 @@ class HttpOrders:
         """Cancel the job, which may be too late."""
         status, answer = await self._repeat_until_served(f"/v1/jobs/{job_id}/cancel", None, {})
         # A lost reply to an earlier cancel leads to "too late" as well.
-        if status not in {200, _TOO_LATE}:
+        if status not in {200, _ACCEPTED, _TOO_LATE}:
             raise UnexpectedAnswer(f"cancelling {job_id} was answered {status}: {answer}")
 
     async def _repeat_until_served(

@@ -234,6 +234,7 @@ class JobRules(CancelsAndRetries, MoneyRules, OrderRules, PauseRules, RouteRules
         self.setup.run(self.setup.reply(post, outcome))
         was_awaited = self.ref.replied(job, attempt, kind, reason)
         self.seen[f"reply {answer}{'' if was_awaited else ', too late'}"] += 1
+        self.seen["cancelled by its deferral"] += was_awaited and job.state == "cancelled"
 
     @precondition(lambda self: self.setup.hanging())
     @rule(pick=PICKS)

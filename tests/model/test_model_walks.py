@@ -11,7 +11,7 @@ from random import Random
 from typing import get_args
 
 from producer.pauses import PauseScope
-from shared.domain.lifecycle import JobState, Reason
+from shared.domain.lifecycle import IN_FLIGHT, JobState, Reason
 from shared.settings import ChargeBasis
 from tests.model.answers import ANSWER_NAMES
 from tests.model.length import EXAMPLES, SEED, SUITE_SEED, report
@@ -27,7 +27,7 @@ NEVER_HERE = {
     Reason.ROUTE_UNFIT,
 }
 WALK_STEPS = 100
-SUITE_WALKS = range(20_261_131, 20_261_151)
+SUITE_WALKS = range(20_261_168, 20_261_188)
 """Their seeds: together they see everything."""
 
 EXPECTED = {
@@ -41,6 +41,8 @@ EXPECTED = {
     *(f"late task {fate}" for fate in ("delivered", "failed", "refuted", "put off")),
     *(f"pause of {scope}" for scope in get_args(PauseScope)),
     *("chosen", "shares compared", "taken back", "limit of open jobs"),
+    *(f"cancel, then {state}" for state in ("cancelled", *sorted(IN_FLIGHT))),
+    "cancelled by its deferral",
     *("resume", "pause ended by itself", "a paused job was not submitted"),
     *("crash", "stale write", "fenced write", "poll after an operator"),
 }
