@@ -38,12 +38,15 @@ class AccountLimits(TypedDict, total=False):
 
 
 LIMIT_NAMES = tuple(AccountLimits.__annotations__)
+_COUNTS = frozenset({"max_open_jobs", "max_queued_jobs"})
 
 
 def check_limit(name: str, value: object) -> object:
     """Return the value of a limit. Raises `ValueError` with a sentence if it is not valid."""
     is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    is_count = is_number and isinstance(value, int) and value <= JOBS_MAX
+    if name in _COUNTS and isinstance(value, float) and value.is_integer():
+        value = int(value)  # 500.0 is a whole number in JSON
+    is_count = is_number and isinstance(value, int)
     match name:
         case "weight":
             wanted = f"must be a number from {WEIGHT_MIN} to {WEIGHT_MAX:,}"
@@ -84,10 +87,7 @@ async def set_account_limits(
     The change and its audit entry are one statement. Raises `InvalidRequest` with every fault,
     `AccountNotFound`, and `RowBusy` if another session has locked the account.
     """
-    faults = _find_limit_faults(limits)
-    if faults:
-        raise InvalidRequest(faults)
-    text = orjson.dumps(limits, default=str).decode()
+    text = orjson.dumps(_check_limits(limits), default=str).decode()
     try:
         with name_locked_row(describe_accounts([account_id])):
             row = await queries.fetch_row(
@@ -100,13 +100,16 @@ async def set_account_limits(
     return Account(**dict(row or {}))
 
 
-def _find_limit_faults(limits: Mapping[str, object]) -> list[Fault]:
+def _check_limits(limits: Mapping[str, object]) -> dict[str, object]:
+    checked: dict[str, object] = {}
     faults: list[Fault] = []
     for name, value in limits.items():
         try:
-            check_limit(name, value)
+            checked[name] = check_limit(name, value)
         except ValueError as refused:
             faults.append(Fault(name, str(refused)))
     if not limits:
         faults.append(Fault("", f"name at least one limit: {', '.join(LIMIT_NAMES)}"))
-    return faults
+    if faults:
+        raise InvalidRequest(faults)
+    return checked

@@ -40,6 +40,8 @@ async def test_an_admin_sets_limits_which_the_account_sees_and_nobody_else_chang
         assert changed.items() >= {**LIMITS, "credits_today": 0}.items()
         assert (await own.get(ACCOUNT)).expect(200) == changed
         check(await patch(own, {"weight": 3}), 403, "forbidden")
+        whole = {"max_queued_jobs": 2.0, "max_open_jobs": 7.0}  # whole numbers in JSON
+        assert (await patch(api, whole)).expect(200) == changed
         lifted = (await patch(api, {"max_queued_jobs": None})).expect(200)
         assert lifted == {**changed, "max_queued_jobs": None}
         for bad, fields in (
