@@ -22,7 +22,7 @@ SCREENSHOT_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
+.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ failover: setup ## kill the primaries under 400 jobs and promote others, three t
 
 hostile: setup ## 10,000 hostile connections beside 200 honest jobs, and judge; five minutes
 	@.venv/bin/python -m tests.hostile --report docs/reliability.md $(HOSTILE_ARGS)
+
+campaign-fair: setup ## kill -9 while twelve accounts wait for their shares of a small limit; five minutes
+	@.venv/bin/python -m tests.campaign --jobs 400 --kills 40 --submits-per-10-seconds 40 $(CAMPAIGN_ARGS)
 
 campaign-peers: setup ## the same kills to Darkroom and to pipelines on its peers; a quarter of an hour
 	@.venv/bin/python -m bench.peers.campaign --report docs/reliability.md $(CAMPAIGN_ARGS)

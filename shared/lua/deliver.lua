@@ -18,6 +18,8 @@ for number, queue in ipairs(KEYS) do
   local at = 10 + (number - 1) * 6
   local prefix, head, tail, keep_ms, delay, ids = unpack(ARGV, at, at + 5)
   local score = math.max(now + tonumber(delay), 1)
+  -- Lua would write 14 digits, of which 13 are before the point.
+  local score_text = string.format('%.3f', score)
   local due = {}
   if score < soon and not is_called[queue] and redis.call('ZCOUNT', queue, '-inf', now) == 0 then
     is_called[queue] = true
@@ -29,7 +31,7 @@ for number, queue in ipairs(KEYS) do
     if ARGV[6] ~= '' and redis.call('EXISTS', ARGV[6] .. prefix .. id) == 1 then
       redis.call('SET', ARGV[7] .. prefix .. id, 'again', 'PX', ARGV[8])
     end
-    due[#due + 1] = score
+    due[#due + 1] = score_text
     due[#due + 1] = prefix .. id
     if #due >= MOST_IN_ONE_CALL then
       redis.call('ZADD', queue, 'NX', unpack(due))

@@ -23,6 +23,7 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_orders import grants
+from tests.campaign.fair_shares import record_choices
 from tests.campaign.simulator_faults import simulator_arguments
 from tests.campaign.webhook_recorder import WebhookRecorder, open_webhook_recorder
 from tests.support.ports import port_for_restarts
@@ -151,6 +152,7 @@ async def _open_accounts(servers: Servers, options: CampaignOptions) -> None:
         for account, credits in grants(options.jobs).items():
             await producer.billing.create_account(account)
             await producer.billing.grant(account, credits, "for the campaign")
+    await record_choices(servers.database_url)
 
 
 def _simulator(
@@ -169,7 +171,7 @@ def _environment(servers: Servers, kie: dict[str, str], options: CampaignOptions
         "KIE_BASE_URL": kie["base_url"],
         "KIE_API_KEY": kie["api_key"],
         "KIE_WEBHOOK_HMAC_KEY": HMAC_KEY,
-        "KIE_SUBMITS_PER_10_SECONDS": "0",
+        "KIE_SUBMITS_PER_10_SECONDS": str(options.submits_per_10_seconds),
         "UNKNOWN_LIMIT_SECONDS": f"{options.unknown_limit_seconds:g}",
         **(called_back if options.callbacks else {}),
         "WORKER_HTTP_PORT": "0",

@@ -16,6 +16,7 @@ import orjson
 from producer.doctor import Finding, check_invariants
 from shared.adapters.postgres.database import Database, connect_database
 from tests.campaign.campaign_deployment import CampaignDeployment
+from tests.campaign.fair_shares import Choices, read_choices
 from tests.campaign.webhook_recorder import Webhook
 from tests.support.restarted_process import Death
 
@@ -138,6 +139,8 @@ class Tables:
     findings: Sequence[Finding]
     claimed_while_paused: Sequence[UUID]
     """The jobs of attempts that began while a pause applied to them."""
+    choices: Choices = field(default_factory=Choices)
+    """Which job was chosen when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,7 @@ async def read_tables(deployment: CampaignDeployment) -> Tables:
                 UUID(int=row["job_id"].int)
                 for row in await rows(_CLAIMED_WHILE_PAUSED, _PAUSE_COMMIT_SECONDS)
             ],
+            choices=await read_choices(database),
         )
 
 

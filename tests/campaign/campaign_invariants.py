@@ -21,6 +21,7 @@ from tests.campaign.campaign_orders import (
     key_of,
     number_of,
 )
+from tests.campaign.fair_shares import find_unfair
 
 POLLS_PER_SECOND_MAX = 3
 _NAMED_AT_MOST = 3
@@ -95,6 +96,10 @@ def count_zeros(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]
         ZeroCount(
             "attempts that began during a pause",
             [str(one) for one in evidence.tables.claimed_while_paused],
+        ),
+        ZeroCount(
+            "accounts that got more than their share while another waited",
+            find_unfair(evidence.tables.choices),
         ),
         ZeroCount("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
         ZeroCount("paid tasks given up though a worker had the reply", _forgotten(evidence, cases)),

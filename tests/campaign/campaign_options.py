@@ -41,6 +41,8 @@ class CampaignOptions:
     callbacks: bool = True
     """Whether Kie sends callbacks. Without them, no lost reply can be recovered."""
     fsync: bool = True
+    submits_per_10_seconds: int = 0
+    """The limit of submits. With fewer than come, jobs wait for their turn. 0: no limit."""
     longest_wait_seconds: float | None = None
     """The time after the window in which every job must end. Default: the longest time of a job."""
     keep_logs: bool = False
@@ -56,7 +58,9 @@ class CampaignOptions:
         """The time after the window in which every job must end."""
         if self.longest_wait_seconds is not None:
             return self.longest_wait_seconds
-        return 2 * self.unknown_limit_seconds + 20 * self.task_seconds
+        limit = self.submits_per_10_seconds
+        backlog_seconds = 15 * self.jobs / limit if limit else 0.0
+        return 2 * self.unknown_limit_seconds + 20 * self.task_seconds + backlog_seconds
 
 
 def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
@@ -81,6 +85,12 @@ def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
         type=_seconds,
         help="for the jobs to end, after the window",
     )
+    parser.add_argument(
+        "--submits-per-10-seconds",
+        type=positive,
+        default=0,
+        help="the limit of submits, so that jobs wait for their turn; default: none",
+    )
     parser.add_argument("--no-callbacks", action="store_true", help="Kie cannot call back")
     parser.add_argument("--keep-logs", action="store_true", help="of a clean run too")
     given = parser.parse_args(arguments)
@@ -95,6 +105,7 @@ def read_command_line(arguments: Sequence[str]) -> CampaignOptions:
         fault_level=given.faults,
         poll_latency_seconds=given.poll_latency_seconds,
         unknown_limit_seconds=given.unknown_limit_seconds,
+        submits_per_10_seconds=given.submits_per_10_seconds,
         longest_wait_seconds=given.longest_wait_seconds,
         callbacks=not given.no_callbacks,
         keep_logs=given.keep_logs,

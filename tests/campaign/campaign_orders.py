@@ -11,8 +11,9 @@ from typing import Literal
 from producer import ImageToImage, Order, TextToImage
 from producer.orders.order import Priority
 from shared.catalog import ImageRequest, list_families
+from tests.campaign.fair_shares import WEIGHTS
 
-ACCOUNTS = ("harbour", "lighthouse", "pier")
+ACCOUNTS = tuple(WEIGHTS)
 SHORT_ACCOUNT = "skiff"
 """Has credits for about half of its orders. They are additional, and may be refused."""
 GRANT = 1_000_000

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from tests.campaign.campaign_invariants import name_some
+from tests.campaign.campaign_options import CampaignOptions
 from tests.campaign.campaign_run import CampaignResult
+from tests.campaign.fair_shares import GRANULARITY_JOBS, WEIGHTS, count_compared
 from tests.campaign.fault_plan import CRASH_POINTS, FaultKind
 from tests.campaign.recovery_times import Moved
 from tests.campaign.simulator_faults import list_simulator_faults
@@ -36,7 +38,7 @@ NOT_TESTED = (
     "replicated servers and their failovers, which `make failover` tries",
     "the command line: orders came over the HTTP API and through the Python client",
     "deadlines during the faults",
-    "Kie's account limit of 20 generations per 10 s, which was off",
+    "a simulated Kie that enforces its limit of 20 generations per 10 s: that was off",
     "a kill of the embedded servers' watchdog (a test of its own does that)",
     "kills inside a single statement of Postgres at a chosen time: all were at random",
 )
@@ -48,6 +50,7 @@ def write_report(result: CampaignResult) -> str:
         _head(result),
         _faults(result),
         _zeros(result),
+        _shares(result),
         _ends(result),
         _times(result),
         _not_tested(),
@@ -79,7 +82,7 @@ def _head(result: CampaignResult) -> Iterator[str]:
             f"command: `python -m tests.campaign --jobs {options.jobs} --kills {options.kills}"
             f" --workers {options.workers} --seed {options.seed}"
             f" --seconds-per-kill {options.seconds_per_kill:g}"
-            f"{'' if options.callbacks else ' --no-callbacks'}`"
+            f"{_limit_argument(options)}{'' if options.callbacks else ' --no-callbacks'}`"
         ),
         (
             f"when: {started:%Y-%m-%d %H:%M} UTC, {result.took_seconds:.0f} s in all, orders"
@@ -94,6 +97,21 @@ def _head(result: CampaignResult) -> Iterator[str]:
         f"versions: {', '.join(f'{name} {version(name)}' for name in _PACKAGES)}",
     ):
         yield _paragraph(fact, lead="- ")
+
+
+def _limit_argument(options: CampaignOptions) -> str:
+    limit = options.submits_per_10_seconds
+    return f" --submits-per-10-seconds {limit}" if limit else ""
+
+
+def _shares(result: CampaignResult) -> Iterator[str]:
+    choices = result.evidence.tables.choices
+    yield _paragraph(
+        f"Fair shares: {len(choices.choices)} jobs were chosen for {len(WEIGHTS)} accounts of the",
+        f"weights {', '.join(f'{one:g}' for one in sorted(set(WEIGHTS.values())))};",
+        f"{count_compared(choices)} choices fell into times in which two accounts waited side by",
+        f"side. The granularity is {1 + GRANULARITY_JOBS} jobs of each account.",
+    )
 
 
 def _faults(result: CampaignResult) -> Iterator[str]:

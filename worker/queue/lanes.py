@@ -93,10 +93,9 @@ def build_lanes(deps: Dependencies, feed: SubmitFeed) -> list[LeasedWorker]:
         slots=SUBMITS_AT_ONCE,
         on_claim=feed.record_claim,
     )
-    return [
-        _build_lane(deps, Lane.SUBMIT, submit_job, SUBMITS_AT_ONCE, submit_gates),
-        _build_lane(deps, Lane.POLL, poll_job, POLLS_AT_ONCE),
-    ]
+    submits = _build_lane(deps, Lane.SUBMIT, submit_job, SUBMITS_AT_ONCE, submit_gates)
+    feed.wake_lane = submits.wake
+    return [submits, _build_lane(deps, Lane.POLL, poll_job, POLLS_AT_ONCE)]
 
 
 def build_webhook_lane(deps: Dependencies) -> LeasedWorker:

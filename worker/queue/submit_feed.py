@@ -20,7 +20,8 @@ from shared.errors import DependencyDown
 from worker.dependencies import Dependencies
 
 LOOK_AHEAD_SECONDS = 0.25
-"""Chosen jobs last for this long at the present rate. A job that comes later waits for them."""
+"""Chosen jobs last for this long at the present rate, or at the limit of Kie if that is lower. A
+job that comes later waits for them."""
 LEAST_AHEAD = 2
 """The fewest chosen jobs that are ready, so that a permit that becomes free is used at once."""
 MOST_AT_ONCE = 64
@@ -29,6 +30,10 @@ _ORDER_STEP_MS = 0.001
 """Between two deliveries of one choice, so that they are claimed in its order."""
 _AFTER_OUTAGE_SECONDS = 1.0
 _LEAST_WAIT_SECONDS = 0.02
+
+
+def _wake_nothing() -> None:
+    """Do nothing: no lane uses this feed."""
 
 
 class SubmitFeed:
@@ -41,11 +46,21 @@ class SubmitFeed:
     ) -> None:
         self._deps = deps
         self._braked_families = braked_families
+        self.wake_lane: Callable[[], None] = _wake_nothing
+        """Has the lane claim now. Set by whoever builds the lane."""
         self._jobs_may_wait = True
+        self._has_found_room = False
         self._free = 0
         self._ready = 0
         self._recent = 0.0
         self._counted_at = deps.clock.monotonic()
+        limit = deps.submit_throttle.limit
+        # After a burst up to the limit of Kie, no more follow at that rate.
+        self._most_ahead = (
+            limit.requests * len(deps.accounts) * LOOK_AHEAD_SECONDS * 1000 / limit.window_ms
+            if limit.requests
+            else math.inf
+        )
 
     def record_claim(self, claimed: int, free: int, ready: int) -> None:
         """Record a claim of the lane: what it took, how many more it could have taken at once, and
@@ -58,11 +73,12 @@ class SubmitFeed:
         self._recent = self._recent * decay + claimed
         self._free, self._ready = free, ready
         if self._jobs_may_wait and self._places() > 0:
+            self._has_found_room = True
             self._deps.jobs_wait.set()
 
     def _places(self) -> int:
         """Return how many jobs to choose now."""
-        ahead = max(LEAST_AHEAD, math.ceil(self._recent))
+        ahead = max(LEAST_AHEAD, math.ceil(min(self._recent, self._most_ahead)))
         places = self._free + ahead - self._ready
         return places if self._free > self._ready or places > ahead // 2 else 0
 
@@ -72,9 +88,14 @@ class SubmitFeed:
         while True:
             await self._wait(again_seconds)
             again_seconds = None
+            if not self._has_found_room:
+                # What an earlier claim found may have been used up since.
+                self.wake_lane()
+                continue
             places = self._places()
             if places <= 0 or not self._deps.may_claim():
                 continue  # the next claim that finds room goes on
+            self._has_found_room = False
             try:
                 again_seconds = await self.fill(places)
             except DependencyDown as down:
