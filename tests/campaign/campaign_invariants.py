@@ -93,14 +93,7 @@ def count_zeros(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]
             "failures reported as Kie's that Kie did not report", cases.where(_is_false_failure)
         ),
         ZeroCount("failures for any other reason", cases.where(_is_other_failure)),
-        ZeroCount(
-            "attempts that began during a pause",
-            [str(one) for one in evidence.tables.claimed_while_paused],
-        ),
-        ZeroCount(
-            "accounts that got more than their share while another waited",
-            find_unfair(evidence.tables.choices),
-        ),
+        *_order(evidence),
         ZeroCount("cancelled jobs that Kie was paid for", cases.where(_is_paid_though_cancelled)),
         ZeroCount("paid tasks given up though a worker had the reply", _forgotten(evidence, cases)),
         *_money(evidence, cases, options),
@@ -113,6 +106,19 @@ def count_zeros(evidence: Evidence, options: CampaignOptions) -> list[ZeroCount]
         ZeroCount(
             "steps that a bug ended",
             [event for event in evidence.loud_lines if event.startswith("step_failed")],
+        ),
+    ]
+
+
+def _order(evidence: Evidence) -> list[ZeroCount]:
+    return [
+        ZeroCount(
+            "attempts that began during a pause",
+            [str(one) for one in evidence.tables.claimed_while_paused],
+        ),
+        ZeroCount(
+            "accounts that got more than their share while another waited",
+            find_unfair(evidence.tables.choices),
         ),
     ]
 
