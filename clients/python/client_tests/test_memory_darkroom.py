@@ -53,7 +53,9 @@ def test_held_jobs_stay_queued_until_they_are_let_go(
     client = darkroom.client()
     with darkroom_kie.held():
         jobs = [client.enqueue(prompt="a cat", aspect_ratio="1:1") for _ in range(2)]
+        assert [(job.position, job.wait_reason) for job in jobs] == [(1, "paused"), (2, "paused")]
         assert jobs[0].cancel().state == "cancelled"
+        assert jobs[1].refresh().position == 1
         assert jobs[1].refresh().state == "queued"
     assert jobs[1].wait().has_succeeded
     assert client.account().balance == 994

@@ -14,7 +14,12 @@ from darkroom_client.testing.problem import Refusal
 
 def now_text() -> str:
     """Return the present time as the API writes it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return time_text(datetime.now(UTC))
+
+
+def time_text(time: datetime) -> str:
+    """Return a time in UTC as the API writes it."""
+    return time.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def credits_number(credits: Decimal) -> int | float:

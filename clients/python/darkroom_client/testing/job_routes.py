@@ -91,7 +91,7 @@ class JobRoutes:
                 left_seconds = ends_at - monotonic()
                 if left_seconds <= 0 or not self._jobs.changed.wait(left_seconds):
                     break
-            return MemoryResponse(200, _selected(job, query.get("fields")))
+            return MemoryResponse(200, _selected(self._jobs.shown(job), query.get("fields")))
 
     def list(self, request: MemoryRequest) -> MemoryResponse:
         """List jobs, newest first."""
@@ -99,7 +99,7 @@ class JobRoutes:
             query = parse_query(request, None)
             found = select_jobs(self._jobs, request.account_id, query)
             page, cursor = page_of(found, query, lambda job: job.id)
-            jobs = [_selected(job, query.get("fields")) for job in page]
+            jobs = [_selected(self._jobs.shown(job), query.get("fields")) for job in page]
         return MemoryResponse(200, {"jobs": jobs, "next_cursor": cursor})
 
     def count(self, request: MemoryRequest) -> MemoryResponse:
@@ -121,7 +121,7 @@ class JobRoutes:
         job = self._find(request, job_id)
         with self._jobs.changed:
             self._jobs.cancel(job)
-            return MemoryResponse(200 if job.has_ended else 202, dict(job.fields))
+            return MemoryResponse(200 if job.has_ended else 202, self._jobs.shown(job))
 
     def retry(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
         """Run the request of an ended job again, once."""
@@ -130,7 +130,7 @@ class JobRoutes:
         with self._jobs.changed:
             retried, is_new = self._retry(job, again)
             if not is_new:
-                return MemoryResponse(200, dict(retried.fields))
+                return MemoryResponse(200, self._jobs.shown(retried))
             headers = {"Location": f"/v1/jobs/{retried.id}"}
             return MemoryResponse(202, retried.first, headers)
 
@@ -359,8 +359,8 @@ def _wait_seconds(text: str | None) -> float:
     raise invalid_request([Fault("wait", message)])
 
 
-def _selected(job: MemoryJob, fields: str | None) -> dict[str, Any]:
+def _selected(job: dict[str, Any], fields: str | None) -> dict[str, Any]:
     if fields is None:
-        return dict(job.fields)
+        return job
     wanted = fields.split(",")
-    return {name: value for name, value in job.fields.items() if name in wanted}
+    return {name: value for name, value in job.items() if name in wanted}

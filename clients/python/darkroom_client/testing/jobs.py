@@ -18,15 +18,15 @@ from typing import Any
 
 from darkroom_client.generated.models import JobFields
 from darkroom_client.http.calls import ENDED
-from darkroom_client.testing.accounts import Accounts, credits_number, now_text
-from darkroom_client.testing.checks.order_check import MemoryOrder
+from darkroom_client.testing.accounts import Accounts, credits_number, now_text, time_text
+from darkroom_client.testing.checks.order_check import MemoryOrder, time_of
 from darkroom_client.testing.problem import Refusal
 from darkroom_client.testing.scripted_kie import MESSAGES, Outcome, ScriptedKie, one_colour_png
 
 Saver = Callable[[str, bytes], str]
 
 
-@dataclass
+@dataclass(eq=False)
 class MemoryJob:
     """One job."""
 
@@ -110,6 +110,26 @@ class Jobs:
         self._event(job, "cancel_requested", told)
         return True
 
+    def shown(self, job: MemoryJob) -> dict[str, Any]:
+        """Return the job object, with the place of a queued job and when it is submitted."""
+        return {**job.fields, **self._estimate(job)}
+
+    def _estimate(self, job: MemoryJob) -> dict[str, Any]:
+        if job.fields["state"] != "queued":
+            return {}
+        is_held, now = self._kie.is_held, datetime.now(UTC)
+        starts_at = max(now, time_of(job.fields["run_at"]))
+        before = [
+            one
+            for one in self.by_id.values()
+            if one.fields["state"] == "queued" and time_of(one.fields["run_at"]) <= now
+        ]
+        return {
+            "position": before.index(job) + 1 if job in before else None,
+            "estimated_start_at": None if is_held else time_text(starts_at),
+            "wait_reason": "paused" if is_held else None,
+        }
+
     def _find(self, order: MemoryOrder, key: str | None) -> MemoryJob | None:
         found = self._keys.get((order.account_id, key)) if key else None
         if found is None:
@@ -152,6 +172,7 @@ class Jobs:
         job = MemoryJob(dict(fields), fields, order.webhook_url, key, price_id, credits)
         self.accounts.hold(order.account_id, credits, job.id, price_id)
         self.by_id[job.id] = job
+        job.first = self.shown(job)
         if key:
             self._keys[order.account_id, key] = job
         quoted = credits_number(credits)
