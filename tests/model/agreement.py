@@ -23,10 +23,13 @@ class Agreement:
         self._setup, self._reference = setup, reference
         self._ended: dict[UUID, str] = {}
 
-    async def check(self) -> None:
-        """Fail if they differ, or if an invariant is broken."""
+    async def check_invariants(self) -> None:
+        """Fail if an invariant of the database is broken."""
         broken = await self._setup.broken_invariants()
         assert not broken, "\n".join(broken)
+
+    async def check(self) -> None:
+        """Fail if they differ."""
         await self._check_jobs()
         await self._check_attempts()
         await self._check_late_tasks()

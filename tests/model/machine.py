@@ -33,6 +33,7 @@ from tests.model.agreement import Agreement
 from tests.model.answers import ANSWERS, SUBMIT_ANSWERS
 from tests.model.cancels_and_retries import PICKS, CancelsAndRetries, pick_one
 from tests.model.kinds import KINDS, Kind
+from tests.model.length import INVARIANTS_EVERY_STEPS, IS_LONG
 from tests.model.model_setup import DEADLINE_SECONDS, LEASE_SECONDS, ModelSetup, Post
 from tests.model.money_rules import MoneyRules
 from tests.model.order_rules import OrderRules
@@ -77,13 +78,18 @@ class JobRules(CancelsAndRetries, MoneyRules, OrderRules, PauseRules, RouteRules
         self.seen.update(job.state for job in self.ref.jobs.values())
         self.seen.update(f"reason {job.reason}" for job in self.ref.jobs.values() if job.reason)
         self.seen.update(f"callback {one.verdict}" for one in self.ref.callbacks)
-        self.setup.run(self.setup.clear())
+        try:
+            self.setup.run(self.agreement.check_invariants())
+        finally:
+            self.setup.run(self.setup.clear())
 
     @invariant()
     def database_and_reference_agree(self) -> None:
-        """Compare everything."""
+        """Compare everything, and the invariants too where it is their turn."""
         self.setup.run(self.agreement.check())
         self.seen["steps compared"] += 1
+        if IS_LONG or self.seen["steps compared"] % INVARIANTS_EVERY_STEPS == 0:
+            self.setup.run(self.agreement.check_invariants())
 
     # --- callers and admins -------------------------------------------------------------------
 

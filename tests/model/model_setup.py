@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -32,7 +32,7 @@ from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.catalog import ImageRequest, KieRequest, KieResponse, ModelFamily
 from shared.domain.kie_outcomes import Pending, PollOutcome, SubmitOutcome, TaskLookup
-from shared.errors import StaleJob, TooEarly
+from shared.errors import RedisDown, StaleJob, TooEarly
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings
 from worker.batching.poll_delivery import PollDeliveryBatch
@@ -131,10 +131,18 @@ class SlowKie:
         return None
 
 
+class ClosedRedis:
+    """A Redis that is down: estimates are made without it."""
+
+    def pipeline(self, **_: object) -> NoReturn:
+        """Refuse."""
+        raise RedisDown("the model has no Redis")
+
+
 class NoRedis:
     """Delivery, brake and throttle without Redis; a pause of the brake is an hour."""
 
-    redis: Any = None
+    redis: Any = ClosedRedis()
     limit = submit_limit(0, 30)
     level = 0
     is_paused = False
