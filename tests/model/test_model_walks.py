@@ -27,7 +27,7 @@ NEVER_HERE = {
     Reason.ROUTE_UNFIT,
 }
 WALK_STEPS = 100
-SUITE_WALKS = range(20_261_168, 20_261_188)
+SUITE_WALKS = range(20_261_140, 20_261_160)
 """Their seeds: together they see everything."""
 
 EXPECTED = {
