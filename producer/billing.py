@@ -29,6 +29,7 @@ from producer.money.statements import (
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
 from shared.catalog import ImageRequest
+from shared.domain.job import Priority, WaitReason
 from shared.errors import (
     AccountNotFound,
     AlreadyExists,
@@ -41,11 +42,26 @@ _NO_DEBT = "an_adjustment_leaves_no_debt"
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The price of a request if it is enqueued now."""
+    """The price of a request if it is enqueued now, and for an account, the expected wait."""
 
     credits: Decimal
     price_id: int
     """The id of the price version in `pricing_history`."""
+    variant: str = ""
+    """The variant of the price, such as `2K`."""
+    account_id: str | None = None
+    """The account that was named. Without one, the fields below are None."""
+    priority: Priority | None = None
+    available: Decimal | None = None
+    """Credits that new jobs of the account may hold."""
+    position: int | None = None
+    """The position that the job would have. None for a scheduled job."""
+    estimated_start_at: datetime | None = None
+    """When the job would be submitted. None with a `wait_reason`."""
+    expected_wait_seconds: float | None = None
+    """From now to `estimated_start_at`."""
+    wait_reason: WaitReason | None = None
+    """As a job has it."""
 
 
 class Billing:
@@ -152,7 +168,7 @@ class Billing:
     async def quote(self, request: ImageRequest) -> Quote:
         """Return what the request costs now, or raise `PriceMissing`."""
         price = await self.price(*PriceKey.of_request(request))
-        return Quote(price["credits"], price["price_id"])
+        return Quote(price["credits"], price["price_id"], request.price_variant)
 
     async def price(
         self, model: str, task: str, quantity: int, variant: str = ""

@@ -235,8 +235,10 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         if check_images:
             await self.images.check_orders(orders)
         enqueued = await self.enqueuer.enqueue(orders, connection=connection)
-        jobs = [one.job for one in enqueued]
-        return await self.waiting.add_to_new(jobs) if connection is None else jobs
+        if connection is not None:
+            return [one.job for one in enqueued]
+        new = iter(await self.waiting.add_to_new([one.job for one in enqueued if one.is_new]))
+        return [next(new) if one.is_new else one.job for one in enqueued]
 
     # --- following --------------------------------------------------------------------------
 
@@ -357,9 +359,11 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         first = await self.get(job_id)
         retry = await self._jobs.find_retry(first.id)
         if retry is not None:
+            [retry] = await self.waiting.add([retry])
             return EnqueueResult(retry, is_new=False)
         order = build_retry_order(first, again=again)
-        return (await self.enqueuer.enqueue([order], actor=actor))[0]
+        [enqueued] = await self.enqueuer.enqueue([order], actor=actor)
+        return replace(enqueued, job=(await self.waiting.add_to_new([enqueued.job]))[0])
 
     async def cancel_many(
         self, selection: JobSelection, *, dry_run: bool = False, actor: Actor | str | None = None

@@ -48,6 +48,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
             if parameter["name"] in names:
                 parameter["schema"] = {"type": "string", "enum": names[parameter["name"]]}
     _name_upload(raw_schema["paths"]["/v1/files"]["post"], known)
+    _name_quote(raw_schema["paths"]["/v1/quote"]["get"], known)
     schemas = raw_schema["components"]["schemas"]
     # The document cannot say which times are to come, and which prices there are.
     schemas["ScheduledPriceOrder"]["properties"] |= known["scheduled_price"]
@@ -80,6 +81,23 @@ def _name_upload(upload: dict[str, Any], known: dict[str, Any]) -> None:
     [account] = upload["parameters"]
     account["schema"] = {"type": "string", "enum": known["accounts"]}
     account["required"] = known.get("must_name_account", False)
+
+
+def _name_quote(quote: dict[str, Any], known: dict[str, Any]) -> None:
+    """Let quotes be of orders that one model takes, which the query cannot say."""
+    values = {
+        "account_id": known["accounts"],
+        "model": ["gpt-4o-image"],
+        "task": ["text-to-image"],
+        "prompt": ["a lighthouse"],
+        "aspect_ratio": ["1:1", "3:2"],
+        "quantity": ["1", "2", "4"],
+        "priority": ["high", "normal", "low"],
+    }
+    quote["parameters"] = [one for one in quote["parameters"] if one["name"] in values]
+    for one in quote["parameters"]:
+        one["schema"] = {"type": "string", "enum": values[one["name"]]}
+        one["required"] = one["name"] != "account_id" or known.get("must_name_account", False)
 
 
 @schemathesis.deserializer("text/csv")

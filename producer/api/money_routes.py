@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from producer.api.endpoint import (
     ADMIN_ONLY,
     ALL_ROLES,
+    ENQUEUE_ROLES,
     LIMIT,
     READER_ROLES,
     ROW_CURSOR,
@@ -15,6 +16,7 @@ from producer.api.endpoint import (
 )
 from producer.api.handlers import billing_handlers, kie_handlers, price_handlers
 from producer.api.operator_routes import JOB_ID, job_not_found
+from producer.api.requests.quote_query import quote_fields
 from producer.api.responses.http_errors import PriceNotFound
 from producer.list_pages import MAX_ROW_ID, PAGE_BYTES
 from producer.money.margins import MarginGroup
@@ -54,7 +56,33 @@ def _scheduled_price_not_found(parts: Mapping[str, str]) -> DarkroomError:
     return ScheduledPriceNotFound(0)
 
 
+_QUOTE_PARAMETERS = tuple(
+    Parameter(
+        name,
+        {"type": "array", "items": {"type": "string"}}
+        if "array" in types
+        else {"type": next(iter(sorted(types - {"null", "string"})), "string")}
+        if "string" not in types
+        else {"type": "string"},
+        "as in the body of POST /v1/jobs",
+    )
+    for name, types in quote_fields().items()
+)
+
 MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        method="GET",
+        path="/v1/quote",
+        handler=billing_handlers.show_quote,
+        name="getQuote",
+        summary="Say what a job would cost and when it would be submitted, before it is placed",
+        tag="jobs",
+        roles=ENQUEUE_ROLES,
+        parameters=_QUOTE_PARAMETERS,
+        responses={200: "Quote"},
+        problems=(422,),
+        description="Checks the order like POST /v1/jobs. Nothing is stored or held.",
+    ),
     Endpoint(
         method="GET",
         path="/v1/prices",

@@ -7,7 +7,7 @@ import typer
 from producer.cli.commands import jobs, keys, kie, models, queue, webhooks
 from producer.cli.commands.audit import audit
 from producer.cli.commands.doctor import doctor
-from producer.cli.commands.enqueue import enqueue
+from producer.cli.commands.enqueue import enqueue, quote
 from producer.cli.commands.health import health
 from producer.cli.commands.images import files, results
 from producer.cli.commands.migrate_env import env, migrate
@@ -32,6 +32,7 @@ def build_app() -> typer.Typer:
         simulate_kie
     )
     app.command(rich_help_panel=_JOBS)(enqueue)
+    app.command(rich_help_panel=_JOBS)(quote)
     app.command(rich_help_panel=_JOBS)(margin)
     for name, group in (
         *(("jobs", jobs), ("files", files)),

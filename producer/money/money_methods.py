@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Unpack
 
@@ -11,6 +12,9 @@ from producer.actor import Actor
 from producer.billing import Billing, Quote
 from producer.money.price_changes import PricePreview
 from producer.money.price_key import PriceKey
+from producer.orders.order import Order, Priority, PriorityLimit
+from producer.waiting.quotes import quote_order
+from producer.waiting.wait_estimates import WaitEstimates
 from shared.catalog import ImageRequest
 from shared.settings import ChargeBasis
 
@@ -22,9 +26,35 @@ class MoneyMethods:
     """Accounts, prices and the ledger."""
     _charge_basis: ChargeBasis
 
-    async def quote(self, request: ImageRequest) -> Quote:
-        """Return the current price of the request, or raise `PriceMissing`."""
-        return await self.billing.quote(request)
+    waiting: WaitEstimates
+    """When queued jobs are submitted."""
+
+    async def quote(
+        self,
+        request: ImageRequest,
+        *,
+        account_id: str | None = None,
+        priority: Priority = "normal",
+        run_at: datetime | None = None,
+        priority_limit: PriorityLimit | None = None,
+    ) -> Quote:
+        """Return the current price of the request. With an account, also its available credits and
+        when the job would be submitted. Nothing is stored or held.
+
+        `priority`, `run_at` and `priority_limit` are those of an `Order`. Raises `InvalidRequest`,
+        `PriceMissing`, `AccountNotFound` and `PriorityNotAllowed`.
+        """
+        quote = await self.billing.quote(request)
+        if account_id is None:
+            return quote
+        order = Order(
+            request=request,
+            account_id=account_id,
+            priority=priority,
+            run_at=run_at,
+            priority_limit=priority_limit,
+        )
+        return await quote_order(quote, order, await self.balance(account_id), self.waiting)
 
     async def preview_price(
         self,

@@ -24,6 +24,8 @@ _JOBS_BETWEEN_OTHERS = 50
 """After so many estimates, other requests have a turn."""
 FIRST_ESTIMATES_MAX = 10_000
 """Of how many jobs a process remembers the first estimate."""
+_READ_SHARE = 20.0
+"""A snapshot that a newer job is not in is used for so many times the time of its read."""
 SNAPSHOT_SECONDS = 1.0
 """How long a snapshot is used by all callers of a process."""
 
@@ -56,19 +58,29 @@ class WaitEstimates:
         self._reading = asyncio.Lock()
         self._last: WaitingSnapshot | None = None
         self._read_at = -math.inf
+        self._took = 0.0
         self._added: Counter[tuple[str, str]] = Counter()
         """The jobs that this process has stored since the snapshot, by account and priority."""
         self._first: dict[UUID, Job] = {}
         """The jobs with an idempotency key as this process stored them. The oldest first."""
 
-    async def snapshot(self) -> WaitingSnapshot:
-        """Return what waits, at most one second old. Raises `PostgresDown`."""
+    async def snapshot(self, *, later_than: datetime | None = None) -> WaitingSnapshot:
+        """Return what waits, at most one second old. Raises `PostgresDown`.
+
+        One that is earlier than `later_than` is used for less time, if a read takes little.
+        """
         async with self._reading:
-            if self._last is None or self._monotonic() - self._read_at >= SNAPSHOT_SECONDS:
+            now = self._monotonic()
+            is_earlier = later_than is not None and self._last and self._last.at < later_than
+            kept = (
+                min(self._took * _READ_SHARE, SNAPSHOT_SECONDS) if is_earlier else SNAPSHOT_SECONDS
+            )
+            if self._last is None or now - self._read_at >= kept:
                 self._last = None
                 self._last = await self._reader.read()
                 self._added.clear()
                 self._read_at = self._monotonic()
+                self._took = self._read_at - now
             return self._last
 
     async def add(self, jobs: Sequence[Job]) -> list[Job]:
@@ -76,7 +88,8 @@ class WaitEstimates:
         queued = [job.id for job in jobs if job.state is JobState.QUEUED]
         if not queued:
             return list(jobs)
-        snapshot = await self.snapshot()
+        newest = max(job.created_at for job in jobs if job.state is JobState.QUEUED)
+        snapshot = await self.snapshot(later_than=newest)
         rows = await self._queries.fetch("places_in_turn", queued)
         places = {UUID(int=row["job_id"].int): (row["chosen_place"], row["number"]) for row in rows}
         found: list[Job] = []
@@ -90,17 +103,25 @@ class WaitEstimates:
         return found
 
     async def add_to_new(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return jobs that were just stored, with their estimates from the snapshot alone.
+        """Return jobs that were just stored, with their estimates.
 
-        Costs no statement for each job. Beyond `NEW_JOBS_MAX` jobs, and if Postgres is down, jobs
+        They follow from the snapshot, so that a job costs no statement, except where the snapshot
+        was read after they were stored. Beyond `NEW_JOBS_MAX` jobs, and if Postgres is down, jobs
         are returned as they are.
         """
+        if not jobs:
+            return []
         try:
             snapshot = await self.snapshot()
+            if snapshot.at > jobs[0].created_at:
+                found = [*await self.add(jobs[:NEW_JOBS_MAX]), *jobs[NEW_JOBS_MAX:]]
+                for job in found:
+                    self._remember(job)
+                return found
         except DependencyDown:
             return list(jobs)
         counted = self._added
-        found: list[Job] = []
+        found = []
         for job in jobs:
             key = job.account_id, job.priority
             if not _is_scheduled(job, snapshot.at):
@@ -113,6 +134,28 @@ class WaitEstimates:
             found.append(_with_estimate(job, estimate_job(snapshot, job, None, number)))
             self._remember(found[-1])
         return found
+
+    async def expect(
+        self,
+        account_id: str,
+        priority: str,
+        weight: float,
+        model: str,
+        run_at: datetime | None = None,
+    ) -> tuple[datetime, WaitEstimate]:
+        """Return the time of the snapshot, and when a job that is stored now would be submitted.
+
+        `weight` is that of the account. Raises `PostgresDown`.
+        """
+        snapshot = await self.snapshot()
+        account = snapshot.order.find(account_id, priority)
+        if account is None:
+            account = snapshot.order.new_account(account_id, priority, weight)
+        number = account.waiting + self._added[account_id, priority] + 1
+        wait = estimate_wait(snapshot, account, number, model)
+        if run_at is not None and run_at > snapshot.at:
+            wait = _not_before(wait, run_at)
+        return snapshot.at, wait
 
     def _remember(self, job: Job) -> None:
         if job.idempotency_key is not None:
@@ -142,9 +185,7 @@ def estimate_job(
         account = snapshot.order.new_account(job.account_id, job.priority, weight)
     if _is_scheduled(job, snapshot.at):
         wait = estimate_wait(snapshot, account, account.waiting + 1, job.model)
-        if wait.start_at is not None:
-            return WaitEstimate(None, max(wait.start_at, job.run_at), None)
-        return WaitEstimate(None, None, wait.wait_reason)
+        return _not_before(wait, job.run_at)
     if chosen_place is not None:
         wait = _estimate_at(snapshot, chosen_place, snapshot.pace.seconds_until(chosen_place), job)
     else:
@@ -152,6 +193,12 @@ def estimate_job(
     if wait.start_at is not None and wait.start_at < job.due_at:
         return WaitEstimate(wait.position, job.due_at, None)
     return wait
+
+
+def _not_before(wait: WaitEstimate, run_at: datetime) -> WaitEstimate:
+    """Return the estimate of a scheduled job, which has no position yet."""
+    start_at = None if wait.start_at is None else max(wait.start_at, run_at)
+    return WaitEstimate(None, start_at, wait.wait_reason)
 
 
 def estimate_wait(

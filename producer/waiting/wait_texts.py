@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from producer.billing import Quote
 from shared.domain.job import Job, WaitReason
 
 WAIT_REASONS: Mapping[WaitReason, str] = {
@@ -15,8 +16,8 @@ WAIT_REASONS: Mapping[WaitReason, str] = {
 }
 
 
-def wait_text(job: Job, now: datetime, format_duration: Callable[[float], str]) -> str:
-    """Return the position of a queued job and when it is submitted, as far as that is known."""
+def wait_text(job: Job | Quote, now: datetime, format_duration: Callable[[float], str]) -> str:
+    """Return the position of a job and when it is submitted, as far as that is known."""
     position = "" if job.position is None else f"position {job.position:,}, "
     if job.estimated_start_at is None:
         return position + (WAIT_REASONS[job.wait_reason] if job.wait_reason else "not known")

@@ -27,7 +27,7 @@ FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {
     *("accounts", "api", "audit", "demo", "doctor", "enqueue", "env", "health", "jobs", "keys"),
     *("files", "kie", "margin", "results", "version"),
-    *("models", "migrate", "prices", "queue", "simulate-kie", "up", "webhooks", "worker"),
+    *("models", "migrate", "prices", "queue", "quote", "simulate-kie", "up", "webhooks", "worker"),
 }
 TERMS = {
     *("attempt", "capture", "claim", "drain", "hold", "job", "lease", "poll", "reconcile"),

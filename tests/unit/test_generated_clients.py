@@ -28,6 +28,7 @@ METHODS = {
     "uploadFile": "upload",
     "getFile": "file",
     "getJobImage": "download",
+    "getQuote": "quote",
     "listPrices": "prices",
     "getAccount": "account",
     "listLedger": "ledger",

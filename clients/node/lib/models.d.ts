@@ -233,6 +233,30 @@ export interface Price {
     /** The version in force. */
     readonly price_id: number;
 }
+/** What a job would cost, and when it would be submitted. */
+export interface Quote {
+    readonly model: string;
+    readonly task: string;
+    readonly quantity: number;
+    /** Held by an enqueue now. */
+    readonly credits: number;
+    /** The version in force. */
+    readonly price_id: number;
+    /** Of the price; empty: it has none. */
+    readonly variant: string;
+    readonly account_id: string;
+    readonly priority: Priority;
+    /** Credits that new jobs may hold. */
+    readonly available: number;
+    /** That the job would have; null: it is scheduled. */
+    readonly position: number | null;
+    /** When it would be submitted; null with `wait_reason`. */
+    readonly estimated_start_at: string | null;
+    /** From now to `estimated_start_at`. */
+    readonly expected_wait_seconds: number | null;
+    /** As a job has it. */
+    readonly wait_reason: "paused" | "no_worker" | "submits_refused" | "account_limit" | null;
+}
 /** What changed an account's balance in a period. Holds and releases are not in it. */
 export interface Statement {
     readonly account_id: string;

@@ -27,6 +27,7 @@ from darkroom_client.generated.models import (
     JobFields,
     LedgerEntry,
     Price,
+    Quote,
     Statement,
 )
 from darkroom_client.generated.orders import Order, OrderFields
@@ -273,6 +274,14 @@ class Darkroom:
     def prices(self) -> tuple[Price, ...]:
         """Return every price in force."""
         return self._connection.send(calls.list_prices())
+
+    def quote(self, **order: Unpack[OrderFields]) -> Quote:
+        """Say what an order would cost and when it would be submitted. Nothing is placed or held.
+
+        Images are URLs. Raises `InvalidRequest` like `enqueue`.
+        """
+        call = calls.get_quote(calls.complete_order(order, self._account_id))
+        return self._connection.send(call)
 
     def account(self, account_id: str | None = None) -> Account:
         """Return the credits of an account."""

@@ -13,7 +13,9 @@ from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.requests.admin_bodies import Grant, Refund, parse_admin_body
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.limits_body import LimitsChange
+from producer.api.requests.order_body import parse_order
 from producer.api.requests.query_parameters import QueryParameters
+from producer.api.requests.quote_query import read_quote_body
 from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.operator_methods import parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
@@ -21,12 +23,31 @@ from producer.money.margins import MarginGroup
 from producer.money.statements import start_of_month, statement_to_json
 from producer.orders.order_fields import ACCOUNT_LENGTH
 from producer.row_json import account_to_json, row_to_json
+from producer.waiting.quotes import quote_to_json
 from shared.adapters.http.slow_readers import PacedResponse
+from shared.errors import AccountNotFound, Fault, InvalidRequest
 from shared.job_json import timestamp_to_json
 
 STATEMENT_PARAMETERS = ("from", "to")
 MARGIN_DAYS_DEFAULT = 30
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def show_quote(call: Call) -> web.StreamResponse:
+    """Return what a job would cost and when it would be submitted. Nothing is stored."""
+    order = parse_order(read_quote_body(call.request), caller_account(call.caller), None)
+    require_account(call.caller, order.account_id)
+    try:
+        quote = await call.context.producer.quote(
+            order.request,
+            account_id=order.account_id,
+            priority=order.priority,
+            run_at=order.run_at,
+            priority_limit=order.priority_limit,
+        )
+    except AccountNotFound as unknown:
+        raise InvalidRequest([Fault("account_id", str(unknown))]) from unknown
+    return json_response(quote_to_json(quote, order.request))
 
 
 async def list_accounts(call: Call) -> web.StreamResponse:

@@ -132,6 +132,28 @@ class Price(BaseModel):
     price_id: int = Field(description="the version in force", examples=[2])
 
 
+class Quote(BaseModel):
+    """What a job would cost, and when it would be submitted."""
+
+    model: str = Field(examples=[DEFAULT_MODEL])
+    task: str = Field(examples=["text-to-image"])
+    quantity: int = Field(examples=[2])
+    credits: float = Field(description="held by an enqueue now", examples=[7])
+    price_id: int = Field(description="the version in force", examples=[2])
+    variant: str = Field(description="of the price; empty: it has none", examples=[""])
+    account_id: str = Field(examples=["acme"])
+    priority: str = Field(json_schema_extra={"enum": list(get_args(Priority))})
+    available: float = Field(description="credits that new jobs may hold", examples=[120])
+    position: int | None = Field(description="that the job would have; null: it is scheduled")
+    estimated_start_at: AwareDatetime | None = Field(
+        description="when it would be submitted; null with `wait_reason`"
+    )
+    expected_wait_seconds: float | None = Field(description="from now to `estimated_start_at`")
+    wait_reason: str | None = Field(
+        description="as a job has it", json_schema_extra={"enum": [*get_args(WaitReason), None]}
+    )
+
+
 class Prices(BaseModel):
     """Every price in force."""
 
@@ -332,6 +354,7 @@ RESPONSE_MODELS: tuple[type[BaseModel], ...] = (
         JobCounts,
         Price,
         Prices,
+        Quote,
         Account,
         LedgerPage,
         AuditPage,

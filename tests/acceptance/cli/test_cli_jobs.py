@@ -226,3 +226,14 @@ async def test_a_filter_with_a_slip_is_refused_by_its_name(darkroom: Darkroom) -
     assert said.code == 1
     assert "state: 'faild' must be one of queued" in said.err
     assert "metadata: 'order' must be a key, = and its value" in said.err
+
+
+async def test_quote_prints_price_credits_and_wait_and_places_nothing(darkroom: Darkroom) -> None:
+    a_lighthouse = ("quote", "--account", "acme", "--prompt", "a lighthouse")
+    said = await darkroom.run(*a_lighthouse, "--quantity", "2", "--json")
+    assert (said.code, said.object["credits"], said.object["position"]) == (0, 7, 1)
+    shown = await darkroom.run(*a_lighthouse)
+    assert shown.lines[-1] == "position 1, not known: no worker is alive"
+    refused = await darkroom.run(*a_lighthouse, "--quantity", "3")
+    assert (refused.code, "quantity: is 3" in refused.err) == (1, True)
+    assert (await darkroom.run("jobs", "list", "--json")).objects == []

@@ -59,6 +59,7 @@ def requests(job_ids: Mapping[str, str], file_id: str) -> dict[str, list[dict[st
         "uploadFile": [{"content": one_colour_png(1)}],
         "getFile": [{"id": file_id}],
         "listPrices": [{}],
+        "getQuote": [{"params": ORDER}],
         "getAccount": [acme],
         "listLedger": [acme, {**acme, "params": {"limit": 1}}],
         "getStatement": [acme],

@@ -299,6 +299,33 @@ class Price:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quote:
+    """What a job would cost, and when it would be submitted."""
+
+    model: str
+    task: str
+    quantity: int
+    credits: Decimal
+    """Held by an enqueue now."""
+    price_id: int
+    """The version in force."""
+    variant: str
+    """Of the price; empty: it has none."""
+    account_id: str
+    priority: Priority
+    available: Decimal
+    """Credits that new jobs may hold."""
+    position: int | None
+    """That the job would have; null: it is scheduled."""
+    estimated_start_at: datetime | None
+    """When it would be submitted; null with `wait_reason`."""
+    expected_wait_seconds: Decimal | None
+    """From now to `estimated_start_at`."""
+    wait_reason: Literal["paused", "no_worker", "submits_refused", "account_limit"] | None
+    """As a job has it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StatementTotals:
     """What each kind of line changed the balance by."""
 

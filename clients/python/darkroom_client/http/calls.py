@@ -21,6 +21,7 @@ from darkroom_client.generated.models import (
     LedgerEntry,
     Price,
     Priority,
+    Quote,
     Statement,
 )
 from darkroom_client.json_reader import read_model
@@ -42,7 +43,7 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Any], T]
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | list[str]] = field(default_factory=dict)
     content: bytes | None = None
     content_type: str = "application/json"
     idempotency_key: str | None = None
@@ -97,7 +98,9 @@ def _filter_text(value: Any) -> str:
         return _time_text(value)
     if isinstance(value, Mapping):
         return ",".join(f"{name}={one}" for name, one in value.items())
-    return value if isinstance(value, str) else ",".join(map(str, value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(str, value))
+    return str(value)
 
 
 def _time_text(value: datetime) -> str:
@@ -281,6 +284,18 @@ def list_prices() -> Call[tuple[Price, ...]]:
         "/v1/prices",
         lambda data: tuple(read_model(Price, one) for one in data["prices"]),
     )
+
+
+def get_quote(order: Mapping[str, Any]) -> Call[Quote]:
+    """Say what an order would cost and when it would be submitted."""
+    query: dict[str, str | list[str]] = {
+        name: [str(one) for one in value]
+        if isinstance(value, list | tuple)
+        else _filter_text(value)
+        for name, value in order.items()
+        if name not in {"metadata", "webhook_url"}
+    }
+    return Call("GET", "/v1/quote", lambda data: read_model(Quote, data), query=query)
 
 
 def get_account(account_id: str) -> Call[Account]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from darkroom_client.testing.accounts import Accounts, MemoryAccount, credits_number, now_text
 from darkroom_client.testing.checks.field_checks import Fault
-from darkroom_client.testing.checks.order_check import read_time, time_of
+from darkroom_client.testing.checks.order_check import check_order, read_time, time_of
 from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
 from darkroom_client.testing.image_types import read_image_head
 from darkroom_client.testing.job_filters import page_of, parse_query
@@ -36,6 +36,7 @@ class AccountRoutes:
         """Return every route. The first that matches answers."""
         return (
             Route("GET", "/v1/prices", self.prices),
+            Route("GET", "/v1/quote", self.quote),
             Route("GET", "/v1/accounts/{id}", self.account),
             Route("GET", "/v1/accounts/{id}/ledger", self.ledger),
             Route("GET", "/v1/accounts/{id}/statement", self.statement),
@@ -47,6 +48,37 @@ class AccountRoutes:
     def prices(self, request: MemoryRequest) -> MemoryResponse:
         """List every price."""
         return MemoryResponse(200, {"prices": self._accounts.prices})
+
+    def quote(self, request: MemoryRequest) -> MemoryResponse:
+        """Say what an order would cost. Here no job waits for another."""
+        body: dict[str, Any] = dict(request.query)
+        if "quantity" in body and body["quantity"].isdecimal():
+            body["quantity"] = int(body["quantity"])
+        if "image_urls" in body:
+            body["image_urls"] = [body["image_urls"]]
+        order = check_order(body, request.account_id)
+        account = self._own(request, order.account_id)
+        credits, price_id = self._accounts.price(
+            order.model, order.task, order.quantity, order.variant
+        )
+        is_scheduled = order.run_at is not None and order.run_at > datetime.now(UTC)
+        starts_at = order.run_at if is_scheduled and order.run_at else datetime.now(UTC)
+        quote = {
+            "model": order.model,
+            "task": order.task,
+            "quantity": order.quantity,
+            "credits": credits_number(credits),
+            "price_id": price_id,
+            "variant": order.variant,
+            "account_id": account.id,
+            "priority": order.priority,
+            "available": credits_number(account.balance - account.held),
+            "position": None if is_scheduled else 1,
+            "estimated_start_at": _text(starts_at),
+            "expected_wait_seconds": max((starts_at - datetime.now(UTC)).total_seconds(), 0.0),
+            "wait_reason": None,
+        }
+        return MemoryResponse(200, quote)
 
     def account(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
         """Show the credits of an account."""

@@ -1,0 +1,94 @@
+"""A quote says what a job would cost and how long it would wait, before anything is placed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from producer import AccountNotFound, Order
+from producer.accounts.limit_errors import PriorityNotAllowed
+from producer.keys.key_store import Role
+from tests.acceptance.test_http_access import key_of
+from tests.support.api_client import ApiClient
+from tests.support.deployment import Deployment, text_to_image
+
+REQUEST = {"task": "text-to-image", "prompt": "123", "aspect_ratio": "3:2", "quantity": "2"}
+
+
+async def quote(api: ApiClient, status: int = 200, **fields: Any) -> dict[str, Any]:
+    query = urlencode({**REQUEST, **fields}, doseq=True)
+    found: dict[str, Any] = (await api.get(f"/v1/quote?{query}")).expect(status)
+    return found
+
+
+async def test_a_quote_has_the_price_the_credits_and_the_wait(deployment: Deployment) -> None:
+    orders = [Order(request=text_to_image(), account_id="acme")] * 12
+    async with deployment.api() as api:
+        placed = await deployment.producer.enqueue_many(orders)
+        assert [job.position for job in placed] == [*range(1, 13)]
+        listed = (await api.get("/v1/jobs?fields=position,wait_reason")).expect(200)["jobs"]
+        assert [job["position"] for job in listed] == [*range(12, 0, -1)]
+        assert {job["wait_reason"] for job in listed} == {"no_worker"}
+        assert (await api.get("/v1/jobs?fields=id,state")).expect(200)["jobs"][0].keys() == {
+            "id",
+            "state",
+        }
+        last = await quote(api, account_id="acme")
+        assert (last["credits"], last["position"], last["quantity"]) == (7, 13, 2)
+        assert (last["wait_reason"], last["estimated_start_at"]) == ("no_worker", None)
+        before = await deployment.producer.balance("acme")
+        assert before.held == sum(job.credits_quoted for job in placed)
+
+
+async def test_a_bad_order_gets_the_faults_of_an_enqueue(deployment: Deployment) -> None:
+    async with deployment.api() as api:
+        for fields in (
+            {"account_id": "acme", "quantity": 3},
+            {"account_id": "acme", "quantity": "two", "aspect_ratio": "9:1"},
+            {"account_id": "acme", "colour": "red"},
+            {"account_id": "acme", "model": "gpt-5"},
+            {"account_id": "acme", "task": "image-to-image", "image_urls": ["no-url", "x"]},
+            {"account_id": "acme", "priority": "urgent", "run_at": "tomorrow"},
+            {"account_id": "nobody"},
+            {},
+        ):
+            body: dict[str, Any] = {**REQUEST, "quantity": 2, **fields}
+            refused = (await api.send("POST", "/v1/jobs", json=body)).expect(422)
+            assert (await quote(api, 422, **fields))["errors"] == refused["errors"]
+
+
+async def test_a_service_gets_quotes_of_its_account_and_of_its_priorities(
+    deployment: Deployment,
+) -> None:
+    producer = deployment.producer
+    await producer.billing.create_account("other")
+    await producer.set_account_limits("acme", max_priority="normal")
+    service = await key_of(deployment, Role.SERVICE, "acme")
+    async with deployment.api() as nobody:
+        own = nobody.with_key(service)
+        assert (await quote(own))["account_id"] == "acme"
+        await quote(own, 403, account_id="other")
+        await quote(own, 403, priority="high")
+    with pytest.raises(PriorityNotAllowed):
+        await producer.quote(
+            text_to_image(), account_id="acme", priority="high", priority_limit="refuse"
+        )
+    with pytest.raises(AccountNotFound):
+        await producer.quote(text_to_image(), account_id="nobody")
+    only_price = await producer.quote(text_to_image())
+    assert (only_price.account_id, only_price.position) == (None, None)
+
+
+async def test_with_a_worker_a_scheduled_job_would_start_when_it_is_due(
+    deployment: Deployment,
+) -> None:
+    monday = datetime.now(UTC) + timedelta(days=3)
+    async with deployment.worker():
+        now = await deployment.producer.quote(text_to_image(), account_id="acme")
+        then = await deployment.producer.quote(text_to_image(), account_id="acme", run_at=monday)
+    assert now.expected_wait_seconds == 0
+    assert (now.position, now.wait_reason) == (1, None)
+    assert (then.position, then.estimated_start_at) == (None, monday)
