@@ -23,6 +23,7 @@ _MOVED = """
 CREATE FUNCTION pg_temp.moved(t timestamptz, froms timestamptz[], tos timestamptz[])
 RETURNS timestamptz LANGUAGE sql AS $$
     SELECT CASE
+        WHEN t IS NULL THEN NULL
         WHEN t <= froms[1] THEN tos[1] + (t - froms[1])
         WHEN t >= froms[3] THEN tos[3] + (t - froms[3])
         WHEN t <= froms[2] THEN tos[1] + (tos[2] - tos[1])
