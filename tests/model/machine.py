@@ -200,8 +200,8 @@ class JobRules(CancelsAndRetries, MoneyRules, OrderRules, PauseRules, RouteRules
         job = pick_one(pick, self.ref.jobs_in("queued"))
         begun = self.setup.run(self.setup.deliver(job.id, workers=workers))
         assert len(begun) == self.ref.is_submitted(job)
-        if job.is_due and not job.kind.is_carried(self.ref.route):
-            # A worker finds that out before its claim finds a pause.
+        if self.ref.is_read(job) and not job.kind.is_carried(self.ref.route):
+            # A worker finds that out before its claim finds a pause of the Kie account.
             self.ref.found_unfit(job)
             self.seen["a job waits for a route that carries it"] += 1
         self.seen["a paused job was not submitted"] += job.is_due and not begun

@@ -179,6 +179,11 @@ class Reference:
         """Whether a delivery of this queued job is submitted now."""
         return self.is_awaited(job) and job.kind.is_carried(self.route)
 
+    def is_read(self, job: RefJob) -> bool:
+        """Whether a queued job is due and no pause applies, but perhaps one of a Kie account."""
+        pauses = [one for one in self.active_pauses() if one.scope != "kie_account"]
+        return job.is_due and not any(one.applies_to(job) for one in pauses)
+
     def is_awaited(self, job: RefJob) -> bool:
         """Whether a queued job is due and not paused."""
         return job.is_due and not any(one.applies_to(job) for one in self.pauses)

@@ -69,13 +69,8 @@ class RefOrder:
 
         A pause of a Kie account stops their submit, not the choice.
         """
-        pauses = [one for one in ref.active_pauses() if one.scope != "kie_account"]
         return [
-            job
-            for job in ref.jobs_in("queued")
-            if job.id not in self.chosen
-            and job.is_due
-            and not any(one.applies_to(job) for one in pauses)
+            job for job in ref.jobs_in("queued") if job.id not in self.chosen and ref.is_read(job)
         ]
 
     def backlogged(self, ref: Reference) -> set[tuple[str, str]]:

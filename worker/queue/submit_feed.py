@@ -22,7 +22,7 @@ from worker.dependencies import Dependencies
 LOOK_AHEAD_SECONDS = 0.25
 """Chosen jobs last for this long at the present rate, or at the limit of Kie if that is lower. A
 job that comes later waits for them."""
-LEAST_AHEAD = 2
+LEAST_AHEAD = 1
 """The fewest chosen jobs that are ready, so that a permit that becomes free is used at once."""
 MOST_AT_ONCE = 64
 """The most jobs that one statement chooses."""

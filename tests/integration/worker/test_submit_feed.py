@@ -52,7 +52,7 @@ async def chosen(setup: WorkerSetup) -> int:
     return int(rows[0]["n"])
 
 
-async def test_no_more_is_chosen_than_the_limit_allows_and_two_more(limited: WorkerSetup) -> None:
+async def test_no_more_is_chosen_than_the_limit_allows_and_one_more(limited: WorkerSetup) -> None:
     limited.kie.submits.extend(Accepted(f"t{number}") for number in range(LIMIT))
     async with running_lanes(limited.deps):
         await place(limited, "acme", 60)
@@ -62,10 +62,10 @@ async def test_no_more_is_chosen_than_the_limit_allows_and_two_more(limited: Wor
 
         await eventually(the_limit_is_used, "as many as the limit allows are submitted")
 
-        async def two_are_ready() -> bool:
+        async def one_is_ready() -> bool:
             return await chosen(limited) == LEAST_AHEAD
 
-        await eventually(two_are_ready, "two more are ready")
+        await eventually(one_is_ready, "one more is ready")
     assert len(limited.kie.submit_calls) == LIMIT
 
 

@@ -440,6 +440,7 @@ async def test_a_job_of_before_webhooks_were_sent_is_told_of_but_owes_no_message
     job = await setup.enqueue(webhook_url=receiver.url)
     old = await setup.enqueue(webhook_url=receiver.url)
     await setup.sql("UPDATE jobs SET created_at = created_at - interval '1 day'")
+    await setup.sql("UPDATE accounts SET day_started_at = day_started_at - interval '1 day'")
     await setup.sql("DELETE FROM webhook_endpoints")
     await setup.producer.cancel(job.id)
     assert (await message_of(setup, job))["event"] == "job.cancelled"
