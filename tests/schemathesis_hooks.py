@@ -116,7 +116,7 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def before_call(
     context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]
 ) -> None:
-    """Resume streams where they can be resumed, and let periods end after they begin."""
+    """Make what the document cannot say: where streams resume, how periods end, and routes."""
     del context, kwargs
     meta = case.meta
     query = case.query or {}
@@ -126,5 +126,9 @@ def before_call(
     if query.get("check_images") == "true":
         # The images of the examples are nowhere.
         query["check_images"] = "false"
-    if meta is not None and meta.generation.mode.is_positive and "Last-Event-ID" in case.headers:
+    is_positive = meta is not None and meta.generation.mode.is_positive
+    if is_positive and case.operation.definition.raw["operationId"] == "routeModel":
+        # A link names any model, and not each family can send the jobs of each model.
+        case.path_parameters = {"model": case.body["via"]}
+    if is_positive and "Last-Event-ID" in case.headers:
         case.headers["Last-Event-ID"] = "0"

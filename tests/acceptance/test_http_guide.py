@@ -222,7 +222,7 @@ if shutil.which("curl"):
         for line in (
             *('"prices":', '"available":100', "service", f" {HTTPStatus.ACCEPTED} "),
             *('"state":"queued"', '"sha256":', "/v1/jobs/", '"state":"succeeded"'),
-            "event: enqueued",
+            *('"state":"cancelled"', "event: enqueued"),
             *("event: completed", '"next_cursor":', '"kind":"capture"', '"credits":9'),
             '"balance":1',
         ):
@@ -230,8 +230,9 @@ if shutil.which("curl"):
             assert found, f"{line!r} is not said after all before it:\n{said}"
         replayed = (tmp_path / "answer.json").read_text(encoding="utf-8")
         assert '"state":"queued"' in replayed
-        first, retry = await deployment.run_sql("SELECT * FROM jobs ORDER BY id")
+        first, mistake, retry = await deployment.run_sql("SELECT * FROM jobs ORDER BY id")
         assert (first["idempotency_key"], first["state"]) == ("order-1042", "succeeded")
+        assert (mistake["state"], mistake["reason"]) == ("cancelled", "cancelled_by_caller")
         # It may still run.
         assert retry["retry_of"] == first["id"]
         await deployment.check_invariants_hold()

@@ -201,6 +201,7 @@ async def test_waiters_are_released_when_the_process_leaves(deployment: Deployme
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.promise("`409`: the job has ended.")
 async def test_a_queued_job_is_cancelled_and_its_hold_released(deployment: Deployment) -> None:
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     async with deployment.api() as api, deployment.worker():
@@ -212,6 +213,7 @@ async def test_a_queued_job_is_cancelled_and_its_hold_released(deployment: Deplo
     await deployment.check_account(balance=10_000)
 
 
+@pytest.mark.promise("a success is charged and has its images")
 async def test_a_job_at_kie_is_not_waited_for_any_more_and_a_success_is_charged(
     deployment: Deployment,
 ) -> None:
@@ -224,7 +226,7 @@ async def test_a_job_at_kie_is_not_waited_for_any_more_and_a_success_is_charged(
         assert (await api.post(f"{path}/cancel")).expect(202) == asked
         # A wait that begins now is for the end.
         ended = (await api.get(path, wait=60)).expect(200)
-        assert ended["state"] == "succeeded"
+        assert (ended["state"], len(ended["result_urls"])) == ("succeeded", 2)
         assert ended["cancel_requested_at"] == asked["cancel_requested_at"]
         (await api.post(f"{path}/cancel")).expect(409)
     await deployment.check_account(balance=10_000 - ended["credits_charged"])

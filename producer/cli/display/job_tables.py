@@ -43,6 +43,7 @@ _FIELDS_WITH_ROWS = frozenset(
         *("credits_quoted", "credits_charged"),
         # Only in the JSON.
         *("metadata", "priority", "run_at"),
+        "cancel_requested_at",
         # In one row.
         *("position", "estimated_start_at", "wait_reason"),
     }
@@ -128,6 +129,7 @@ def _summary(job: Job, now: datetime) -> Table:
             table.add_row(name.replace("_", " "), _request_value(value))
     for name, value in (
         ("waits", _wait_text(job, now)),
+        ("cancel requested", job.cancel_requested_at and time_text(job.cancel_requested_at)),
         ("Kie's task", job.provider_task_id),
         ("key", job.idempotency_key),
         ("retry of", job.retry_of),

@@ -184,3 +184,15 @@ async def test_new_jobs_get_their_estimates_from_the_snapshot(queue: Queue) -> N
     new = await estimates.add_to_new([jobs[one] for one in ids])
     assert [job.position for job in new] == await waiting.positions(ids) == [2, 4, 6]
     assert all(job.estimated_start_at is not None for job in new)
+
+
+@pytest.mark.promise("those beyond have no estimate until they are read")
+async def test_of_many_new_jobs_the_first_thousand_have_estimates(queue: Queue) -> None:
+    waiting = Waiting(queue)
+    await waiting.start_worker()
+    estimates = WaitEstimates(queue.setup.database, waiting.reader, monotonic=lambda: 1.0)
+    jobs = await queue.setup.book.get_many(await queue.place("acme", 3))
+    new = await estimates.add_to_new([*jobs] * 334)
+    assert len(new) == 1_002
+    assert [job.position is None for job in new] == [False] * 1_000 + [True] * 2
+    assert [job.estimated_start_at is None for job in new] == [False] * 1_000 + [True] * 2
