@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import schemathesis
@@ -129,6 +129,6 @@ def before_call(
     is_positive = meta is not None and meta.generation.mode.is_positive
     if is_positive and case.operation.definition.raw["operationId"] == "routeModel":
         # A link names any model, and not each family can send the jobs of each model.
-        case.path_parameters = {"model": case.body["via"]}
+        case.path_parameters = {"model": cast("dict[str, str]", case.body)["via"]}
     if is_positive and "Last-Event-ID" in case.headers:
         case.headers["Last-Event-ID"] = "0"

@@ -97,6 +97,7 @@ async def played_by(
     return {
         "api": {
             "enqueue": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
+            "quote": ("--account", "acme", "--prompt", "x", "--aspect-ratio", "1:1"),
             "queue": (),
             "queue pause": ("--everything", "--reason", "for the test"),
             "queue pauses": (),
@@ -116,6 +117,7 @@ async def played_by(
             **await _played_with_files(deployment, folder),
             # It has no copy to delete.
             "results prune": ("--older-than", "90d", "--dry-run"),
+            "results retry": ("--all",),
             "kie models": (),
             "kie surprises": (),
             "jobs wait": (await new(JobState.SUCCEEDED),),
@@ -172,6 +174,7 @@ async def _played_with_money(setup: DatabaseSetup) -> dict[str, dict[str, tuple[
         },
         "billing": {
             "accounts create": ("new", "--credits", "5"),
+            "accounts limits": ("acme", "--weight", "4", "--reason", "for the test"),
             "accounts grant": ("acme", "5", "--reason", "for the test"),
             "accounts show": ("acme",),
             "accounts list": (),
