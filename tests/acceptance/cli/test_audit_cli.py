@@ -40,8 +40,8 @@ PAUSES = {
     "queue resume": "queue_resumed",
     "queue end-brake": "queue_resumed",
 }
-NOTED_ELSEWHERE = {"results prune"}
-"""tests/acceptance/cli/test_prune_cli.py reads its entry."""
+NOTED_ELSEWHERE = {"results prune", "results retry"}
+"""test_prune_cli.py and test_results_retry_cli.py read their entries."""
 MODELS = {"models route": "model_routed"}
 MONEY = {
     "accounts limits": "account_limits_changed",
