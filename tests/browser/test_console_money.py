@@ -122,7 +122,7 @@ async def test_credits_are_granted_a_charge_is_given_back_and_limits_are_set(
     await page.get_by_label("Highest priority").select_option("normal")
     await window.check_accessibility()
     await window.check_width()
-    await page.get_by_role("button", name="Set").click()
+    await page.get_by_role("button", name="Set the limits").click()
     await expect(page.get_by_role("status").first).to_contain_text("The limits were set.")
     await window.check_accessibility()
     page = await window.open(f"/console/jobs/{job.id}")

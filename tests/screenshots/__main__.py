@@ -20,14 +20,20 @@ from playwright.async_api import Browser, ViewportSize, async_playwright, expect
 from pydantic import SecretStr
 
 from producer.console import page_table
+from producer.jobs.job_filter import JobFilter
 from producer.keys.key_store import Role
 from producer.monitoring.overview import Overview
 from shared.adapters.embedded import acquire_servers
+from shared.domain.lifecycle import JobState
 from tests.browser.browser_windows import Windows
 from tests.browser.console_addresses import address_of
 from tests.browser.running_system import RunningSystem, running_system
 from tests.screenshots.filled_system import KIE_CREDITS, OPERATOR, enqueue_orders, fill
 from tests.screenshots.planned_orders import PlannedOrder, plan_orders
+from tests.screenshots.waiting_orders import (
+    place_scheduled_orders,
+    place_waiting_orders,
+)
 from tests.support.chromium import CHROMIUM_SWITCHES, bring_chromium
 from tests.support.database_pool import open_pool
 from tests.support.deployment import Deployment, eventually, fast_simulator_config
@@ -41,9 +47,13 @@ _LOOKS: dict[str, dict[str, Any]] = {
 _HEIGHT_MAX = 1800
 _FIRST_HEIGHT = 1145
 """The figures and the plots of the overview, for the first screen of README.md."""
+_WHOLE_HEIGHT = 2600
+"""All of the overview, with the Kie accounts below its plots."""
 _COLOURS = 160
 _AT_KIE = 7
 """The jobs that run while the pictures are taken."""
+WAITING = "waiting"
+"""Names the pictures of waiting jobs in `--only`."""
 _PATHS = {"many_jobs": "/console/jobs/many/retry?state=failed&reason=provider_failed"}
 """Where a page shows more than at its own address."""
 _ASKED_SECONDS = 90.0
@@ -124,6 +134,8 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
         )
         await eventually(is_kie_asked, "Kie is asked about each model", _ASKED_SECONDS)
         await album.picture_pages(only)
+        if WAITING in only:
+            await _picture_waiting(deployment, album, orders[30:])
         if only:
             return
         pause = await deployment.producer.pauses.pause(
@@ -143,6 +155,36 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
         await deployment.producer.brakes.end("studio", reason="topped up", actor=OPERATOR)
     await enqueue_orders(deployment, orders[30:50], "success", key_suffix="-now")
     await album.picture("/console", "overview-no-worker", "dark", said="no worker is running")
+    async with deployment.worker():
+        await _picture_waiting(deployment, album, orders[50:])
+
+
+async def _picture_waiting(
+    deployment: Deployment, album: _Album, orders: Sequence[PlannedOrder]
+) -> None:
+    """Take the pictures of waiting and scheduled jobs, and of a Kie that accepts fewer."""
+    producer = deployment.producer
+    placed = await place_waiting_orders(deployment, orders)
+    await place_scheduled_orders(deployment, orders, datetime.now(UTC))
+
+    async def is_slow() -> bool:
+        return any(one.slowed for one in (await producer.overview()).accounts)
+
+    async def is_open() -> bool:
+        return bool((await producer.page(JobFilter(state=(JobState.GENERATING,)), limit=1)).jobs)
+
+    await eventually(is_open, "a job is at Kie")
+    deployment.simulator.set_faults(submit_code=429)
+    await eventually(is_slow, "Kie refuses submits")
+    deployment.simulator.set_faults(submit_code=0)
+    [at_kie] = (await producer.page(JobFilter(state=(JobState.GENERATING,)), limit=1)).jobs
+    await producer.cancel(at_kie.id, actor=OPERATOR)
+    for look in _LOOKS:
+        await album.picture("/console", f"overview-waiting-{look}", look, height_max=_WHOLE_HEIGHT)
+        waiting = f"/console/jobs/{placed['low'][-1].id}"
+        await album.picture(waiting, f"job-waiting-{look}", look, said="Position")
+    await album.picture(f"/console/jobs/{at_kie.id}", "job-cancel-requested", "dark")
+    await album.picture("/console/jobs?state=queued", "jobs-queued", "dark")
 
 
 async def _picture_route(

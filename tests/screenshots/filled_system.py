@@ -19,6 +19,7 @@ from shared.domain.job import Job
 from tests.screenshots.past_jobs import move_into_the_past
 from tests.screenshots.past_samples import write_past_samples
 from tests.screenshots.planned_orders import ACCOUNTS, End, PlannedOrder, plan_orders
+from tests.screenshots.waiting_orders import set_limits
 from tests.support.deployment import Deployment
 from tests.support.told_by_kie import tell_of_surprise
 
@@ -148,6 +149,7 @@ async def _act_today(deployment: Deployment, now: datetime) -> None:
     store = KeyStore(deployment.database)
     for role, account, name in _KEYS:
         await store.create(role, account, name, actor=_ADMIN)
+    await set_limits(deployment, _ADMIN)
     pause = await producer.pauses.pause(
         "account", "northlight-studio", reason="asked us to wait for a new prompt", actor=OPERATOR
     )

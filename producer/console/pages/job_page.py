@@ -11,7 +11,7 @@ from producer.console.page import ADMINS, PageCall, PageView
 from producer.console.pages.job_images import list_images
 from producer.console.pages.money.accounts_page import account_path
 from producer.console.pages.money.prices_page import price_path
-from producer.console.text_filters import format_duration
+from producer.console.text_filters import format_credits, format_duration
 from producer.jobs.job_mask import mask_details, mask_job
 from producer.money.price_key import PriceKey
 from producer.waiting.wait_texts import wait_text
@@ -39,6 +39,7 @@ async def show_job(call: PageCall) -> PageView:
         "request": _request_pairs(shown),
         "images": list_images(shown, has_store=call.shows_copies, now=call.now),
         "wait": wait_text(job, call.now, format_duration) if job.state is JobState.QUEUED else None,
+        "turn": await _turn_text(call, job) if job.state is JobState.QUEUED else None,
         "doubt": find_doubt(job, details["late_tasks"]),
         "account_url": account_path(job.account_id),
         "price_url": price_path(PriceKey(job.model, job.task, job.quantity, job.variant)),
@@ -46,6 +47,15 @@ async def show_job(call: PageCall) -> PageView:
         "shows_audit": call.visitor.caller.role in ADMINS,
     }
     return PageView("job.html", values, title=f"Job {job.id}")
+
+
+async def _turn_text(call: PageCall, job: Job) -> str:
+    """Return what decides the place of a queued job."""
+    account = await call.billing.account(job.account_id)
+    most = account.max_open_jobs
+    limit = "no limit of open jobs" if most is None else f"at most {most:,} open at once"
+    weight = format_credits(account.weight)
+    return f"Its priority is {job.priority}. Its account has the weight {weight} and {limit}."
 
 
 def find_doubt(job: Job, late_tasks: Sequence[Mapping[str, Any]]) -> str | None:
