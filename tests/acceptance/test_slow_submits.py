@@ -46,6 +46,8 @@ async def test_one_refusal_reduces_the_rate_and_nothing_is_paused(
                 page = (await browser.get("/console")).expect(200)
             assert "slowed down" in page
             assert "14 of 20 per 10 s: rate limited" in page
+            assert "14 of 20 submits per 10 s (rate limited)" in page
+            assert "All is well" not in page
         await set_hold(redis, -50)
         await arrive(deployment, LIMIT)
         told = (await darkroom.run("queue", "--json")).object["kie_accounts"][0]

@@ -363,3 +363,13 @@ async def test_a_job_that_does_not_exist_has_a_page_that_says_so(operator: Opera
         for act in ("cancel", "retry", "resolve"):
             (await operator.browser.get(f"{path}/{act}")).expect(404)
             (await operator.browser.post(f"{path}/{act}")).expect(404)
+
+
+async def test_a_waiting_job_says_its_place_and_what_decides_it(operator: OperatorBrowser) -> None:
+    deployment = operator.deployment
+    await deployment.producer.set_account_limits("acme", weight=2, max_open_jobs=5)
+    job = await deployment.enqueue(priority="low")
+    text = await operator.text_of(f"/console/jobs/{job.id}")
+    assert "Position 1, not known: no worker is alive" in text
+    assert "Its priority is low. Its account has the weight 2 and at most 5 open at once." in text
+    assert "position 1" in await operator.text_of("/console/jobs")
