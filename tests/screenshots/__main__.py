@@ -139,10 +139,7 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
         if only:
             return
         pause = await deployment.producer.pauses.pause(
-            "account",
-            "riverside-museum",
-            reason="their prompts are being rewritten",
-            actor=OPERATOR,
+            "account", "riverside-museum", reason="their prompts change", actor=OPERATOR
         )
         for look in _LOOKS:
             await album.picture("/console/pauses", f"pauses-{look}", look)
