@@ -123,7 +123,7 @@ COMMENT ON FUNCTION darkroom_open_jobs_of IS
 -- Chooses the next jobs in fair order. $1 how many at most (beyond 64: 64), $2 families whose submits
 -- are braked: where a job of one of these is chosen already, no other is. Returns one row: the ids in order;
 -- whether another session chooses at this moment; and after how many seconds it is worth choosing again
--- although no job comes, null where nothing waits for a time or a limit.
+-- although no job comes: 0 where more may wait, null where nothing waits for a time or a limit.
 CREATE OR REPLACE FUNCTION darkroom_choose_jobs(integer, text[] DEFAULT '{}')
 RETURNS TABLE (chosen uuid[], is_busy boolean, again_seconds double precision)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -154,8 +154,9 @@ BEGIN
          WHERE state = 'queued' AND coalesce(via, jobs.model) = ANY ($2));
     chosen := darkroom_move_turns(greatest(places, 0), closed);
     is_busy := false;
-    again_seconds := CASE WHEN cardinality(chosen) = places THEN 0
-                          ELSE darkroom_seconds_until_next(closed) END;
+    again_seconds := CASE WHEN cardinality(chosen) < places THEN darkroom_seconds_until_next(closed)
+                          WHEN places < least($1, 64) THEN 0.05
+                          ELSE 0 END;
     RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION darkroom_choose_jobs IS

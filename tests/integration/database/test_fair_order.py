@@ -291,6 +291,20 @@ class _WorkerDied(Exception):
     """Ends a transaction without a commit."""
 
 
+async def test_who_chooses_right_after_another_is_told_to_choose_again(
+    queue: Queue, setup: DatabaseSetup
+) -> None:
+    await queue.place("acme", 30)
+    assert len(await queue.only_choose(8)) == 8
+    # Those may not be in Redis yet, so they count.
+    [row] = await setup.database.fetch("choose_jobs", 2, [])
+    assert row["chosen"] == []
+    assert 0 < row["again_seconds"] <= 0.1
+    [row] = await setup.database.fetch("choose_jobs", 10, [])
+    assert len(row["chosen"]) < 10
+    assert row["again_seconds"] is not None
+
+
 async def test_many_sessions_choose_each_job_once(queue: Queue, setup: DatabaseSetup) -> None:
     ids = await queue.place("acme", 40)
 
