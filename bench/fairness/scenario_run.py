@@ -6,7 +6,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -69,8 +69,12 @@ async def running_worker(
     yield
 
 
-async def run_scenario(scenario: Scenario, seconds: float) -> list[Submit]:
-    """Run the scenario for so long. Returns the submits in order."""
+async def run_scenario(
+    scenario: Scenario,
+    seconds: float,
+    watch: Callable[[Producer, float], Awaitable[None]] | None = None,
+) -> list[Submit]:
+    """Run the scenario for so long, and `watch` beside it. Returns the submits in order."""
     async with open_fair_deployment() as (deployment, producer):
         await _open_accounts(producer, scenario.crowds)
         async with running_worker(deployment, "first"):
@@ -80,8 +84,16 @@ async def run_scenario(scenario: Scenario, seconds: float) -> list[Submit]:
                     group.create_task(_place(producer, crowd))
                 for act in scenario.acts:
                     group.create_task(_act(deployment, producer, act))
+                if watch is not None:
+                    group.create_task(_watch(watch, producer, seconds))
                 await asyncio.sleep(seconds)
             return await read_submits(deployment, started_epoch)
+
+
+async def _watch(
+    watch: Callable[[Producer, float], Awaitable[None]], producer: Producer, seconds: float
+) -> None:
+    await watch(producer, seconds)
 
 
 async def read_submits(deployment: BenchDeployment, started_epoch: float) -> list[Submit]:

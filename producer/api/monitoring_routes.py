@@ -8,6 +8,7 @@ from producer.keys.key_store import Role
 from producer.list_pages import PAGE_BYTES
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, HISTORY_HOURS_MAX
 from producer.monitoring.kie_models import SURPRISE_DAYS, SURPRISE_DAYS_DEFAULT
+from producer.waiting.waiting_table import ROWS_DEFAULT, ROWS_MAX
 
 _ROLES = OPERATOR_ROLES | {Role.VIEWER}
 """The roles that see every account."""
@@ -22,6 +23,30 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
         tag="monitoring",
         roles=_ROLES,
         responses={200: "Overview"},
+        problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/queue/waiting",
+        handler=monitoring_handlers.show_waiting,
+        name="getWaiting",
+        summary="Show which accounts wait, who is served next, and when the backlog ends",
+        tag="monitoring",
+        roles=_ROLES,
+        parameters=(
+            Parameter(
+                "limit",
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": ROWS_MAX,
+                    "default": ROWS_DEFAULT,
+                },
+                "how many accounts and priorities at most",
+            ),
+        ),
+        responses={200: "Waiting"},
+        max_response_bytes=PAGE_BYTES,
         problems=(422,),
     ),
     Endpoint(

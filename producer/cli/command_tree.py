@@ -13,6 +13,7 @@ from producer.cli.commands.images import files, results
 from producer.cli.commands.migrate_env import env, migrate
 from producer.cli.commands.money import accounts, prices
 from producer.cli.commands.money.margin import margin
+from producer.cli.commands.queue_waiting import waiting
 from producer.cli.demo import demo
 from producer.cli.processes.service_commands import PASS_ALL_ARGUMENTS, api, simulate_kie, worker
 from producer.cli.processes.up import up
@@ -42,6 +43,7 @@ def build_app() -> typer.Typer:
     app.add_typer(keys.app, name="keys", rich_help_panel=_OPERATIONS)
     app.add_typer(webhooks.app, name="webhooks", rich_help_panel=_OPERATIONS)
     app.add_typer(kie.app, name="kie", rich_help_panel=_OPERATIONS)
+    queue.app.command("waiting")(waiting)
     app.add_typer(queue.app, name="queue", rich_help_panel=_OPERATIONS)
     app.add_typer(models.app, name="models", rich_help_panel=_OPERATIONS)
     app.add_typer(results.app, name="results", rich_help_panel=_OPERATIONS)

@@ -43,6 +43,7 @@ async def test_a_quote_has_the_price_the_credits_and_the_wait(deployment: Deploy
         assert before.held == sum(job.credits_quoted for job in placed)
 
 
+@pytest.mark.promise("refuses what an enqueue would refuse as invalid")
 async def test_a_bad_order_gets_the_faults_of_an_enqueue(deployment: Deployment) -> None:
     async with deployment.api() as api:
         for fields in (

@@ -13,12 +13,22 @@ from producer.monitoring.history import (
     history_to_json,
 )
 from producer.monitoring.overview import overview_to_json
+from producer.waiting.waiting_table import ROWS_DEFAULT, ROWS_MAX, waiting_table, waiting_to_json
 
 
 async def show_overview(call: Call) -> web.StreamResponse:
     """Return the overview of the queue."""
     QueryParameters(call.request, ()).raise_faults()
     return json_response(overview_to_json(await call.context.producer.overview()))
+
+
+async def show_waiting(call: Call) -> web.StreamResponse:
+    """Return which accounts wait, and when the backlog ends."""
+    query = QueryParameters(call.request, ("limit",))
+    limit = query.number("limit", ROWS_DEFAULT, 1, ROWS_MAX)
+    query.raise_faults()
+    snapshot = await call.context.producer.waiting.snapshot()
+    return json_response(waiting_to_json(waiting_table(snapshot, limit)))
 
 
 async def show_history(call: Call) -> web.StreamResponse:

@@ -6,12 +6,13 @@ The handlers build their JSON without these models. A test compares both.
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import AwareDatetime, BaseModel, Field
 
 from producer.pauses import PauseScope
 from shared.domain.alerts.alert import ALERT_NAMES
+from shared.domain.job import Priority, WaitReason
 
 _ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
 _AT = "2026-01-31T18:04:05.123456Z"
@@ -331,8 +332,46 @@ class KieSurprises(BaseModel):
     surprises: list[KieSurprise]
 
 
+class WaitingAccount(BaseModel):
+    """What waits of one account and priority."""
+
+    account_id: str = Field(examples=["acme"])
+    priority: str = Field(json_schema_extra={"enum": list(get_args(Priority))})
+    waiting: int = Field(description="due jobs that are not chosen yet, of models not paused")
+    oldest_waiting_seconds: float
+    weight: float = Field(examples=[1])
+    max_open_jobs: int | None = Field(description="null: no limit")
+    open_jobs: int | None = Field(description="counted only with a limit")
+    is_paused: bool
+    next_start_at: AwareDatetime | None = Field(
+        description="when its next job is expected to be submitted; null with `wait_reason`"
+    )
+    wait_reason: str | None = Field(
+        description="as a job has it", json_schema_extra={"enum": [*get_args(WaitReason), None]}
+    )
+
+
+class Waiting(BaseModel):
+    """Which accounts wait, and when the backlog ends."""
+
+    at: AwareDatetime = Field(examples=[_AT])
+    waiting: int = Field(description="jobs that wait and that no pause holds back")
+    chosen: int = Field(description="jobs that are submitted before all that wait")
+    submits_per_second: float | None = Field(
+        description="expected; null: nothing limits it and none was measured", examples=[2]
+    )
+    ends_at: AwareDatetime | None = Field(
+        description="when all that waits now is expected to be submitted; null with `wait_reason`"
+    )
+    wait_reason: str | None = Field(
+        description="as a job has it", json_schema_extra={"enum": [*get_args(WaitReason), None]}
+    )
+    accounts: list[WaitingAccount] = Field(description="those that are served first come first")
+    accounts_in_all: int
+
+
 MONITORING_MODELS: tuple[type[BaseModel], ...] = (
     *(Overview, History, Pause, PausePage, EndedBrakes, KieModels, KieSurprises),
-    *(ModelList, RouteResult),
+    *(ModelList, RouteResult, Waiting),
 )
 """The models of the document. Pydantic adds the models of their fields."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from producer import Order
+from shared.domain.job import Priority
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, text_to_image
 
 JOB_FIELDS = {
     *("id", "account_id", "model", "task", "request", "state", "reason", "message", "progress"),
@@ -14,6 +16,7 @@ JOB_FIELDS = {
 }
 A_LIGHTHOUSE = ("enqueue", "--account", "acme", "--prompt", "a lighthouse")
 A_FAILURE = (*A_LIGHTHOUSE[:-1], "[[sim: outcome=generate_failed]]")
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -237,3 +240,22 @@ async def test_quote_prints_price_credits_and_wait_and_places_nothing(darkroom: 
     refused = await darkroom.run(*a_lighthouse, "--quantity", "3")
     assert (refused.code, "quantity: is 3" in refused.err) == (1, True)
     assert (await darkroom.run("jobs", "list", "--json")).objects == []
+
+
+async def test_queue_waiting_shows_who_is_served_next(
+    darkroom: Darkroom, deployment: Deployment
+) -> None:
+    await deployment.producer.enqueue_many(
+        [Order(request=text_to_image(), account_id="acme", priority=one) for one in PRIORITIES] * 10
+    )
+    said = await darkroom.run("queue", "waiting", "--json")
+    assert (said.object["chosen"], said.object["waiting"]) == (8, 22)
+    assert [one["priority"] for one in said.object["accounts"]] == ["high", "normal", "low"]
+    assert {one["wait_reason"] for one in said.object["accounts"]} == {"no_worker"}
+    shown = await darkroom.run("queue", "waiting", "--limit", "1")
+    assert shown.code == 0
+    assert "22 jobs wait, 8 are chosen; the end is not known: no worker is alive" in shown.err
+    async with deployment.api() as api:
+        told = (await api.get("/v1/queue/waiting?limit=2")).expect(200)
+        assert (len(told["accounts"]), told["accounts_in_all"]) == (2, 3)
+        assert told["accounts"][0]["oldest_waiting_seconds"] > 0

@@ -1,0 +1,73 @@
+"""`darkroom queue waiting`: who waits, who is served next, and when the backlog ends."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from producer.cli.command_runner import CommandContext, run_connected
+from producer.cli.display.console import build_table, print_json, print_message, stdout_console
+from producer.cli.display.text_format import NO_VALUE, duration_text, printable
+from producer.cli.options import AsJson
+from producer.waiting.wait_texts import WAIT_REASONS
+from producer.waiting.waiting_table import (
+    ROWS_DEFAULT,
+    ROWS_MAX,
+    WaitingTable,
+    waiting_table,
+    waiting_to_json,
+)
+
+
+def waiting(
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=ROWS_MAX, help="How many accounts at most.")
+    ] = ROWS_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Show which accounts wait, in the order in which they are served."""
+
+    async def step(context: CommandContext) -> None:
+        found = waiting_table(await context.producer.waiting.snapshot(), limit)
+        if as_json:
+            print_json(waiting_to_json(found))
+            return
+        if found.accounts:
+            stdout_console().print(_table(found))
+        print_message(_summary(found))
+
+    run_connected(step)
+
+
+def _table(found: WaitingTable) -> Table:
+    table = build_table(
+        *("account", "priority", "waiting", "oldest", "weight", "open", "next start"),
+        right=("waiting", "oldest", "weight", "open"),
+    )
+    for one in found.accounts:
+        limit = NO_VALUE if one.max_open_jobs is None else f"{one.open_jobs}/{one.max_open_jobs}"
+        start = (
+            f"in {duration_text((one.next_start_at - found.at).total_seconds())}"
+            if one.next_start_at is not None
+            else WAIT_REASONS[one.wait_reason]
+            if one.wait_reason
+            else NO_VALUE
+        )
+        table.add_row(
+            *(printable(one.account_id), one.priority, f"{one.waiting:,}"),
+            *(duration_text(one.oldest_waiting_seconds), f"{one.weight:g}", limit, start),
+        )
+    return table
+
+
+def _summary(found: WaitingTable) -> str:
+    text = f"{found.waiting:,} jobs wait, {found.chosen:,} are chosen"
+    if found.submits_per_second:
+        text += f", {found.submits_per_second:.2g} submits/s expected"
+    if found.ends_at is not None:
+        return (
+            f"{text}, all submitted in {duration_text((found.ends_at - found.at).total_seconds())}"
+        )
+    return f"{text}; the end is {WAIT_REASONS[found.wait_reason]}" if found.wait_reason else text
