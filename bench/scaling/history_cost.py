@@ -2,7 +2,7 @@
 
 The statements are those of `sql/queries`, called as the worker and the producer call them, with
 commits on disk. In every round both databases get the same work, in alternating order: jobs are
-enqueued, the oldest are claimed, submitted and settled, lists are read page by page.
+enqueued, others are chosen, claimed, submitted and settled, lists are read page by page.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _RECONCILED = 1_000
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _LOWEST_ID = UUID(int=0)
 
-MOVES = ("enqueue", "claim", "submitted", "settle")
+MOVES = ("enqueue", "choose", "claim", "submitted", "settle")
 LISTS = (
     *("list, all", "list, failed", "list, one account", "list, one account's succeeded"),
     *("three pages of an account", "ledger of an account", "timeline of a job", "last failures"),
@@ -120,13 +120,15 @@ def _guard(event: type[job_events.Event]) -> tuple[list[str], str, str]:
 
 
 async def _move(database: Database, watch: _Stopwatch) -> None:
-    """Enqueue some jobs, and end as many of the oldest."""
+    """Enqueue some jobs, and end as many of those that are next."""
     book = JobRepository(database)
     request = TextToImage(prompt="one more", aspect_ratio="1:1")
     async with watch.timing("enqueue"):
         orders = [Order(request=request, account_id=f"a{number}") for number in range(TOGETHER)]
         await book.insert(orders)
-    ids = await _oldest(database)
+    async with watch.timing("choose"):
+        [row] = await database.fetch("choose_jobs", TOGETHER, [])
+    ids = sorted(UUID(int=one.int) for one in row["chosen"])
     async with watch.timing("load"):
         await database.fetch("jobs_to_run", ids)
     first = [1] * len(ids)
@@ -153,13 +155,6 @@ async def _move(database: Database, watch: _Stopwatch) -> None:
         values = (ids, first, urls, first, unknown, unknown, sources, target, "current", name)
         rows = await database.fetch("settle_jobs", "0", *values)
     _expect(rows, ids)
-
-
-async def _oldest(database: Database) -> list[UUID]:
-    rows = await database.pool.fetch(
-        "SELECT id FROM jobs WHERE state = 'queued' ORDER BY due_at, id LIMIT $1", TOGETHER
-    )
-    return sorted(UUID(int=row["id"].int) for row in rows)
 
 
 def _expect(rows: Sequence[asyncpg.Record], ids: Sequence[UUID]) -> None:
