@@ -177,11 +177,11 @@ async def _picture_waiting(
     [at_kie] = (await producer.page(JobFilter(state=(JobState.GENERATING,)), limit=1)).jobs
     await producer.cancel(at_kie.id, actor=OPERATOR)
     for look in _LOOKS:
-        await album.picture("/console", f"overview-waiting-{look}", look, height_max=_WHOLE_HEIGHT)
+        name = f"overview-waiting-{look}"
+        await album.picture("/console", name, look, said="rate limited", height_max=_WHOLE_HEIGHT)
         waiting = f"/console/jobs/{placed['low'][-1].id}"
         await album.picture(waiting, f"job-waiting-{look}", look, said="Position")
     await album.picture(f"/console/jobs/{at_kie.id}", "job-cancel-requested", "dark")
-    await album.picture("/console/jobs?state=queued", "jobs-queued", "dark")
 
 
 async def _picture_route(

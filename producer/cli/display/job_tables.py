@@ -128,6 +128,7 @@ def _summary(job: Job, now: datetime) -> Table:
         if value not in _EMPTY and name != "quantity":
             table.add_row(name.replace("_", " "), _request_value(value))
     for name, value in (
+        ("priority", job.priority if job.priority != "normal" else None),
         ("waits", _wait_text(job, now)),
         ("cancel requested", job.cancel_requested_at and time_text(job.cancel_requested_at)),
         ("Kie's task", job.provider_task_id),

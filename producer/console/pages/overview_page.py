@@ -11,10 +11,14 @@ from producer.console.alert_actions import show_alerts
 from producer.console.history_plots import QUEUE_PLOTS, account_plots, plots_to_json
 from producer.console.page import PageCall, PageView
 from producer.monitoring.overview import Overview
+from producer.waiting.wait_texts import WAIT_REASONS
+from producer.waiting.waiting_table import waiting_table
 
 RANGES = {"hour": 1, "day": 24}
 """The hours of each range of the plots, by the value of `range` in the URL."""
 _RANGE_DEFAULT = "hour"
+_WAITING_ROWS = 10
+"""Of how many accounts and priorities the overview says how many jobs wait."""
 
 
 async def show_overview(call: PageCall) -> PageView | web.StreamResponse:
@@ -37,6 +41,8 @@ async def show_overview(call: PageCall) -> PageView | web.StreamResponse:
         "range_name": range_name,
         "ranges": RANGES,
         "has_jobs": _has_jobs(overview),
+        "who_waits": waiting_table(await call.producer.waiting.snapshot(), _WAITING_ROWS),
+        "wait_reasons": WAIT_REASONS,
     }
     return PageView("overview.html", values)
 

@@ -164,3 +164,26 @@ async def test_the_first_load_is_below_100_kb_compressed(deployment: Deployment)
             sizes[path] = len(gzip.compress(body, 9))
     assert len(sizes) > 4
     assert sum(sizes.values()) < 100_000, sizes
+
+
+async def test_the_accounts_that_wait_are_listed_with_weights_and_limits(
+    deployment: Deployment,
+) -> None:
+    await deployment.producer.set_account_limits("acme", weight=2.5, max_open_jobs=5)
+    async with open_console(deployment) as browser:
+        assert "Who waits" not in (await browser.get("/console")).expect(200)
+    for _ in range(3):
+        await deployment.enqueue(priority="low")
+    await deployment.run_sql("DELETE FROM chosen_jobs")
+    async with open_console(deployment) as browser:
+        text = (await browser.get("/console")).expect(200)
+    section = text.partition("<h2>Who waits</h2>")[2].partition("</section>")[0]
+    for cell in (
+        "acme</a>",
+        "<td>low</td>",
+        ">3</td>",
+        ">2.5</td>",
+        "0 of 5",
+        "no worker is alive",
+    ):
+        assert cell in section, section
