@@ -17,6 +17,8 @@ _SAME = 1e-6
 """Virtual times that differ by less, in jobs, are equal."""
 _TRIES = 6
 _NEVER_MOVED = datetime.max.replace(tzinfo=UTC)
+_Row = tuple[float, float, int, OpenSlots | None, tuple[datetime, str]]
+"""Of an account: turn, weight, waiting jobs, slots, and its order among equal turns."""
 SecondsUntil = Callable[[int], float | None]
 """Returns in how many seconds the job of a position is submitted; None for never."""
 
@@ -69,6 +71,13 @@ class FairOrder:
         for one in accounts:
             if one.waiting > 0 and not one.is_paused:
                 self._moving[one.priority].append(one)
+        self._rows: dict[str, list[_Row]] = {
+            name: [
+                (one.turn, one.weight, one.waiting, one.slots, (one.moved_at, one.account_id))
+                for one in found
+            ]
+            for name, found in self._moving.items()
+        }
         self._all_of = {name: _Jobs.all_of(found) for name, found in self._moving.items()}
 
     @property
@@ -88,7 +97,7 @@ class FairOrder:
     def place(self, account: WaitingAccount, number: int) -> Place:
         """Return what is chosen before the account's waiting job with this number, from 1."""
         tag = account.turn + (number - 1) / account.weight
-        before = _Jobs.before(tag, account, self._moving[account.priority])
+        before = _Jobs.before(tag, account, self._rows[account.priority])
         return Place(self, self.turns[account.priority], number, before)
 
     def jobs_of(self, turn: PriorityTurn, seconds: float | None) -> int:
@@ -108,19 +117,29 @@ class _Jobs:
         return cls._of([(one, one.waiting) for one in accounts])
 
     @classmethod
-    def before(cls, tag: float, own: WaitingAccount, accounts: Sequence[WaitingAccount]) -> _Jobs:
+    def before(cls, tag: float, own: WaitingAccount, accounts: Sequence[_Row]) -> _Jobs:
         """The jobs of the other accounts with lower virtual times than `tag`."""
-        counts = []
-        for one in accounts:
-            if one.turn > tag + _SAME or one.account_id == own.account_id:
+        key = own.moved_at, own.account_id
+        unlimited = 0
+        limited: list[tuple[OpenSlots, int]] = []
+        # A page of a list runs this for each of its jobs over every account that waits.
+        for turn, weight, waiting, slots, other in accounts:
+            jobs = (tag - turn) * weight
+            if jobs <= -_SAME or other[1] == own.account_id:
                 continue
-            jobs = (tag - one.turn) * one.weight
-            if jobs < one.waiting + 1:
-                is_first = (one.moved_at, one.account_id) < (own.moved_at, own.account_id)
-                counts.append((one, _count_before(jobs, one.waiting, is_first)))
+            if jobs < waiting:
+                nearest = int(jobs + 0.5)
+                if -_SAME < jobs - nearest < _SAME:
+                    count = min(nearest + (other < key), waiting)
+                else:
+                    count = int(jobs) + 1
             else:
-                counts.append((one, one.waiting))
-        return cls._of(counts)
+                count = waiting
+            if slots is None:
+                unlimited += count
+            else:
+                limited.append((slots, count))
+        return cls(unlimited, tuple(limited))
 
     @classmethod
     def _of(cls, counts: Sequence[tuple[WaitingAccount, int]]) -> _Jobs:
