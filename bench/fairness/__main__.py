@@ -1,7 +1,8 @@
 """`python -m bench.fairness`: how a small budget of submits is shared between accounts.
 
-Runs seven scenarios against the simulated Kie, then ten jobs beside 10,000 of another account (E5).
-Prints two tables. `--plot` writes the submits of each scenario over time as an SVG.
+Runs seven scenarios against the simulated Kie, single jobs in an idle queue, and ten jobs beside
+10,000 of another account (E5). Prints tables. `--plot` writes the submits of each scenario over
+time as an SVG.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import sys
 from pathlib import Path
 
 from bench.fairness.budget_share import BATCH_JOBS, LIMIT, measure_share
+from bench.fairness.lone_jobs import measure_lone_jobs
 from bench.fairness.scenario_run import grouped, run_scenario
 from bench.fairness.scenarios import SCENARIOS
-from bench.fairness.shares_report import report_scenarios, report_shares
+from bench.fairness.shares_report import report_lone_jobs, report_scenarios, report_shares
 from bench.fairness.submits_plot import draw
 from bench.measurement.measured_process import end_on_sigterm
 from tests.support.arguments import at_least, positive
@@ -44,6 +46,9 @@ async def _measure(seconds: float, rounds: int, *, has_plot: bool) -> None:
         _print(line)
     if has_plot:
         PLOT.write_text(draw(measured, seconds), encoding="utf-8")
+    _print("")
+    for line in report_lone_jobs(await measure_lone_jobs()):
+        _print(line)
     if rounds:
         _print("")
         alone, beside = [], []

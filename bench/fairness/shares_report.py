@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.fairness.budget_share import BATCH_JOBS, LIMIT, ShareResult
+from bench.fairness.lone_jobs import LoneWaits
 from bench.fairness.scenario_run import SUBMITS_PER_10_SECONDS, Submit
 from bench.fairness.scenarios import Scenario
+from tests.support.percentiles import percentile
 
 _PLACED_SECONDS = 1.0
 """After this the jobs of a crowd are placed."""
@@ -40,6 +42,18 @@ def while_all_waited(scenario: Scenario, submits: Sequence[Submit]) -> list[Subm
     ]
     until = min(ends, default=float("inf"))
     return [one for one in submits if since <= one.at_seconds <= until]
+
+
+def report_lone_jobs(waits: LoneWaits) -> Iterator[str]:
+    """Yield how long single jobs waited."""
+    yield "| a single job, from placing it until Kie received it | p50, ms | p95, ms | max, ms |"
+    yield "|---|---|---|---|"
+    for name, seconds in (
+        ("in an idle queue (goal: p95 at most 100 ms)", waits.idle),
+        ("while jobs of a paused account wait", waits.beside_paused),
+    ):
+        figures = [1000 * percentile(seconds, percent) for percent in (50, 95, 100)]
+        yield f"| {name} | {' | '.join(f'{one:.0f}' for one in figures)} |"
 
 
 def report_shares(alone: Sequence[ShareResult], beside: Sequence[ShareResult]) -> Iterator[str]:
