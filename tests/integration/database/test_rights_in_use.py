@@ -18,7 +18,8 @@ from tests.support.database_logins import connected, logged_in
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {"api": ("producer", "shared"), "worker": ("worker", "shared")}
 # Keys are billing's; the last only the demo asks, of servers of its own.
-NOT_THE_APIS = frozenset({"create_key", "revoke_key", "worker_is_connected"})
+# Its alert `jobs_wait` has the name of a query of workers.
+NOT_THE_APIS = frozenset({"create_key", "revoke_key", "worker_is_connected", "jobs_wait"})
 OF_PRICING = frozenset({"get_price", "list_prices", "list_price_history"}) | {
     "list_price_versions",
     *("change_price", "preview_price", "schedule_price", "unschedule_price", "list_scheduled"),
