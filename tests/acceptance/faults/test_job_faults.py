@@ -20,8 +20,9 @@ _IMAGES = Path(gettempdir()) / f"darkroom-images-{uuid4().hex}"
 _CHECK_NOW = "UPDATE late_tasks SET next_check_at = now() WHERE outcome IS NULL"
 _LET_AN_HOUR_PASS = "UPDATE late_tasks SET ended_at = ended_at - interval '1 hour'"
 _LET_SIX_MINUTES_PASS = (
-    "UPDATE jobs SET run_at = run_at - interval '6 min', created_at = created_at - interval '6 min'"
-    " WHERE state = 'queued'"
+    "WITH days AS (UPDATE accounts SET day_started_at = day_started_at - interval '6 min')"
+    " UPDATE jobs SET run_at = run_at - interval '6 min',"
+    " created_at = created_at - interval '6 min' WHERE state = 'queued'"
 )
 
 
@@ -44,7 +45,8 @@ async def _job_nobody_can_read(setup: FaultSetup) -> AsyncIterator[None]:
     """Overwrite the request of a job: no worker can submit it, and each hands it back."""
     await setup.enqueue(1, run_at=await _in_two_seconds(setup))
     await setup.sql(
-        "UPDATE jobs SET request = '[]', created_at = created_at - interval '20 s',"
+        "WITH days AS (UPDATE accounts SET day_started_at = day_started_at - interval '20 s')"
+        " UPDATE jobs SET request = '[]', created_at = created_at - interval '20 s',"
         " run_at = run_at - interval '20 s' WHERE state = 'queued'"
     )
     yield
