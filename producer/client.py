@@ -177,6 +177,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
             )
             producer.files = ImageUploads(database, upload_access)
             stack.push_async_callback(producer.close_clients)
+            stack.push_async_callback(producer.enqueuer.routes.close)
             producer.stored_images = StoredImages(database, copies)
             stack.push_async_callback(producer.events.close)
             yield producer

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from producer.orders.order import Order
+from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.postgres.database import Queries
 from shared.catalog import carry_request, list_routes
 from shared.errors import DarkroomError, Fault, InvalidRequest
@@ -64,6 +65,11 @@ class RouteCheck:
     def forget(self) -> None:
         """Forget what was read: this process has changed a route."""
         self._read_at = float("-inf")
+
+    async def close(self) -> None:
+        """Stop a read in the background, before the connections are closed."""
+        if self._background_read is not None:
+            await stop_tasks([self._background_read])
 
     def _is_carried(self, order: Order) -> bool:
         """Return whether the order is carried for certain, so that the routes need not be read."""

@@ -211,8 +211,8 @@ async def test_a_head_gets_no_body_and_leaves_the_connection_in_order(
         deployment.api() as api,
         aiohttp.ClientSession(api.session._base_url, connector=connector) as session,
     ):
-        # No file has that id, and a queued job has no image.
-        absent = {"getFile": 404, "getJobImage": 404}
+        # No file has that id, a queued job has no image, and a quote is of a request.
+        absent = {"getFile": 404, "getJobImage": 404, "getQuote": 422}
         for endpoint in ENDPOINTS:
             if endpoint.method == "GET":
                 status = absent.get(endpoint.name, 405 if endpoint.is_stream else 200)

@@ -111,7 +111,7 @@ async def test_a_burst_of_refusals_delays_a_job_and_no_more(deployment: Deployme
     deployment.check_paid_once()
 
 
-async def test_a_model_that_is_gone_releases_holds_and_a_field_that_is_gone_is_ignored(
+async def test_the_jobs_of_a_model_that_is_gone_wait_and_a_field_that_is_gone_is_ignored(
     deployment: Deployment,
 ) -> None:
     market = next(one for one in market_examples() if one.model == "4o-image-api")
@@ -123,9 +123,12 @@ async def test_a_model_that_is_gone_releases_holds_and_a_field_that_is_gone_is_i
         assert ended.state == JobState.SUCCEEDED
         assert deployment.simulator.record.unknown_fields == {"size": 1}
         deployment.simulator.set_faults(gone_model="4o-image-api")
-        ended = await deployment.ended(
-            await deployment.enqueue(with_directives(market, "duration=0.2"))
-        )
-    assert (ended.state, ended.reason) == (JobState.FAILED, "rejected")
-    await deployment.check_account(balance=10_000 - 6)
+        job = await deployment.enqueue(with_directives(market, "duration=0.2"))
+
+        async def waits() -> bool:
+            found = await deployment.producer.get(job.id)
+            return (found.state, found.reason) == (JobState.QUEUED, "model_gone")
+
+        await eventually(waits, "the job waits with its hold")
+    await deployment.check_account(balance=10_000 - 6, held=6)
     await deployment.check_invariants_hold()

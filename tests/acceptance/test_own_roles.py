@@ -81,6 +81,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
             ("GET", "/v1/jobs/counts"): lambda: api.get("/v1/jobs/counts", state="queued"),
             ("GET", "/v1/overview"): lambda: api.get("/v1/overview"),
             ("GET", "/v1/history"): lambda: api.get("/v1/history", hours=1),
+            **_waiting_routes(api),
             ("POST", "/v1/pauses"): lambda: api.post(
                 "/v1/pauses", {"scope": "everything", "reason": "for the test"}
             ),
@@ -113,6 +114,18 @@ async def _file_routes(
     return {
         ("POST", "/v1/files"): lambda: api.send("POST", path, data=encoded_image("WEBP")),
         ("GET", "/v1/files/{id}"): lambda: api.get(f"/v1/files/{file['id']}"),
+    }
+
+
+def _waiting_routes(
+    api: ApiClient,
+) -> dict[tuple[str, str], Callable[[], Awaitable[ApiResponse]]]:
+    order = {"model": "gpt-4o-image", "task": "text-to-image", "aspect_ratio": "1:1"}
+    return {
+        ("GET", "/v1/queue/waiting"): lambda: api.get("/v1/queue/waiting"),
+        ("GET", "/v1/quote"): lambda: api.get(
+            "/v1/quote", account_id="acme", prompt="a lighthouse", **order
+        ),
     }
 
 

@@ -19,7 +19,7 @@ READING = {
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
     *("webhooks secret", "queue pauses", "jobs counts", "accounts list", "accounts statement"),
     *("prices preview", "prices scheduled", "models list"),
-    *("keys sessions", "queue history"),
+    *("keys sessions", "queue history", "queue waiting"),
     *("files show", "jobs download", "kie models", "kie surprises", "prices compare"),
 }
 """Commands that change nothing; `webhooks secret` only with --create."""
