@@ -152,8 +152,10 @@ async def _move(database: Database, watch: _Stopwatch) -> None:
     async with watch.timing("settle"):
         urls = ['["https://example.com/1.png"]'] * len(ids)
         unknown: list[None] = [None] * len(ids)
-        values = (ids, first, urls, first, unknown, unknown, sources, target, "current", name)
-        rows = await database.fetch("settle_jobs", "0", *values)
+        values = (ids, first, urls, first, unknown, unknown, unknown)
+        rows = await database.fetch(
+            "settle_jobs", "0", *values, sources, target, "current", name, None
+        )
     _expect(rows, ids)
 
 
