@@ -22,10 +22,10 @@ SCREENSHOT_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test check bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
+.PHONY: help setup demo up migrate test test-deployments check bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: ## create .venv with everything; instant when nothing changed
 	@sh -c "$$SETUP"
@@ -53,6 +53,9 @@ check: setup ## lint, formatting, types, import contracts, migrations
 	@.venv/bin/lint-imports
 	@.venv/bin/squawk --assume-in-transaction --pg-version 15.0 --exclude $(SQUAWK_EXCLUDED) \
 		sql/migrations/*.sql
+
+test-deployments: setup ## try it with the servers of this system: PgBouncer, Redis, nginx; some minutes
+	@.venv/bin/python -m pytest tests/deployments -q $(PYTEST_ARGS)
 
 bench: setup ## measure beside a bare loop and six peers, and write bench/README.md; some minutes
 	@.venv/bin/python -m bench --write $(BENCH_ARGS)

@@ -33,6 +33,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 gc.disable()
 
 
+DEPLOYMENTS = Path(__file__).with_name("deployments")
+"""Tests with servers that a system may lack. `make test-deployments` names them; `make test` does
+not."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the tests of deployments, unless an argument names them."""
+    if collection_path != DEPLOYMENTS:
+        return None
+    is_named = any("deployments" in argument for argument in config.args)
+    return None if is_named else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let files with long waits run beside files that compute."""
     tests_of: defaultdict[str, list[pytest.Item]] = defaultdict(list)

@@ -135,6 +135,9 @@ def nothing_is_left_for_later(source: Source) -> list[str]:
 
 
 def no_test_is_skipped(source: Source) -> list[str]:
+    if source.path == "tests/deployments/programs.py":
+        # Servers that a machine lacks: `make test-deployments` prints which.
+        return []
     banned = {"skip", "skipif", "xfail", "importorskip"}
     return [
         f"line {node.lineno}: pytest's {node.attr}"
