@@ -64,10 +64,12 @@ def _open_database(servers: Servers) -> AbstractAsyncContextManager[Database]:
 
 
 @asynccontextmanager
-async def open_command_context(settings: Settings) -> AsyncIterator[CommandContext]:
-    """Connect to the servers of these settings. Raises the errors of `Producer.connect`."""
+async def open_command_context(
+    settings: Settings, *, creates_database: bool = False
+) -> AsyncIterator[CommandContext]:
+    """Connect to the servers of these settings. Raises the errors of `open_servers`."""
     async with (
-        open_servers(settings) as servers,
+        open_servers(settings, creates_database=creates_database) as servers,
         _open_database(servers) as database,
         Producer.connect_to(
             servers,
@@ -95,7 +97,7 @@ def run_with_database(step: Callable[[DatabaseContext], Awaitable[CommandResult]
 
     async def with_database(settings: Settings) -> CommandResult:
         async with (
-            open_servers(settings, needs_redis=False) as servers,
+            open_servers(settings, needs_redis=False, creates_database=False) as servers,
             _open_database(servers) as database,
         ):
             return await step(DatabaseContext(settings, database, Billing(database)))

@@ -41,7 +41,10 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             # Before opening the servers, because that starts the embedded ones.
             running = await asyncio.to_thread(find_running_servers, settings.darkroom_home)
             opening = open_servers(
-                settings, needs_redis=False, check_schema=settings.database_url is None
+                settings,
+                needs_redis=False,
+                check_schema=settings.database_url is None,
+                creates_database=False,
             )
             servers = await stack.enter_async_context(opening)
         except DarkroomError as error:

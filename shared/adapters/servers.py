@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from pydantic import SecretStr
 
-from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.embedded import EmbeddedServers, acquire_servers, has_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.errors import ConfigurationError, EmbeddedServerError
+from shared.server_urls import database_address
 from shared.settings import Settings
 
 REDIS_NOT_GIVEN = (
@@ -32,6 +35,13 @@ class Servers:
     """The attachment to the embedded servers. None if both URLs are configured."""
     has_given_database: bool
 
+    @property
+    def database_place(self) -> str:
+        """Where the database is, without credentials: `host:5432/name`, or `embedded in HOME`."""
+        if self.embedded is not None and not self.has_given_database:
+            return f"embedded in {self.embedded.home}"
+        return database_address(self.database_url)
+
 
 @asynccontextmanager
 async def open_servers(
@@ -39,6 +49,7 @@ async def open_servers(
     *,
     needs_redis: bool = True,
     check_schema: bool = True,
+    creates_database: bool = True,
     linger_seconds: float = 3.0,
 ) -> AsyncIterator[Servers]:
     """Use the configured servers, or run embedded ones for the duration of the block.
@@ -46,7 +57,8 @@ async def open_servers(
     An embedded database is migrated automatically. A configured database needs
     `darkroom migrate`, else `SchemaOutdated` is raised. A configured database also needs a
     configured Redis, else `ConfigurationError` is raised, because each machine would start its own
-    Redis. With `needs_redis` false Redis may be missing. Raises `EmbeddedServerError` and
+    Redis. With `needs_redis` false Redis may be missing. Without `creates_database`, a home that
+    has no database raises `ConfigurationError` and stays as it is. Raises `EmbeddedServerError` and
     `PostgresDown`.
     """
     given_database, given_redis = settings.database_url, settings.redis_url
@@ -54,14 +66,11 @@ async def open_servers(
     if needs_redis and given_redis is None and given_database is not None:
         raise ConfigurationError(REDIS_NOT_GIVEN)
     embedded: EmbeddedServers | None = None
-    if given_database is None or needs_valkey:
-        embedded = await asyncio.to_thread(
-            acquire_servers,
-            settings.darkroom_home,
-            postgres=given_database is None,
-            valkey=needs_valkey,
-            linger_seconds=linger_seconds,
-        )
+    if given_database is None:
+        if not creates_database:
+            await _require_database(settings.darkroom_home)
+        acquire = partial(acquire_servers, valkey=needs_valkey, linger_seconds=linger_seconds)
+        embedded = await asyncio.to_thread(acquire, settings.darkroom_home)
     try:
         servers = Servers(
             database_url=_choose(given_database, embedded.database_url if embedded else None),
@@ -82,6 +91,15 @@ async def open_servers(
     finally:
         if embedded is not None:
             await asyncio.to_thread(embedded.release)
+
+
+async def _require_database(home: Path) -> None:
+    if not await asyncio.to_thread(has_database, home):
+        raise ConfigurationError(
+            f"no Darkroom here: DARKROOM_HOME is {home.resolve()}, which has no database, and"
+            " DATABASE_URL is not set. Start one with `darkroom up`, or set DARKROOM_HOME or"
+            " DATABASE_URL to the one that you mean"
+        )
 
 
 def _choose(given: SecretStr | None, embedded: str | None) -> str:

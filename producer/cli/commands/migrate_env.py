@@ -15,7 +15,7 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.text_format import count_text, duration_text, time_text
+from producer.cli.display.text_format import count_text, duration_text, printable, time_text
 from producer.cli.options import AsJson
 from shared.adapters.postgres.migrations import Migration, definition_status, migration_status
 from shared.adapters.postgres.migrations import migrate as apply_migrations
@@ -36,7 +36,10 @@ def migrate(
     """Bring the database's schema up to date."""
 
     async def step(settings: Settings) -> None:
-        async with open_servers(settings, needs_redis=False, check_schema=False) as servers:
+        opening = open_servers(
+            settings, needs_redis=False, check_schema=False, creates_database=not status
+        )
+        async with opening as servers:
             if status:
                 known: list[Migration | SqlDefinition] = [
                     *await migration_status(servers.database_url),
@@ -52,8 +55,9 @@ def migrate(
                 return
             for one in new:
                 print_data(f"applied {_name(one)}")
-            count = len(await migration_status(servers.database_url))
-        print_message(f"the schema is up to date: {count_text(count, 'migration')}", "green")
+            count = count_text(len(await migration_status(servers.database_url)), "migration")
+            place = printable(servers.database_place)
+        print_message(f"the schema is up to date: {count}; database {place}", "green")
 
     run(step)
 
@@ -65,6 +69,7 @@ def env(as_json: AsJson = False) -> None:
         opening = open_servers(
             settings,
             check_schema=settings.database_url is None,
+            creates_database=False,
             linger_seconds=ENV_LINGER_SECONDS,
         )
         async with opening as servers:

@@ -78,7 +78,8 @@ def queue(
         if as_json:
             print_json(overview_to_json(view))
         else:
-            stdout_console().print(queue_overview_view(view))
+            place = context.servers.database_place
+            stdout_console().print(queue_overview_view(view, place))
         if view.redis_error is not None:
             print_message(printable(view.redis_error), "red")
             return ExitCode.DEPENDENCY_DOWN
@@ -90,13 +91,13 @@ def queue(
 class _WatchDisplay(Protocol):
     """The output of `--watch`."""
 
-    def show(self, view: Overview) -> None: ...
+    def show(self, view: Overview, database_place: str) -> None: ...
 
     def show_error(self, error: str, now: datetime) -> None: ...
 
 
 class _JsonDisplay:
-    def show(self, view: Overview) -> None:
+    def show(self, view: Overview, database_place: str) -> None:
         print_json(overview_to_json(view))
 
     def show_error(self, error: str, now: datetime) -> None:
@@ -104,7 +105,7 @@ class _JsonDisplay:
 
 
 class _LineDisplay(_JsonDisplay):
-    def show(self, view: Overview) -> None:
+    def show(self, view: Overview, database_place: str) -> None:
         print_data(queue_line(view))
 
 
@@ -113,8 +114,8 @@ class _LiveDisplay:
         self._live = live
         self._last: RenderableType = Text("nothing was read yet", style="dim")
 
-    def show(self, view: Overview) -> None:
-        self._last = queue_overview_view(view)
+    def show(self, view: Overview, database_place: str) -> None:
+        self._last = queue_overview_view(view, database_place)
         self._live.update(self._last, refresh=True)
 
     def show_error(self, error: str, now: datetime) -> None:
@@ -159,7 +160,7 @@ async def _keep_reading(
         except PostgresDown as error:
             display.show_error(str(error), now)
         else:
-            display.show(view)
+            display.show(view, context.servers.database_place)
         await asyncio.sleep(pause_seconds)
 
 

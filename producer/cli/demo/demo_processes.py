@@ -57,7 +57,9 @@ class DemoProcesses:
 async def start_processes(settings: Settings) -> AsyncIterator[DemoProcesses]:
     """Start all processes, and stop them at the end. Raises `ConfigurationError`."""
     async with AsyncExitStack() as stack:
-        context = await stack.enter_async_context(open_command_context(settings))
+        context = await stack.enter_async_context(
+            open_command_context(settings, creates_database=True)
+        )
         await _wait_for_other_worker(context)
         kie = await _start_simulator(context)
         logs: deque[LogLine] = deque(maxlen=_LINES_KEPT)

@@ -26,9 +26,10 @@ from shared.domain.alerts.alert import Alert
 _LATE_SECONDS = 60.0
 
 
-def queue_overview_view(view: Overview) -> Group:
-    """Return the overview as tables."""
-    parts: list[RenderableType] = [_headline(view), "", _figures(view)]
+def queue_overview_view(view: Overview, database_place: str) -> Group:
+    """Return the overview as tables, below the place of the database."""
+    place = Text(f"database: {printable(database_place)}", style="dim")
+    parts: list[RenderableType] = [_headline(view), place, "", _figures(view)]
     for warning in _warnings(view):
         parts += ["", warning]
     if len(view.accounts) > 1 or any(account.slowed for account in view.accounts):

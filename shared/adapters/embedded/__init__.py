@@ -4,6 +4,11 @@ The first client starts a watchdog process, which runs both servers. They stop w
 left.
 """
 
-from shared.adapters.embedded.client import EmbeddedServers, acquire_servers, find_running_servers
+from shared.adapters.embedded.client import (
+    EmbeddedServers,
+    acquire_servers,
+    find_running_servers,
+    has_database,
+)
 
-__all__ = ["EmbeddedServers", "acquire_servers", "find_running_servers"]
+__all__ = ["EmbeddedServers", "acquire_servers", "find_running_servers", "has_database"]

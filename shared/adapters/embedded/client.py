@@ -103,6 +103,20 @@ def find_running_servers(home: Path) -> int | None:
     return find_watchdog(Home(home.resolve(), None))
 
 
+def has_database(home: Path) -> bool:
+    """Return whether a home has a database, or its servers run. Starts and creates nothing.
+
+    Data that this user cannot see counts, so that who opens it is told why. Raises like
+    `find_running_servers`.
+    """
+    resolved = home.resolve()
+    try:
+        has_data = (resolved / "postgres").exists() or (resolved / "state").is_symlink()
+    except PermissionError:
+        return True
+    return has_data or find_running_servers(home) is not None
+
+
 def acquire_servers(
     home: Path,
     *,

@@ -85,7 +85,7 @@ async def test_every_list_shows_all_rows_beside_one_with_such_a_time(
         assert one["run_at"].startswith(f"{shown:%Y-%m-%d}".rjust(10, "0"))
         (await client.get("/v1/accounts/acme/ledger")).expect(200)
     async with open_command_context(deployment.settings) as setup:
-        queue_overview_view(await setup.producer.overview())
+        queue_overview_view(await setup.producer.overview(), setup.servers.database_place)
     findings = [one async for one in examine(deployment.settings)]
     assert "no job is stuck" in {one.name for one in findings}, "the doctor sees all it looks at"
 
