@@ -121,7 +121,7 @@ BEGIN
         CONTINUE WHEN EXISTS (SELECT FROM history_samples AS known
                                WHERE known.interval_seconds = kind.seconds
                                  AND known.starts_at = begins);
-        CONTINUE WHEN NOT pg_try_advisory_xact_lock(hashtext('darkroom history'), kind.seconds);
+        CONTINUE WHEN NOT pg_try_advisory_xact_lock('history_samples'::regclass::oid::integer, kind.seconds);
         RETURN QUERY
         WITH before AS (
             SELECT known.polls_by_process, known.sampled_at FROM history_samples AS known

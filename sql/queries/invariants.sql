@@ -159,7 +159,10 @@ SELECT 'version ' || version.id,
 SELECT 'version ' || id, 'has a number that was never given out'
   FROM pricing_history
  WHERE id > (SELECT last_value FROM pg_sequences
-              WHERE schemaname = 'public' AND sequencename = 'pricing_history_id_seq')
+              JOIN pg_namespace ON nspname = schemaname
+              WHERE pg_namespace.oid = (SELECT relnamespace FROM pg_class
+                                         WHERE oid = 'pricing_history'::regclass)
+                AND sequencename = 'pricing_history_id_seq')
  LIMIT $1;
 
 -- name: every_act_on_money_is_noted
@@ -192,16 +195,18 @@ SELECT function.oid::regprocedure::text AS who,
        CASE WHEN function.proconfig IS NULL THEN 'looks names up where its caller does'
             ELSE 'acts with the rights of its owner for everybody' END AS what
   FROM pg_proc AS function
- WHERE function.pronamespace = 'public'::regnamespace AND function.prosecdef
+ WHERE function.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = 'jobs'::regclass)
+   AND function.prosecdef
    AND NOT EXISTS (SELECT FROM pg_depend
                     WHERE classid = 'pg_proc'::regclass AND objid = function.oid AND deptype = 'e')
    AND (function.proconfig IS NULL OR EXISTS (
             SELECT FROM aclexplode(coalesce(function.proacl, acldefault('f', function.proowner)))
              WHERE grantee = 0))
  UNION ALL
-SELECT 'schema public', 'everybody may create objects there'
+SELECT format('schema %I', nspname), 'everybody may create objects there'
   FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
- WHERE nspname = 'public' AND grantee = 0 AND privilege_type = 'CREATE'
+ WHERE pg_namespace.oid = (SELECT relnamespace FROM pg_class WHERE oid = 'jobs'::regclass)
+   AND grantee = 0 AND privilege_type = 'CREATE'
  LIMIT $1;
 
 -- name: every_end_with_a_webhook_has_its_message

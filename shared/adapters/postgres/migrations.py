@@ -1,28 +1,36 @@
 """Applies the numbered migrations of the folder `sql`, one transaction per file.
 
-Afterwards `shared.adapters.postgres.sql_definitions` applies functions, roles and rights.
+Afterwards `shared.adapters.postgres.sql_definitions` applies functions, roles and rights. Nothing
+is kept in a session, so that a transaction pooler may be between.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from shared.adapters.postgres.database import (
-    CONNECT_TIMEOUT_SECONDS,
-    Connection,
-    translated_postgres_errors,
+import asyncpg
+
+from shared.adapters.postgres.database import Connection, translated_postgres_errors
+from shared.adapters.postgres.named_queries import get_query, sql_folder
+from shared.adapters.postgres.schema_choice import (
+    LOCK_WAIT_SECONDS,
+    choose_schema,
+    connect_for_migrations,
+    create_schema,
+    schema_transaction,
+    sql_in_schema,
 )
-from shared.adapters.postgres.named_queries import sql_folder
-from shared.adapters.postgres.primary_host import connect_to_primary
 from shared.adapters.postgres.sql_definitions import (
     SqlDefinition,
     apply_definitions,
     compare_definitions,
+    pending_definitions,
     require_same_definitions,
 )
 from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
@@ -81,76 +89,134 @@ async def migrate(
     url: str,
     folder: Path | None = None,
     *,
+    schema: str | None = None,
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS,
     on_definition: Callable[[SqlDefinition], object] = lambda _: None,
 ) -> list[Migration]:
     """Apply missing migrations and changed definitions. Returns the applied migrations.
 
-    `folder` is a folder `sql`, by default that of this version. Concurrent calls run one after the
-    other. Raises `MigrationFailed` (the failed file changed nothing) or `PostgresDown`.
+    `folder` is a folder `sql`, by default that of this version. `schema` is `DATABASE_SCHEMA`.
+    Concurrent calls take turns, file by file, and wait for at most `lock_wait_seconds`. A call that
+    finds nothing to apply takes no lock. Raises `MigrationFailed` (the failed file changed
+    nothing), `SchemaOutdated` or `PostgresDown`.
     """
     try:
-        return await _migrate(url, folder, on_definition)
+        async with connect_for_migrations(url) as connection:
+            _require_server_version(connection)
+            async with schema_transaction(connection):
+                chosen = await choose_schema(connection, schema)
+            run = _Run(connection, folder, read_migrations(folder), chosen.name, lock_wait_seconds)
+            if chosen.is_installed and await run.is_done():
+                return []
+            applied = await run.apply_migrations()
+            for definition in await run.apply_definitions():
+                on_definition(definition)
+            return applied
     except PostgresDown as error:
         if error.sqlstate is None or error.sqlstate[:2] != _ACCESS_RULE_CLASS:
             raise
         raise MigrationFailed(f"the database cannot be migrated: {error}") from error
 
 
-async def _migrate(
-    url: str, folder: Path | None, on_definition: Callable[[SqlDefinition], object]
-) -> list[Migration]:
-    with translated_postgres_errors():
-        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One call of `migrate`."""
+
+    connection: Connection
+    folder: Path | None
+    migrations: list[Migration]
+    schema: str
+    lock_wait_seconds: float
+
+    async def is_done(self) -> bool:
+        """Return whether there is nothing to apply."""
+        async with schema_transaction(self.connection, self.schema):
+            return not _missing(
+                await _compare(self.connection, self.migrations)
+            ) and not await pending_definitions(self.connection, self.folder)
+
+    async def apply_migrations(self) -> list[Migration]:
+        """Apply what is missing, and return what this call has applied."""
+        applied: list[Migration] = []
+        while True:
+            async with self._lock():
+                await create_schema(self.connection, self.schema)
+                await self.connection.execute(_CREATE_TABLE)
+                missing = _missing(await _compare(self.connection, self.migrations))
+                if not missing:
+                    return applied
+                await _apply(self.connection, missing[0], self.schema)
+            applied.append(missing[0])
+
+    async def apply_definitions(self) -> list[SqlDefinition]:
+        """Apply what has changed, in one transaction, and return it."""
+        async with self._lock():
+            return await apply_definitions(self.connection, self.folder, self.schema)
+
+    @asynccontextmanager
+    async def _lock(self) -> AsyncIterator[None]:
+        """Open a transaction that holds the lock of migrations until its end.
+
+        A lock of the session would stay with the server's connection behind a transaction pooler.
+        """
+        is_locked = False
         try:
-            _require_server_version(connection)
-            # A migration that waits for a lock blocks later queries on the table. It must fail.
-            await connection.execute("SET lock_timeout = '60s'; SET statement_timeout = '15min'")
-            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
-            await connection.execute(_CREATE_TABLE)
-            missing = [one for one in await _compare(connection, folder) if not one.applied_at]
-            for migration in missing:
-                await _apply(connection, migration)
-            for one in await apply_definitions(connection, folder, schema_changed=bool(missing)):
-                on_definition(one)
-            return missing
-        finally:
-            # Closing the connection releases the advisory lock.
-            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+            async with schema_transaction(self.connection, self.schema):
+                await self.connection.execute(
+                    f"SET LOCAL lock_timeout = {self.lock_wait_seconds * 1000:.0f}"
+                )
+                await self.connection.fetchval("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
+                is_locked = True
+                await self.connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
+                yield
+        except asyncpg.LockNotAvailableError as error:
+            if is_locked:
+                raise
+            async with schema_transaction(self.connection):
+                query = get_query("migration_lock_holders")
+                holders = await self.connection.fetch(query, _LOCK_KEY)
+            pids = ", ".join(str(row["pid"]) for row in holders) or "unknown"
+            raise MigrationFailed(
+                f"another session has held the lock of migrations for {self.lock_wait_seconds:g} s"
+                f" (pid {pids}): run `darkroom migrate` again when that has ended. Behind a"
+                " transaction pooler, older versions of Darkroom leave the lock behind; then"
+                " SELECT pg_terminate_backend(pid) ends it"
+            ) from error
 
 
-async def migration_status(url: str) -> list[Migration]:
+async def migration_status(url: str, schema: str | None = None) -> list[Migration]:
     """Return all migrations with the times at which they were applied. Changes nothing."""
-    with translated_postgres_errors():
-        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
-        try:
-            return await _compare(connection, None)
-        finally:
-            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+    async with connect_for_migrations(url) as connection, _read(connection, schema):
+        return await _compare(connection, read_migrations())
 
 
-async def definition_status(url: str) -> list[SqlDefinition]:
+async def definition_status(url: str, schema: str | None = None) -> list[SqlDefinition]:
     """Return all definitions with the times at which they were applied. Changes nothing."""
-    with translated_postgres_errors():
-        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
-        try:
-            return await compare_definitions(connection)
-        finally:
-            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+    async with connect_for_migrations(url) as connection, _read(connection, schema):
+        return await compare_definitions(connection)
 
 
 async def require_current_schema(url: str) -> None:
     """Raise `SchemaOutdated` if a migration is missing or a definition differs."""
-    with translated_postgres_errors():
-        connection = await connect_to_primary(url, timeout=CONNECT_TIMEOUT_SECONDS)
-        try:
-            _refuse_missing(await _compare(connection, None))
-            require_same_definitions(await compare_definitions(connection))
-        finally:
-            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+    async with connect_for_migrations(url) as connection, _read(connection, None):
+        _refuse_missing(await _compare(connection, read_migrations()))
+        require_same_definitions(await compare_definitions(connection))
+
+
+@asynccontextmanager
+async def _read(connection: Connection, schema: str | None) -> AsyncIterator[None]:
+    async with schema_transaction(connection):
+        chosen = await choose_schema(connection, schema)
+    async with schema_transaction(connection, chosen.name):
+        yield
+
+
+def _missing(migrations: list[Migration]) -> list[Migration]:
+    return [one for one in migrations if not one.applied_at]
 
 
 def _refuse_missing(migrations: list[Migration]) -> None:
-    missing = [one for one in migrations if not one.applied_at]
+    missing = _missing(migrations)
     if missing:
         names = ", ".join(f"{one.number:04}_{one.name}" for one in missing)
         raise SchemaOutdated(
@@ -164,9 +230,8 @@ def _require_server_version(connection: Connection) -> None:
         raise MigrationFailed(f"PostgreSQL {version.major} is too old: Darkroom needs 15 or newer")
 
 
-async def _compare(connection: Connection, folder: Path | None) -> list[Migration]:
-    migrations = read_migrations(folder)
-    exists = await connection.fetchval("SELECT to_regclass('public.darkroom_migrations')")
+async def _compare(connection: Connection, migrations: list[Migration]) -> list[Migration]:
+    exists = await connection.fetchval("SELECT to_regclass('darkroom_migrations') IS NOT NULL")
     rows = (
         await connection.fetch("SELECT number, name, checksum, applied_at FROM darkroom_migrations")
         if exists
@@ -198,17 +263,18 @@ async def _compare(connection: Connection, folder: Path | None) -> list[Migratio
     ]
 
 
-async def _apply(connection: Connection, migration: Migration) -> None:
+async def _apply(connection: Connection, migration: Migration, schema: str) -> None:
     try:
         with translated_postgres_errors():
-            async with connection.transaction():
-                await connection.execute(migration.sql)
-                await connection.execute(
-                    "INSERT INTO darkroom_migrations (number, name, checksum) VALUES ($1, $2, $3)",
-                    migration.number,
-                    migration.name,
-                    migration.checksum,
-                )
+            await connection.execute(sql_in_schema(migration.sql, schema))
+            await connection.execute(
+                # Not now(), which is the time before the wait for the lock.
+                "INSERT INTO darkroom_migrations (number, name, checksum, applied_at)"
+                " VALUES ($1, $2, $3, clock_timestamp())",
+                migration.number,
+                migration.name,
+                migration.checksum,
+            )
     except (DatabaseRefused, PostgresDown) as error:
         if error.sqlstate is None:
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from shared.adapters.postgres.database import Connection, translated_postgres_errors
 from shared.adapters.postgres.named_queries import get_query, sql_folder
+from shared.adapters.postgres.schema_choice import sql_in_schema
 from shared.errors import DatabaseRefused, MigrationFailed, PostgresDown, SchemaOutdated
 
 _ROLES = "roles"
@@ -40,6 +41,13 @@ _LIST_ROLES = (
     "SELECT coalesce(array_agg(rolname::text ORDER BY rolname), '{}') FROM pg_roles"
     " WHERE rolname LIKE 'darkroom\\_%'"
 )
+_RIGHTS_APPLIED = """
+SELECT roles, rights,
+       EXISTS (SELECT FROM darkroom_migrations AS one
+                WHERE one.applied_at > darkroom_definitions.applied_at) AS is_older
+  FROM darkroom_definitions WHERE name = $1
+"""
+"""`is_older`: a table may have come since, without its rights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ async def compare_definitions(
     connection: Connection, folder: Path | None = None
 ) -> list[SqlDefinition]:
     """Return all definitions with the times at which their text was applied. Changes nothing."""
-    exists = await connection.fetchval("SELECT to_regclass('public.darkroom_definitions')")
+    exists = await connection.fetchval("SELECT to_regclass('darkroom_definitions') IS NOT NULL")
     rows = (
         await connection.fetch("SELECT name, checksum, applied_at FROM darkroom_definitions")
         if exists
@@ -86,24 +94,31 @@ async def compare_definitions(
     ]
 
 
-async def apply_definitions(
-    connection: Connection, folder: Path | None, *, schema_changed: bool
+async def pending_definitions(
+    connection: Connection, folder: Path | None = None
 ) -> list[SqlDefinition]:
-    """Apply the changed definitions in one transaction, and return them. The caller holds the lock.
+    """Return the definitions that `apply_definitions` would apply. Changes nothing."""
+    known = await compare_definitions(connection, folder)
+    chosen = {one.name for one in known if not one.applied_at}
+    had = await connection.fetchrow(_RIGHTS_APPLIED, _RIGHTS) if len(chosen) < len(known) else None
+    if had is None or (had["roles"], had["rights"]) != await _roles_and_rights(connection):
+        chosen.add(_ROLES)
+    if chosen or had is None or had["is_older"]:
+        chosen.add(_RIGHTS)
+    return [one for one in known if one.name in chosen]
+
+
+async def apply_definitions(
+    connection: Connection, folder: Path | None, schema: str
+) -> list[SqlDefinition]:
+    """Apply the changed definitions and return them. The caller holds the lock, in a transaction.
 
     Raises `MigrationFailed`. Then nothing was applied.
     """
     await connection.execute(_CREATE_TABLE)
-    known = await compare_definitions(connection, folder)
-    chosen = {one.name for one in known if not one.applied_at}
-    if not await _is_unchanged(connection):
-        chosen.add(_ROLES)
-    if chosen or schema_changed:
-        chosen.add(_RIGHTS)
-    changed = [one for one in known if one.name in chosen]
-    async with connection.transaction():
-        for one in changed:
-            await _apply(connection, one)
+    changed = await pending_definitions(connection, folder)
+    for one in changed:
+        await _apply(connection, one, schema)
     return changed
 
 
@@ -117,31 +132,25 @@ def require_same_definitions(definitions: list[SqlDefinition]) -> None:
         )
 
 
-async def _is_unchanged(connection: Connection) -> bool:
-    """Return whether roles and rights on the server are the same as at the last application."""
-    had = await connection.fetchrow(
-        "SELECT roles, rights FROM darkroom_definitions WHERE name = $1", _RIGHTS
-    )
-    now = (
+async def _roles_and_rights(connection: Connection) -> tuple[list[str], list[str]]:
+    return (
         await connection.fetchval(_LIST_ROLES),
         await connection.fetchval(get_query("list_rights")),
     )
-    return had is not None and tuple(had) == now
 
 
-async def _apply(connection: Connection, definition: SqlDefinition) -> None:
+async def _apply(connection: Connection, definition: SqlDefinition, schema: str) -> None:
     try:
         with translated_postgres_errors():
-            await connection.execute(definition.sql)
+            await connection.execute(sql_in_schema(definition.sql, schema))
             await connection.execute(
-                "INSERT INTO darkroom_definitions (name, checksum, roles, rights)"
-                " VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO UPDATE"
+                "INSERT INTO darkroom_definitions (name, checksum, roles, rights, applied_at)"
+                " VALUES ($1, $2, $3, $4, clock_timestamp()) ON CONFLICT (name) DO UPDATE"
                 " SET checksum = excluded.checksum, roles = excluded.roles,"
-                " rights = excluded.rights, applied_at = now()",
+                " rights = excluded.rights, applied_at = excluded.applied_at",
                 definition.name,
                 definition.checksum,
-                await connection.fetchval(_LIST_ROLES),
-                await connection.fetchval(get_query("list_rights")),
+                *await _roles_and_rights(connection),
             )
     except (DatabaseRefused, PostgresDown) as error:
         if error.sqlstate is None:

@@ -31,6 +31,7 @@ NAMES = [one.name for one in read_migrations()]
 ROLES = ("api", "worker", "pricing", "billing", "readonly", "service", "admin")
 LATE_TASKS = 1 + NAMES.index("late_tasks")
 ONE_RETRY = 1 + NAMES.index("one_retry")
+LOCK_KEY = 0x6461726B726F6F6D
 VARIANTS = 1 + NAMES.index("price_variants")
 
 
@@ -157,7 +158,80 @@ async def test_several_that_migrate_at_once_take_turns_and_apply_everything_once
         await connection.execute("LOCK TABLE gate")
         tasks = [group.create_task(migrate(empty_database_url, folder)) for _ in range(4)]
         await eventually(are_waiting, "three wait while one migrates")
-    assert sorted(len(task.result()) for task in tasks) == [0, 0, 0, len(NAMES) + 1]
+    applied = [one.number for task in tasks for one in task.result()]
+    assert sorted(applied) == list(range(1, len(NAMES) + 2))
+    await require_free_lock(connection)
+
+
+async def require_free_lock(connection: Connection) -> None:
+    """Fail if a session holds the lock of migrations, as one kept by a pooler would."""
+    assert await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY)
+    await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+
+
+async def test_five_that_find_a_current_schema_wait_for_nobody(
+    empty_database_url: str, connection: Connection
+) -> None:
+    await migrate(empty_database_url)
+    await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(migrate(empty_database_url)) for _ in range(5)]
+    assert [task.result() for task in tasks] == [[]] * 5
+
+
+async def test_a_lock_that_is_never_released_is_named_with_its_session(
+    empty_database_url: str, connection: Connection
+) -> None:
+    await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    pid = connection.get_server_pid()
+    with pytest.raises(
+        MigrationFailed, match=rf"held the lock of migrations for 0\.1 s \(pid {pid}\)"
+    ):
+        await migrate(empty_database_url, lock_wait_seconds=0.1)
+    assert await connection.fetchval("SELECT to_regclass('darkroom_migrations')") is None
+
+
+async def test_one_that_dies_within_a_file_leaves_nothing_of_it_and_the_next_one_goes_on(
+    empty_database_url: str, folder: Path, connection: Connection
+) -> None:
+    add(folder, "waits", "CREATE TABLE half (id int); LOCK TABLE gate;")
+    await connection.execute("CREATE TABLE gate (id int)")
+    killed = (
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'gate'::regclass"
+        " AND NOT granted"
+    )
+
+    async def has_been_killed() -> bool:
+        return bool(await connection.fetch(killed))
+
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE gate")
+        task = asyncio.create_task(migrate(empty_database_url, folder))
+        await eventually(has_been_killed, "the migration waits and is killed")
+        with pytest.raises(PostgresDown):
+            await task
+    assert await connection.fetchval("SELECT to_regclass('half')") is None
+    await require_free_lock(connection)
+    assert [one.name for one in await migrate(empty_database_url, folder)] == ["waits"]
+
+
+async def test_rights_that_a_dead_one_left_out_are_set_by_the_next_one(
+    empty_database_url: str, folder: Path, connection: Connection
+) -> None:
+    await migrate(empty_database_url, folder)
+    await asyncio.to_thread(add, folder, "more", "CREATE TABLE more (id int)")
+    rights = folder / "rights.sql"
+    good = rights.read_text(encoding="utf-8")
+    rights.write_text("SELECT 1 / 0", encoding="utf-8")
+    with pytest.raises(MigrationFailed, match=r"sql/rights\.sql was refused and rolled back"):
+        await migrate(empty_database_url, folder)
+    rights.write_text(good, encoding="utf-8")
+    set_again: list[str] = []
+    assert not await migrate(
+        empty_database_url, folder, on_definition=lambda one: set_again.append(one.name)
+    )
+    assert set_again == ["rights"]
+    assert await migrate(empty_database_url, folder) == []
 
 
 async def test_two_databases_of_one_server_may_be_migrated_at_once(

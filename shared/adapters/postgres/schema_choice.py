@@ -1,0 +1,156 @@
+"""Chooses the schema of Darkroom's tables, and writes SQL files for a schema other than `public`.
+
+The SQL files name the schema `public`. Their text is changed when it is applied, so that their
+checksums are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from shared.adapters.postgres.database import (
+    CONNECT_TIMEOUT_SECONDS,
+    Connection,
+    translated_postgres_errors,
+)
+from shared.adapters.postgres.primary_host import connect_to_primary
+from shared.errors import SchemaOutdated
+
+DEFAULT_SCHEMA = "public"
+LOCK_WAIT_SECONDS = 60
+"""A migration that waits for a lock blocks later queries on the table. It must fail."""
+_LOCAL_SETTINGS = f"""
+SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';
+SET LOCAL statement_timeout = '15min';
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL standard_conforming_strings = on;
+SET LOCAL DateStyle = 'ISO';
+SET LOCAL IntervalStyle = 'postgres';
+SET LOCAL TimeZone = 'UTC';
+SET LOCAL bytea_output = 'hex';
+"""
+_PUBLIC = re.compile(
+    r"\bpublic(?=\.[a-z_]|, pg_temp\b|'::regnamespace\b)"
+    r"|(?<=\bSCHEMA )public\b|(?<=\bschema )public\b"
+)
+_FORBIDDEN = re.compile(r"['\"\\$%\x00-\x1f\x7f]")
+_NAME_BYTES_MAX = 63
+_FIND = """
+SELECT current_schema()::text AS first,
+       (SELECT nspname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+         WHERE pg_class.oid = to_regclass('darkroom_migrations')) AS visible,
+       ARRAY(SELECT nspname::text
+               FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+              WHERE relname = 'darkroom_migrations' AND relkind = 'r'
+              ORDER BY nspname) AS installed,
+       current_setting('search_path') AS path
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChoice:
+    """The schema to use, and whether it has Darkroom's tables."""
+
+    name: str
+    is_installed: bool
+
+
+def sql_in_schema(sql: str, schema: str) -> str:
+    """Return the text of an SQL file with `schema` in place of `public`."""
+    if schema == DEFAULT_SCHEMA:
+        return sql
+    name = quote_schema(schema)
+    return _PUBLIC.sub(lambda _: name, sql)
+
+
+def find_schema_name_fault(schema: str) -> str | None:
+    """Return why Darkroom's tables cannot be in a schema of that name, or None."""
+    if not schema or len(schema.encode()) > _NAME_BYTES_MAX:
+        return f"a schema has a name of 1 to {_NAME_BYTES_MAX} bytes"
+    if _FORBIDDEN.search(schema):
+        return (
+            "Darkroom's schema has no quotes, backslashes, $, % or control characters in its name"
+        )
+    if schema.startswith("pg_") or schema == "information_schema":
+        return f"{schema} is a schema of Postgres itself"
+    return None
+
+
+def quote_schema(schema: str) -> str:
+    """Return the name as a quoted identifier."""
+    return '"' + schema.replace('"', '""') + '"'
+
+
+async def choose_schema(connection: Connection, wanted: str | None = None) -> SchemaChoice:
+    """Return the schema named by `DATABASE_SCHEMA`, else by the search path of the connection.
+
+    Raises `SchemaOutdated` if the search path leads to no schema, or past that of Darkroom's
+    tables, or to one whose name Darkroom does not take.
+    """
+    chosen = await _choose(connection, wanted)
+    fault = find_schema_name_fault(chosen.name)
+    if fault is not None:
+        raise SchemaOutdated(f"schema {quote_schema(chosen.name)} cannot be used: {fault}")
+    return chosen
+
+
+async def _choose(connection: Connection, wanted: str | None) -> SchemaChoice:
+    row = await connection.fetchrow(_FIND)
+    if row is None:
+        raise AssertionError("a query without FROM returns a row")
+    if wanted is not None:
+        return SchemaChoice(wanted, wanted in row["installed"])
+    if row["visible"] is not None:
+        return SchemaChoice(row["visible"], True)
+    if row["first"] is None:
+        raise SchemaOutdated(
+            f"search_path ({row['path']}) names no schema that exists and that this login may use:"
+            " set DATABASE_SCHEMA, or change search_path by ALTER ROLE … SET search_path"
+        )
+    if row["installed"]:
+        others = " and ".join(quote_schema(one) for one in row["installed"])
+        raise SchemaOutdated(
+            f"Darkroom's tables are in schema {others} of this database, and search_path"
+            f" ({row['path']}) leads to schema {quote_schema(row['first'])}: set"
+            f" DATABASE_SCHEMA={row['installed'][0]} to go on with them, or"
+            f" DATABASE_SCHEMA={row['first']} for a second Darkroom beside them"
+        )
+    return SchemaChoice(row["first"], False)
+
+
+async def create_schema(connection: Connection, schema: str) -> None:
+    """Create the schema unless it exists. IF NOT EXISTS would need the right in any case."""
+    if not await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = $1", schema):
+        await connection.execute(f"CREATE SCHEMA {quote_schema(schema)}")
+
+
+@asynccontextmanager
+async def connect_for_migrations(url: str) -> AsyncIterator[Connection]:
+    """Open a connection that may pass a pooler: it uses no named prepared statements."""
+    with translated_postgres_errors():
+        connection = await connect_to_primary(
+            url, timeout=CONNECT_TIMEOUT_SECONDS, statement_cache_size=0
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+
+
+@asynccontextmanager
+async def schema_transaction(
+    connection: Connection, schema: str | None = None
+) -> AsyncIterator[None]:
+    """Open a transaction with all settings that SQL files depend on, for this transaction only.
+
+    With `schema`, names without a schema are found and created there alone.
+    """
+    async with connection.transaction(isolation="read_committed"):
+        settings = _LOCAL_SETTINGS
+        if schema is not None:
+            settings += f"SET LOCAL search_path = {quote_schema(schema)}, pg_temp;"
+        await connection.execute(settings)
+        yield
