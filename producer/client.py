@@ -46,6 +46,7 @@ from shared.adapters.postgres.database import Connection, Database, connect_data
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest
+from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.kie_accounts import DEFAULT_ACCOUNT
@@ -64,7 +65,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
     Postgres and are delivered when Redis is back.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # settings, all with defaults
         self,
         database: Database,
         delivery_queue: DeliveryQueue,
@@ -73,13 +74,14 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
+        webhook_receivers: AllowedReceivers = NO_RECEIVERS,
         kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
     ) -> None:
         super().__init__(
             database,
             delivery_queue,
-            OrderEnqueuer(database, delivery_queue, webhooks_allow_loopback),
+            OrderEnqueuer(database, delivery_queue, webhooks_allow_loopback, webhook_receivers),
             job_deadline_seconds=job_deadline_seconds,
             charge_basis=charge_basis,
         )
@@ -107,7 +109,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         """The brakes that workers have applied to Kie accounts, and their end."""
         self.kie = KieReports(database)
         """What Kie says of its models and prices, and what of its responses is not known."""
-        self.webhooks = WebhookAdmin(database, delivery_queue)
+        self.webhooks = WebhookAdmin(database, delivery_queue, webhook_receivers)
         """Webhook messages, their replay, and the secrets of endpoints."""
 
     @staticmethod
@@ -125,6 +127,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
                 job_deadline_seconds=settings.job_deadline_seconds,
                 charge_basis=settings.charge_basis,
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
+                webhook_receivers=settings.webhook_receivers,
                 kie_account_names=settings.kie_account_names,
                 upload_access=partial(choose_upload_access, settings, servers),
                 copies=CopyOptions.of(settings),
@@ -134,12 +137,13 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
 
     @staticmethod
     @asynccontextmanager
-    async def connect_to(
+    async def connect_to(  # noqa: PLR0913  # settings, all with defaults
         servers: Servers,
         *,
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
+        webhook_receivers: AllowedReceivers = NO_RECEIVERS,
         kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
         copies: CopyOptions | None = None,
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
@@ -172,6 +176,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
                 job_deadline_seconds=job_deadline_seconds,
                 charge_basis=charge_basis,
                 webhooks_allow_loopback=webhooks_allow_loopback,
+                webhook_receivers=webhook_receivers,
                 kie_account_names=kie_account_names,
                 alerts=alerts,
             )

@@ -18,6 +18,7 @@ from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database, as_dicts
 from shared.adapters.postgres.sqlstates import FOREIGN_KEY_VIOLATION
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
+from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
 from shared.domain.public_addresses import find_url_fault
 from shared.errors import (
     AccountNotFound,
@@ -35,11 +36,16 @@ SECRET_OVERLAP_SECONDS = 24 * 3600
 _PAGE_LENGTH = 1_000
 
 
-def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) -> list[Fault]:
+def find_destination_faults(
+    orders: Sequence[Order],
+    *,
+    allow_loopback: bool,
+    receivers: AllowedReceivers = NO_RECEIVERS,
+) -> list[Fault]:
     """Return a fault for each order with a webhook URL that is not allowed.
 
-    `allow_loopback` is the setting `webhooks_allow_loopback`. The field of the fault is
-    `webhook_url` for a single order, and `jobs.<index>.webhook_url` for several.
+    `allow_loopback` and `receivers` are `WEBHOOKS_ALLOW_LOOPBACK` and `WEBHOOKS_ALLOW`. The field
+    of the fault is `webhook_url` for a single order, and `jobs.<index>.webhook_url` for several.
     """
     sentences: dict[str, str | None] = {}
     faults = []
@@ -48,7 +54,7 @@ def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) ->
         if url is None:
             continue
         if url not in sentences:
-            sentences[url] = find_url_fault(url, allow_loopback=allow_loopback)
+            sentences[url] = find_url_fault(url, allow_loopback=allow_loopback, receivers=receivers)
         sentence = sentences[url]
         if sentence is not None:
             field = "webhook_url" if len(orders) == 1 else f"jobs.{index}.webhook_url"
@@ -59,9 +65,15 @@ def find_destination_faults(orders: Sequence[Order], *, allow_loopback: bool) ->
 class WebhookAdmin:
     """Lists, replays and configures webhooks. Every method may raise `PostgresDown`."""
 
-    def __init__(self, database: Database, delivery_queue: DeliveryQueue) -> None:
+    def __init__(
+        self,
+        database: Database,
+        delivery_queue: DeliveryQueue,
+        receivers: AllowedReceivers = NO_RECEIVERS,
+    ) -> None:
         self._database = database
         self._delivery_queue = delivery_queue
+        self._receivers = receivers
 
     async def list(
         self,
@@ -168,7 +180,7 @@ class WebhookAdmin:
     async def _create_endpoint(
         self, account_id: str, url: str, *, allow_loopback: bool, actor: Actor | str | None
     ) -> None:
-        sentence = find_url_fault(url, allow_loopback=allow_loopback)
+        sentence = find_url_fault(url, allow_loopback=allow_loopback, receivers=self._receivers)
         if sentence is not None:
             raise InvalidRequest([Fault("url", sentence)])
         try:

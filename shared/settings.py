@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.domain.allowed_receivers import AllowedReceivers, parse_allowed_receivers
 from shared.errors import ConfigurationError
 from shared.kie_accounts import (
     DEFAULT_ACCOUNT,
@@ -113,6 +114,11 @@ def _results_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _webhooks_allow(value: str) -> str:
+    parse_allowed_receivers(value)
+    return value
+
+
 RESULTS_SCHEMES = ("file", "s3", "gs", "az")
 """Where copies of images may be stored."""
 NO_RESULTS = "none"
@@ -203,6 +209,8 @@ class Settings(BaseSettings):
 
     webhooks_allow_loopback: bool = False
     """For development: allows webhooks to this machine (127.0.0.0/8 and ::1)."""
+    webhooks_allow: Annotated[str, AfterValidator(_webhooks_allow)] | None = None
+    """Receivers in one's own network: hosts, suffixes, addresses and networks, with commas."""
 
     darkroom_crash_at: CrashPoint | None = None
     """For tests of recovery: the worker kills itself at this point. Default: never."""
@@ -253,6 +261,11 @@ class Settings(BaseSettings):
     def copies_within_seconds(self) -> float | None:
         """How long the end of a job waits for copies; None where no copies are made."""
         return None if self.results_store_url is None else self.results_deadline_seconds
+
+    @property
+    def webhook_receivers(self) -> AllowedReceivers:
+        """The receivers in one's own network to which webhooks may be sent."""
+        return parse_allowed_receivers(self.webhooks_allow or "")
 
     @property
     def public_url(self) -> str:

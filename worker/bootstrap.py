@@ -104,7 +104,7 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         process = _describe_process(settings, servers)
         processes = ProcessRegistry(database, redis, process, detail=metrics.counts, clock=clock)
         await stack.enter_async_context(processes.running())
-        sender = WebhookSender(allow_loopback=settings.webhooks_allow_loopback)
+        sender = _webhook_sender(settings)
         await stack.enter_async_context(sender)
         scripts = await stack.enter_async_context(aclosing(RedisScripts(redis)))
         delivery_queue = DeliveryQueue(redis)
@@ -141,6 +141,12 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         checks = make_readiness_checks(database, delivery_queue, processes)
         health = make_health_endpoints(checks, registry, database, watch, settings)
         yield WorkerResources(deps, database, servers, health, processes)
+
+
+def _webhook_sender(settings: Settings) -> WebhookSender:
+    return WebhookSender(
+        allow_loopback=settings.webhooks_allow_loopback, receivers=settings.webhook_receivers
+    )
 
 
 async def _open_file_uploads(

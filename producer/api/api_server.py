@@ -132,6 +132,7 @@ def _connect_producer(
         job_deadline_seconds=settings.job_deadline_seconds,
         charge_basis=settings.charge_basis,
         webhooks_allow_loopback=settings.webhooks_allow_loopback,
+        webhook_receivers=settings.webhook_receivers,
         kie_account_names=settings.kie_account_names,
         copies=CopyOptions.of(settings).require_usable(),
         alerts=alert_watch.read,

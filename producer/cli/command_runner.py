@@ -74,6 +74,7 @@ async def open_command_context(
         Producer.connect_to(
             servers,
             webhooks_allow_loopback=settings.webhooks_allow_loopback,
+            webhook_receivers=settings.webhook_receivers,
             kie_account_names=settings.kie_account_names,
             upload_access=partial(choose_upload_access, settings, servers),
             copies=CopyOptions.of(settings),

@@ -15,6 +15,7 @@ from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.postgres.database import Connection, ConnectionQueries, Database
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
+from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
 
 MAX_ORDERS = 10_000
@@ -30,6 +31,8 @@ class OrderEnqueuer:
     delivery_queue: DeliveryQueue
     webhooks_allow_loopback: bool = False
     """Whether webhooks may be sent to this machine, for development."""
+    webhook_receivers: AllowedReceivers = NO_RECEIVERS
+    """The receivers in one's own network to which webhooks may be sent."""
     routes: RouteCheck = field(init=False)
     """Refuses orders that the route of their model cannot carry."""
     shares: ConcurrencyLimit = field(
@@ -99,7 +102,11 @@ class OrderEnqueuer:
 
     def check_destinations(self, orders: Sequence[Order]) -> None:
         """Raise `InvalidRequest` for webhook URLs that are not allowed."""
-        faults = find_destination_faults(orders, allow_loopback=self.webhooks_allow_loopback)
+        faults = find_destination_faults(
+            orders,
+            allow_loopback=self.webhooks_allow_loopback,
+            receivers=self.webhook_receivers,
+        )
         if faults:
             raise InvalidRequest(faults)
 

@@ -14,13 +14,13 @@ import re
 import unicodedata
 from urllib.parse import SplitResult, urlsplit
 
+from shared.domain.allowed_receivers import HOST_LABEL, LOOPBACKS, AllowedReceivers
+
 _HOST_LENGTH_MAX = 253
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _PRIVATE_ZONES = (
     *("local", "localhost", "localdomain", "internal", "intranet", "private"),
     *("lan", "home", "corp", "home.arpa", "onion", "invalid"),
 )
-_LOOPBACKS = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 # An explicit list: `ipaddress.is_global` differs between Python versions, and includes multicast
 # and relays.
 _NOT_PUBLIC_IPV4 = tuple(
@@ -55,11 +55,15 @@ _INVISIBLE_CHARACTERS = frozenset(
 _HINT = "; it must be a public address of the internet"
 
 
-def find_url_fault(url: str, *, allow_loopback: bool) -> str | None:
+def find_url_fault(
+    url: str, *, allow_loopback: bool, receivers: AllowedReceivers | None = None
+) -> str | None:
     """Return a sentence on why this URL is not allowed, or None.
 
-    `allow_loopback` allows this machine, by name or address, for development. The sentence contains
-    at most the host, because the rest of the URL may be a secret.
+    `allow_loopback` allows this machine, by name or address, for development. `receivers` is given
+    for the URLs of webhooks alone: what it names is allowed too, and the sentence says by which
+    setting an address could be. The sentence contains at most the host, because the rest of the
+    URL may be a secret.
     """
     if any(one.isspace() or not one.isprintable() or one == "\\" for one in url):
         return "must not contain spaces, control characters or backslashes; encode them"
@@ -75,22 +79,39 @@ def find_url_fault(url: str, *, allow_loopback: bool) -> str | None:
         return "must not carry a user name or password before the host"
     if not has_usable_port:
         return "has port 0, which nobody can connect to"
-    return _host_fault(host, allow_loopback=allow_loopback)
+    return _host_fault(host, allow_loopback=allow_loopback, receivers=receivers)
 
 
-def find_address_fault(address: str, *, allow_loopback: bool) -> str | None:
+def find_address_fault(
+    address: str,
+    *,
+    allow_loopback: bool,
+    receivers: AllowedReceivers | None = None,
+    host: str = "",
+) -> str | None:
     """Return a sentence on why connections to this IP address are not allowed, or None.
 
-    `address` is a numeric IPv4 or IPv6 address, as a resolver returns it.
+    `address` is a numeric IPv4 or IPv6 address, as a resolver returns it for `host`.
     """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return f"{address[:60]!r} is no IP address"
-    is_loopback = any(parsed in network for network in _LOOPBACKS)
+    is_loopback = any(parsed in network for network in LOOPBACKS)
     if (allow_loopback and is_loopback) or _is_public(parsed):
         return None
-    return f"points at {parsed}, which is not public{_HINT}"
+    if receivers is None:
+        return f"points at {parsed}, which is not public{_HINT}"
+    if receivers.allow_address(parsed, host):
+        return None
+    return f"points at {parsed}, which is not public{_settings_hint(is_loopback=is_loopback)}"
+
+
+def _settings_hint(*, is_loopback: bool) -> str:
+    """Return by which setting an operator allows a receiver that is not public."""
+    if is_loopback:
+        return f"{_HINT}, or WEBHOOKS_ALLOW_LOOPBACK=true must allow this machine, for development"
+    return f"{_HINT}, or WEBHOOKS_ALLOW must name it"
 
 
 def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -130,26 +151,33 @@ def _is_unambiguous(host: str) -> bool:
     )
 
 
-def _host_fault(host: str, *, allow_loopback: bool) -> str | None:
+def _host_fault(
+    host: str, *, allow_loopback: bool, receivers: AllowedReceivers | None
+) -> str | None:
     if not host:
         return "has no host"
     shown = repr(host[:60])
     if ":" in host:
-        return find_address_fault(host, allow_loopback=allow_loopback)
+        return find_address_fault(host, allow_loopback=allow_loopback, receivers=receivers)
     if _ends_in_number(host):
         if not _is_plain_ipv4(host):
             # Resolvers accept `127.1`, `0x7f.1`, `0177.0.0.1` and `2130706433` as addresses.
             return f"has the host {shown}: an IP address is written as four decimal numbers"
-        return find_address_fault(host, allow_loopback=allow_loopback)
+        return find_address_fault(host, allow_loopback=allow_loopback, receivers=receivers)
     labels = host.split(".")
-    if len(host) > _HOST_LENGTH_MAX or not all(map(_LABEL.fullmatch, labels)):
+    if len(host) > _HOST_LENGTH_MAX or not all(map(HOST_LABEL.fullmatch, labels)):
         return f"has a host that no resolver accepts: {shown}"
     if labels[-1] == "localhost" and allow_loopback:
         return None
     is_private = any(f".{host}".endswith(f".{zone}") for zone in _PRIVATE_ZONES)
-    if len(labels) == 1 or is_private:
+    if not is_private and len(labels) > 1:
+        return None
+    if receivers is None:
         return f"points at {shown}, which is not public{_HINT}"
-    return None
+    if receivers.may_resolve(host):
+        return None
+    hint = _settings_hint(is_loopback=labels[-1] == "localhost")
+    return f"points at {shown}, which is not public{hint}"
 
 
 def _ends_in_number(host: str) -> bool:

@@ -161,3 +161,13 @@ def test_settings_do_not_change_once_read() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.api_port = 1  # type: ignore[misc]
+
+
+def test_a_wrong_receiver_of_webhooks_is_named_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOKS_ALLOW", "billing,http://hooks.lan/,10.0.0.5/8")
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert (
+        "WEBHOOKS_ALLOW: 'http://hooks.lan/' is a URL: write its host alone;"
+        " '10.0.0.5/8' has bits beyond its prefix: write 10.0.0.0/8"
+    ) in str(raised.value)

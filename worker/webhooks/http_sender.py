@@ -8,14 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from types import TracebackType
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from aiohttp import ClientSession
+from aiohttp import ClientResponse, ClientSession
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from shared.adapters.http.dns_resolver import ThreadedResolver
 from shared.adapters.http.public_session import ForbiddenAddress, open_public_session
+from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
 from shared.domain.public_addresses import find_url_fault
 
 TIMEOUT_SECONDS = 15.0
@@ -25,6 +27,8 @@ _ANSWER_SECONDS = 1.0
 MAX_SENDS_AT_ONCE = 128
 """The most tries that a worker has in flight."""
 _ERROR_LENGTH = 200
+_LOCATION_LENGTH = 150
+_PERMANENT = frozenset({301, 308})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,11 @@ class WebhookSender:
         self,
         *,
         allow_loopback: bool = False,
+        receivers: AllowedReceivers = NO_RECEIVERS,
         timeout_seconds: float = TIMEOUT_SECONDS,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        self._allow_loopback = allow_loopback
+        self._allow_loopback, self._receivers = allow_loopback, receivers
         self._timeout_seconds = timeout_seconds
         self._resolver = resolver or ThreadedResolver(MAX_SENDS_AT_ONCE)
         self._session: ClientSession | None = None
@@ -65,6 +70,7 @@ class WebhookSender:
             resolver=self._resolver,
             timeout_seconds=self._timeout_seconds,
             allow_loopback=self._allow_loopback,
+            receivers=self._receivers,
             headers={"Content-Type": "application/json"},
         )
         return self
@@ -83,22 +89,25 @@ class WebhookSender:
         """Send once. Never raises for an error of the receiver or of the network."""
         if self._session is None:
             raise RuntimeError("the sender is not open: use it inside `async with`")
-        fault = find_url_fault(url, allow_loopback=self._allow_loopback)
+        fault = find_url_fault(url, allow_loopback=self._allow_loopback, receivers=self._receivers)
         if fault is not None:
             return SendResult(None, f"not sent: the URL {fault}", 0.0)
         began = monotonic()
         try:
-            status, retry_after = await self._post(self._session, url, headers, body)
+            response = await self._post(self._session, url, headers, body)
         except TimeoutError:
             seconds = monotonic() - began
             return SendResult(None, f"no answer within {seconds:.1f} s", seconds)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return SendResult(None, _describe_error(error), monotonic() - began)
-        return SendResult(status, _status_fault(status), monotonic() - began, retry_after)
+        retry_after = response.headers.get("Retry-After")
+        return SendResult(
+            response.status, _status_fault(response, url), monotonic() - began, retry_after
+        )
 
     async def _post(
         self, session: ClientSession, url: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, str | None]:
+    ) -> ClientResponse:
         # The URL is sent as it was given: a signature in its query must not be encoded again.
         target = URL(url, encoded=url.isascii()).with_fragment(None)
         async with session.post(
@@ -109,15 +118,34 @@ class WebhookSender:
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await response.content.read(ANSWER_BYTES_READ)
-            return response.status, response.headers.get("Retry-After")
+            return response
 
 
-def _status_fault(status: int) -> str | None:
+def _status_fault(response: ClientResponse, url: str) -> str | None:
+    status = response.status
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
-        return f"answered {status}: redirects are not followed"
+        return f"answered {status}{_redirect_text(response.headers.get('Location'), url, status)}"
     return f"answered {status}"
+
+
+def _redirect_text(location: str | None, url: str, status: int) -> str:
+    """Return where a redirect leads, without what may be a secret, and what to do about it."""
+    unfollowed = ": redirects are not followed"
+    if location is None:
+        return unfollowed
+    try:
+        target = urlsplit(urljoin(url, location))
+        host = target.netloc.rpartition("@")[2]
+    except ValueError:
+        return unfollowed
+    if target.scheme not in {"http", "https"} or not host or not location.isprintable():
+        return unfollowed
+    path = target.path.partition(";")[0]
+    shown = f"{target.scheme}://{host}{path}"[:_LOCATION_LENGTH]
+    advice = "; change the URL" if status in _PERMANENT else ""
+    return f" to {shown}: redirects are not followed{advice}"
 
 
 def _describe_error(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from shared.adapters.http.dns_resolver import ThreadedResolver
+from shared.domain.allowed_receivers import parse_allowed_receivers
 from tests.fakes.fake_webhook_receiver import (
     FakeWebhookReceiver,
     ReceivedWebhook,
@@ -119,6 +120,28 @@ async def test_the_development_setting_opens_no_other_address() -> None:
         assert (answer.error or "").startswith("not sent: the host points at "), address
 
 
+async def test_each_address_is_checked_with_the_host_of_its_own_request() -> None:
+    receivers = parse_allowed_receivers("billing,.lan")
+    names = ScriptedNames(["10.255.255.1"], ["10.255.255.1"], ["169.254.169.254"])
+    async with WebhookSender(timeout_seconds=0.3, resolver=names, receivers=receivers) as sender:
+        answers = [
+            await sender.send(f"http://{host}:9/", {}, b"{}")
+            for host in ("billing", "shop.example", "hooks.lan")
+        ]
+    refused = [(answer.error or "").startswith("not sent: the host") for answer in answers]
+    assert refused == [False, True, True]
+
+
+async def test_an_allowed_address_is_sent_to(receiver: FakeWebhookReceiver) -> None:
+    port = receiver.url.rpartition(":")[2]
+    receivers = parse_allowed_receivers("127.0.0.1")
+    names = ScriptedNames(["127.0.0.1"])
+    for host in ("127.0.0.1", "billing.internal", "shop.example"):
+        url = f"http://{host}:{port}/"
+        assert (await send(url, receivers=receivers, resolver=names)).is_accepted, host
+    assert len(receiver.requests) == 3
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_an_answer_and_not_followed(
     receiver: FakeWebhookReceiver, status: int
@@ -130,11 +153,45 @@ async def test_a_redirect_is_an_answer_and_not_followed(
 
     receiver.answering = redirect
     answer = await send(receiver.url, allow_loopback=True)
-    assert (answer.status, answer.error) == (
-        status,
-        f"answered {status}: redirects are not followed",
-    )
+    assert answer.status == status
+    assert f"answered {status} to http://" in (answer.error or "")
+    assert ": redirects are not followed" in (answer.error or "")
     assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "error"),
+    [
+        (
+            *(308, "https://ann:hush@new.example/hook;s=hush?token=hush#hush"),
+            "answered 308 to https://new.example/hook: redirects are not followed; change the URL",
+        ),
+        (
+            *(301, "/v2/hook?token=hush"),
+            "answered 301 to {url}/v2/hook: redirects are not followed; change the URL",
+        ),
+        (
+            *(307, "//new.example/"),
+            "answered 307 to http://new.example/: redirects are not followed",
+        ),
+        (302, None, "answered 302: redirects are not followed"),
+        (301, "javascript:hush", "answered 301: redirects are not followed"),
+        (308, "http://[hush", "answered 308: redirects are not followed"),
+        (304, None, "answered 304: redirects are not followed"),
+    ],
+)
+async def test_the_target_of_a_redirect_is_told_without_secrets(
+    receiver: FakeWebhookReceiver, status: int, location: str | None, error: str
+) -> None:
+    async def redirect(_: ReceivedWebhook) -> web.Response:
+        return web.Response(
+            status=status, headers={} if location is None else {"Location": location}
+        )
+
+    receiver.answering = redirect
+    answer = await send(receiver.url, allow_loopback=True)
+    assert answer.error == error.format(url=receiver.url)
+    assert "hush" not in answer.error
 
 
 async def test_a_proxy_of_the_environment_is_not_used(
