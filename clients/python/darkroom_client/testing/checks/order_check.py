@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from darkroom_client.testing.checks.field_checks import CHECKS, Fault, shown
-from darkroom_client.testing.checks.public_urls import find_url_fault
+from darkroom_client.testing.checks.public_urls import WEBHOOK_HINT, find_url_fault
 from darkroom_client.testing.problem import invalid_request
 
 DEFAULT_MODEL = "gpt-4o-image"
@@ -59,7 +59,9 @@ def check_order(body: Mapping[str, Any], account_id: str) -> MemoryOrder:
         raise invalid_request(faults)
     webhook = order.get("webhook_url")
     # Where a webhook may go is checked when the rest is right.
-    if webhook is not None and (fault := find_url_fault(webhook, allow_loopback=True)):
+    if webhook is not None and (
+        fault := find_url_fault(webhook, allow_loopback=True, hint=WEBHOOK_HINT)
+    ):
         raise invalid_request([Fault("webhook_url", fault)])
     request = {name: fields.get(name, one["default"]) for name, one in rules["fields"].items()}
     run_at = order.get("run_at")

@@ -10,10 +10,11 @@ _PRIVATE_ZONES = (
     *(".lan", ".home", ".corp", ".home.arpa", ".onion", ".invalid"),
 )
 _HINT = "; it must be a public address of the internet"
+WEBHOOK_HINT = f"{_HINT}, or WEBHOOKS_ALLOW must name it"
 
 
-def find_url_fault(url: str, *, allow_loopback: bool) -> str | None:
-    """Return a sentence on why this URL is not allowed, or None."""
+def find_url_fault(url: str, *, allow_loopback: bool, hint: str = _HINT) -> str | None:
+    """Return a sentence on why this URL is not allowed, or None. `hint` ends the sentence."""
     if any(one.isspace() or not one.isprintable() or one == "\\" for one in url):
         return "must not contain spaces, control characters or backslashes; encode them"
     try:
@@ -29,10 +30,10 @@ def find_url_fault(url: str, *, allow_loopback: bool) -> str | None:
         return "has port 0, which nobody can connect to"
     if not host:
         return "has no host"
-    return _host_fault(host, allow_loopback)
+    return _host_fault(host, allow_loopback, hint)
 
 
-def _host_fault(host: str, allow_loopback: bool) -> str | None:
+def _host_fault(host: str, allow_loopback: bool, hint: str) -> str | None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -40,9 +41,9 @@ def _host_fault(host: str, allow_loopback: bool) -> str | None:
     if address is not None:
         if address.is_global or (allow_loopback and address.is_loopback):
             return None
-        return f"points at {address}, which is not public{_HINT}"
+        return f"points at {address}, which is not public{hint}"
     if allow_loopback and host.rpartition(".")[2] == "localhost":
         return None
     if "." not in host or f".{host}".endswith(_PRIVATE_ZONES):
-        return f"points at {host[:60]!r}, which is not public{_HINT}"
+        return f"points at {host[:60]!r}, which is not public{hint}"
     return None
