@@ -156,14 +156,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             Parameter(
                 "wait",
                 {"type": "number", "minimum": 0, "maximum": job_handlers.WAIT_SECONDS_MAX},
-                "answer once the job has ended, or after so many seconds",
+                "answer once the job has ended, or after so many seconds, 50 at most",
             ),
             _FIELDS,
         ),
         responses={200: "ShownJob"},
         problems=(404, 422),
         supports_wait=True,
-        timeout_seconds=job_handlers.WAIT_SECONDS_MAX + 30,
+        timeout_seconds=job_handlers.WAIT_ENDS_SECONDS + 30,
     ),
     Endpoint(
         method="GET",

@@ -21,7 +21,8 @@ from shared.errors import DarkroomError, RequestRefused
 
 HEADERS = {
     "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
+    # A proxy that compresses the frames would hold them back.
+    "Cache-Control": "no-cache, no-transform",
     # nginx would otherwise buffer the frames.
     "X-Accel-Buffering": "no",
 }

@@ -142,7 +142,8 @@ def test_the_limits_are_those_of_the_code() -> None:
         "connections": f"{CONNECTIONS_MAX:,}, and {a_part(connection.peer_share_max)} of them from"
         " one address, or from one /64 of IPv6",
         "time for an answer": f"{endpoint.RESPONSE_TIMEOUT_SECONDS:g} s, beside `wait`",
-        "`wait`": f"{job_handlers.WAIT_SECONDS_MAX:g} s",
+        "`wait`": f"{job_handlers.WAIT_SECONDS_MAX:g} s; answered after"
+        f" {job_handlers.WAIT_ENDS_SECONDS:g} s at most",
         "`limit`": f"{MAX_LIST_LIMIT:,}",
         "a page of a list": f"{PAGE_BYTES // 2**20} MiB of jobs or entries, one at least",
         "requests of a key at once": f"{key_budgets.MAX_REQUESTS_PER_KEY}, and"

@@ -51,6 +51,9 @@ from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
+"""The most that `wait` may ask for."""
+WAIT_ENDS_SECONDS = 50.0
+"""A wait ends after this time even if it asks for more: common proxies give up after 60 s."""
 CHECK_IMAGES = "check_images"
 BATCH_IMAGES_MAX = 64
 """The most different images that a batch contains, or that are requested for it."""
@@ -209,7 +212,10 @@ def _replay_headers(enqueued: Sequence[EnqueueResult]) -> dict[str, str]:
 
 
 async def show_job(call: Call) -> web.StreamResponse:
-    """Return a job. With `wait`, respond when it has ended or after that many seconds."""
+    """Return a job. With `wait`, respond when it has ended or after that many seconds.
+
+    A wait ends after `WAIT_ENDS_SECONDS` at most.
+    """
     query = QueryParameters(call.request, ("wait", "fields"))
     seconds = query.seconds("wait", WAIT_SECONDS_MAX)
     fields = query.names("fields", JOB_FIELDS)
@@ -217,7 +223,7 @@ async def show_job(call: Call) -> web.StreamResponse:
     job = await find_job(call)
     if seconds and not job.is_announced:
         async with call.until_key_revoked():
-            job = await wait_for_end(call.context, job, seconds)
+            job = await wait_for_end(call.context, job, min(seconds, WAIT_ENDS_SECONDS))
     return json_response(_select_fields(_visible(call, job), fields))
 
 

@@ -12,7 +12,7 @@ from shared.domain.lifecycle import JobState, Reason
 
 JOB_ID = "x-darkroom-job-id"
 """The header that names the jobs of a request, separated by commas."""
-_GO_ON = "go on with GET /v1/jobs/{}?wait=60, or send the request again with its Idempotency-Key"
+_GO_ON = "go on with GET /v1/jobs/{}?wait=50, or send the request again with its Idempotency-Key"
 
 
 class JobError(OpenaiError):

@@ -102,7 +102,7 @@ async def test_a_client_is_sent_every_event_and_then_told_to_stop_asking(
         async with session.get(f"/jobs/{job.id}") as answer:
             assert answer.status == 200
             assert answer.headers["Content-Type"] == "text/event-stream"
-            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Cache-Control"] == "no-cache, no-transform"
             assert answer.headers["X-Accel-Buffering"] == "no"
             async for piece in answer.content.iter_any():
                 reader.feed(piece)

@@ -8,7 +8,7 @@ from typing import Any
 
 from darkroom_client.testing.jobs import Jobs, MemoryJob
 
-EVENT_STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+EVENT_STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache, no-transform"}
 """The headers of a stream."""
 _HEARTBEAT_SECONDS = 15.0
 

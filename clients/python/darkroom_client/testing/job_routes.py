@@ -19,6 +19,7 @@ from darkroom_client.testing.problem import Refusal, invalid_request
 
 _BATCH_MAX = 1_000
 _WAIT_MAX = 60.0
+_WAIT_ENDS = 50.0
 
 
 class JobRoutes:
@@ -354,7 +355,7 @@ def _wait_seconds(text: str | None) -> float:
     except ValueError:
         seconds = -1.0
     if 0 <= seconds <= _WAIT_MAX:
-        return seconds
+        return min(seconds, _WAIT_ENDS)
     message = f"{shown(text)} must be seconds from 0 to {_WAIT_MAX:g}"
     raise invalid_request([Fault("wait", message)])
 
