@@ -196,6 +196,9 @@ class Settings(BaseSettings):
     results_deadline_seconds: float = Field(default=60, ge=0, le=3600)
     """How long the end of a job waits for copies of its images."""
 
+    shutdown_delay_seconds: float = Field(default=0, ge=0, le=300)
+    """How long a process that was told to stop is not ready and still serves, before its drain."""
+
     metrics_key: SecretStr | None = None
     """The key that `/metrics` of the API and of workers requires. Default: no key."""
 

@@ -31,6 +31,7 @@ from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.server_clock import ServerClock, measure_clock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.results_store import open_results_store
 from shared.adapters.servers import Servers, open_servers
@@ -88,11 +89,15 @@ class WorkerResources:
     health: HealthEndpoints
     processes: ProcessRegistry
     """The record of this process among the processes of this database."""
+    phase: ServicePhase
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
+async def open_worker(
+    settings: Settings, phase: ServicePhase | None = None
+) -> AsyncIterator[WorkerResources]:
     """Open everything that a worker needs, or raise what an operator must change."""
+    phase = phase or ServicePhase()
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         provider = await choose_kie(settings, servers)
@@ -136,11 +141,23 @@ async def open_worker(settings: Settings) -> AsyncIterator[WorkerResources]:
         )
         await _start_background_work(stack, deps, redis)
         await _start_image_copies(stack, deps, provider)
-        watch = AlertMonitor(database, redis, settings.kie_account_names)
-        await stack.enter_async_context(watch.running())
-        checks = make_readiness_checks(database, delivery_queue, processes)
-        health = make_health_endpoints(checks, registry, database, watch, settings)
-        yield WorkerResources(deps, database, servers, health, processes)
+        health = await _open_health(stack, deps, database, redis, registry, processes, phase)
+        yield WorkerResources(deps, database, servers, health, processes, phase)
+
+
+async def _open_health(
+    stack: AsyncExitStack,
+    deps: Dependencies,
+    database: Database,
+    redis: Redis,
+    registry: CollectorRegistry,
+    processes: ProcessRegistry,
+    phase: ServicePhase,
+) -> HealthEndpoints:
+    watch = AlertMonitor(database, redis, deps.settings.kie_account_names)
+    await stack.enter_async_context(watch.running())
+    checks = make_readiness_checks(database, deps.delivery_queue, processes)
+    return make_health_endpoints(checks, registry, database, watch, deps.settings, phase)
 
 
 def _webhook_sender(settings: Settings) -> WebhookSender:

@@ -11,6 +11,7 @@ from shared.adapters.http.descriptor_limit import max_listener_connections
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.settings import Settings
 from worker.callbacks.callback_url import ROUTE
 from worker.callbacks.receiver import CallbackReceiver, kie_style_refusal
@@ -22,7 +23,7 @@ it accepts."""
 
 @asynccontextmanager
 async def open_http_ports(
-    settings: Settings, health: HealthEndpoints, receiver: CallbackReceiver
+    settings: Settings, health: HealthEndpoints, receiver: CallbackReceiver, phase: ServicePhase
 ) -> AsyncIterator[dict[str, str]]:
     """Listen while the block runs. Yields the addresses by name, as `host:port`.
 
@@ -35,7 +36,7 @@ async def open_http_ports(
         routes = [*health.routes(), *receiver.routes()]
         limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, free))
         async with serve_http(
-            host, port, routes, refuse=kie_style_refusal, limits=limits
+            host, port, routes, refuse=kie_style_refusal, limits=limits, phase=phase
         ) as real_port:
             yield {"http": f"{host}:{real_port}"}
         return
@@ -48,6 +49,7 @@ async def open_http_ports(
                 [*health.routes(), web.post(ROUTE, _refuse_wrong_port)],
                 refuse=kie_style_refusal,
                 limits=limits,
+                phase=phase,
                 settings="WORKER_HTTP_PORT",
             )
         )
@@ -60,6 +62,7 @@ async def open_http_ports(
                 name="callbacks",
                 refuse=kie_style_refusal,
                 limits=limits,
+                phase=phase,
                 settings="CALLBACK_HTTP_PORT",
             )
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +13,7 @@ from shared.adapters.async_tasks import loop_factory, stop_if_cancelled, stop_ta
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
 from shared.adapters.log_setup import set_up_logging
 from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import DependencyDown
 from shared.settings import Settings
@@ -63,12 +63,10 @@ def _raise_garbage_thresholds() -> None:
 
 async def serve(settings: Settings) -> None:
     """Open the worker, run it until SIGTERM or SIGINT, and drain it."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with open_worker(settings) as resources, run_lanes(resources) as lane_tasks:
-        stopping = asyncio.create_task(stop.wait())
+    phase = ServicePhase(settings.shutdown_delay_seconds)
+    phase.handle_signals()
+    async with open_worker(settings, phase) as resources, run_lanes(resources) as lane_tasks:
+        stopping = asyncio.create_task(phase.wait_for_stop())
         await asyncio.wait([stopping, *lane_tasks], return_when="FIRST_COMPLETED")
         await stop_tasks([stopping])
     log.info("worker_stopped")
@@ -96,16 +94,20 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
     receiver = CallbackReceiver(
         resources.database, deps.clock, settings.kie_webhook_hmac_key, handle_if_shared
     )
-    async with open_http_ports(settings, resources.health, receiver) as addresses:
+    phase = resources.phase
+    async with open_http_ports(settings, resources.health, receiver, phase) as addresses:
         # Callbacks are stored from here on: Kie stops repeating one after some seconds.
         await resources.processes.wait_for_shared_redis()
         lane_tasks = [asyncio.create_task(lane.run_until_cancelled()) for lane in lanes]
         others = _start_background_tasks(resources, reconciler, lanes, feed)
+        phase.finish_start()
         log.info("worker_started", name=deps.worker_name, **addresses)
         try:
             yield lane_tasks
         finally:
-            await _drain(settings, lanes)
+            phase.begin_stop()
+            # Callbacks are stored until a proxy has noticed that this worker stops.
+            await asyncio.gather(_drain(settings, lanes), phase.wait_for_delay())
             await stop_tasks([*lane_tasks, *others])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import cache, partial
@@ -14,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from producer.api.access.direct_requests import is_loopback_host
-from producer.api.access.listen_addresses import ListenAddresses
+from producer.api.access.listen_addresses import ListenAddresses, open_addresses
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
 from producer.api.endpoint import ApiContext
@@ -38,15 +37,18 @@ from shared.adapters.kie.kie_connection import choose_upload_access
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
 from shared.adapters.monitoring.health_endpoints import (
+    SHARED_REDIS,
     HealthEndpoints,
     make_health_endpoints,
     make_readiness_checks,
+    make_start_probes,
 )
-from shared.adapters.monitoring.incident_log import POSTGRES, incidents
+from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
 from shared.adapters.monitoring.push_channels import export_push_channels
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
@@ -63,21 +65,26 @@ _WRITE_LAST_USED_SECONDS = 10.0
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises `ConfigurationError` and `PostgresDown`."""
     raise_descriptor_limit()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with serving_api(settings) as addresses:
+    phase = ServicePhase(settings.shutdown_delay_seconds)
+    phase.handle_signals()
+    async with serving_api(settings, phase) as addresses:
         log.info("api_started", http=addresses[0])
-        await stop.wait()
-        log.info("api_stopping")
+        await phase.wait_for_stop()
+        log.info("api_stopping", delay_seconds=phase.delay_seconds)
+        await phase.wait_for_delay()
     log.info("api_stopped")
 
 
 @asynccontextmanager
-async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
-    """Serve while the block runs. Yields the listen addresses as `host:port`."""
-    async with AsyncExitStack() as stack:
+async def serving_api(
+    settings: Settings, phase: ServicePhase | None = None
+) -> AsyncIterator[list[str]]:
+    """Serve while the block runs. Yields the listen addresses as `host:port`.
+
+    Health probes are answered from the beginning. `phase` is the phase of this process.
+    """
+    phase = phase or ServicePhase()
+    async with _open_addresses(settings, phase) as listeners, AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         database = await stack.enter_async_context(
             connect_database(
@@ -88,40 +95,63 @@ async def serving_api(settings: Settings) -> AsyncIterator[list[str]]:
         alert_watch = AlertMonitor(database, redis, settings.kie_account_names)
         connecting = _connect_producer(servers, settings, alert_watch)
         producer = await stack.enter_async_context(connecting)
-        processes = ProcessRegistry(
-            database,
-            redis,
-            Process(
-                "api",
-                redis=redis_address(servers.redis_url),
-                database=database_address(servers.database_url),
-            ),
-        )
+        processes = ProcessRegistry(database, redis, _describe_process(servers))
         await stack.enter_async_context(processes.running())
         registry = CollectorRegistry()
         export_process_gauges(registry, processes)
         await stack.enter_async_context(alert_watch.running())
         checks = make_readiness_checks(database, DeliveryQueue(redis), processes)
-        health = make_health_endpoints(checks, registry, database, alert_watch, settings)
+        health = make_health_endpoints(
+            # Without Redis, orders are taken: the reconciler of a worker delivers them.
+            *(checks, registry, database, alert_watch, settings, phase),
+            degrading=(REDIS, SHARED_REDIS),
+        )
         export_push_channels(registry, (producer.push_path,))
         context = _make_context(producer, database, settings)
         console = ConsoleContext(
             context, database, alert_watch, SessionStore(database), _image_hosts(settings)
         )
-        fetching = open_result_images(allow_loopback=_kie_is_local(settings))
-        images = OpenaiImages(
-            await stack.enter_async_context(fetching), wait_seconds=settings.openai_wait_seconds
-        )
+        images = await _open_images(stack, settings)
         app = _build_app(console, health, registry, images)
-        listeners = ListenAddresses(app, settings.api_host, settings.api_port, context.keys)
-        addresses = await stack.enter_async_context(listeners.open(drain_seconds=DRAIN_SECONDS))
+        await _require_prices(producer)
+        serving = listeners.serving(app, context.keys, drain_seconds=DRAIN_SECONDS)
+        addresses = await stack.enter_async_context(serving)
         await stack.enter_async_context(_run_key_tasks(context))
+        phase.finish_start()
         try:
             yield addresses
         finally:
+            phase.begin_stop()
             # End waits and streams now, and not at the end of the drain.
             context.stopping.set()
             await producer.events.close()
+
+
+async def _open_images(stack: AsyncExitStack, settings: Settings) -> OpenaiImages:
+    fetching = open_result_images(allow_loopback=_kie_is_local(settings))
+    images = await stack.enter_async_context(fetching)
+    return OpenaiImages(images, wait_seconds=settings.openai_wait_seconds)
+
+
+def _open_addresses(
+    settings: Settings, phase: ServicePhase
+) -> AbstractAsyncContextManager[ListenAddresses]:
+    probes = make_start_probes(phase).probe_routes()
+    return open_addresses(settings.api_host, settings.api_port, phase, probes)
+
+
+def _describe_process(servers: Servers) -> Process:
+    return Process(
+        "api",
+        redis=redis_address(servers.redis_url),
+        database=database_address(servers.database_url),
+    )
+
+
+async def _require_prices(producer: Producer) -> None:
+    """Log a warning if `pricing` is empty: every order would be refused."""
+    if not await producer.billing.prices():
+        log.warning("no_prices", why="pricing has no row, so every order is refused")
 
 
 def _connect_producer(

@@ -14,13 +14,14 @@ import pytest
 
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import Role
+from shared.adapters.monitoring.health_endpoints import PROBE_PATHS
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import rows
 from tests.acceptance.test_http_access import key_of
 from tests.support.deployment import Deployment, WorkerProcess, environment, text_to_image
 from tests.support.ports import free_port
 
-OF_EVERY_PROCESS = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")]
+OF_EVERY_PROCESS = [("GET", path) for path in (*PROBE_PATHS, "/metrics")]
 OF_THE_API = [
     *((one.method, path_of(one)) for one in ENDPOINTS),
     *OF_EVERY_PROCESS,

@@ -222,10 +222,18 @@ def _service_paths() -> dict[str, Any]:
     checks = {"type": "object", "additionalProperties": {"type": "string"}}
     ready = {
         "type": "object",
-        "properties": {"status": {"enum": ["ready", "not ready"]}, "checks": checks},
+        "properties": {
+            "status": {"enum": ["ready", "degraded", "not ready", "starting", "stopping"]},
+            "checks": checks,
+        },
         "required": ["status", "checks"],
     }
     alive = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+    started = {
+        "type": "object",
+        "properties": {"status": {"enum": ["started", "starting"]}},
+        "required": ["status"],
+    }
     text, json = {"type": "string"}, "application/json"
     return {
         path: {"get": _service_operation(name, summary, responses)}
@@ -234,8 +242,14 @@ def _service_paths() -> dict[str, Any]:
             (
                 "/readyz",
                 "isReady",
-                "Say whether Postgres and Redis answer",
+                "Say whether this process should get requests",
                 {200: (json, ready), 503: (json, ready)},
+            ),
+            (
+                "/startupz",
+                "isStarted",
+                "Say whether the start is complete",
+                {200: (json, started), 503: (json, started)},
             ),
             ("/metrics", "getMetrics", "Measure, for Prometheus", {200: ("text/plain", text)}),
             ("/openapi.json", "getDocument", "This document", {200: (json, {"type": "object"})}),

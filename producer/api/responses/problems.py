@@ -78,6 +78,7 @@ _TITLES = {
     "scheduled_price_ended": "The change does not wait any more",
     "scheduled_price_not_found": "There is no such scheduled price",
     "too_many_connections": "Too many connections from one address",
+    "starting": "This process is starting",
     "no_connection_left": "Every connection is in use",
     "too_slow": "No answer in time",
     "price_not_found": "There is no such price",

@@ -40,7 +40,9 @@ def up(
             supervisor = ProcessSupervisor(
                 _programs(settings, workers),
                 on_line=_Printer(as_json=settings.log_format == "json"),
-                drain_seconds=settings.kie_request_timeout_seconds + _DRAIN_MARGIN_SECONDS,
+                drain_seconds=settings.shutdown_delay_seconds
+                + settings.kie_request_timeout_seconds
+                + _DRAIN_MARGIN_SECONDS,
             )
             await supervisor.run(stop, kill_now)
         print_message("everything has stopped")
@@ -113,7 +115,7 @@ class _Printer:
             return
         self._console.print(format_text(line), soft_wrap=True)
         if line.started_at is not None:
-            paths = "/healthz, /readyz, /metrics"
+            paths = "/healthz, /readyz, /startupz, /metrics"
             if line.process == "api":
                 paths = f"/console, /docs, /openapi.json, {paths}"
             self._console.print(

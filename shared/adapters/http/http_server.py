@@ -18,6 +18,7 @@ from aiohttp import web
 
 from shared.adapters.http.http_connection import ConnectionLimits, LimitedConnection
 from shared.adapters.monitoring.incident_log import incidents
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.errors import ConfigurationError
 
 RETRY_AFTER_SECONDS = 2
@@ -31,6 +32,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 RefusalFormatter = Callable[[web.BaseRequest | None, int, str, str], web.Response]
 """Formats a refusal of the listener itself like other responses of the server. Takes the request
 (None for a refused connection), the status, a code and a sentence."""
+
+RequestGuard = Callable[[web.BaseRequest], web.Response | None]
+"""Returns the response that refuses a request, or None."""
 
 
 def make_json_refusal(
@@ -60,12 +64,17 @@ class LimitedServer(web.Server):
         refuse: RefusalFormatter = make_json_refusal,
         limits: ConnectionLimits | None = None,
         connection: type[LimitedConnection] = LimitedConnection,
+        phase: ServicePhase | None = None,
+        guard: RequestGuard = lambda _: None,
         **options: Any,
     ) -> None:
         self.name = name
         self.refuse = refuse
         self.limits = limits or ConnectionLimits()
         self._connection = connection
+        self._phase = phase
+        self._guard = guard
+        self._successor: LimitedServer | None = None
         self._plain_handler = handler
         self._open: set[LimitedConnection] = set()
         self._peers: dict[str, _Peer] = {}
@@ -82,7 +91,13 @@ class LimitedServer(web.Server):
         super().__init__(self._handle, **options)
 
     def __call__(self) -> web.RequestHandler:
+        if self._successor is not None:
+            return self._successor()
         return self._connection(self, loop=self._loop, **self._kwargs)
+
+    def hand_over(self, successor: LimitedServer) -> None:
+        """Let another server handle the connections that are accepted from now on."""
+        self._successor = successor
 
     @property
     def open_connections(self) -> int:
@@ -147,6 +162,16 @@ class LimitedServer(web.Server):
             self._peers.pop(name, None)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._respond(request)
+        if self._phase is not None and self._phase.is_stopping and not response.prepared:
+            # The next request of this client comes on a new connection, to another process.
+            response.force_close()
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        refusal = self._guard(request)
+        if refusal is not None:
+            return refusal
         if "Content-Encoding" in request.headers:
             fault = _find_encoding_fault(request)
             if fault is not None:
@@ -165,7 +190,7 @@ class LimitedServer(web.Server):
 class LimitedRunner(web.AppRunner):
     """Runs an application on a `LimitedServer`."""
 
-    __slots__ = ("_guard",)
+    __slots__ = ("_new_server",)
 
     def __init__(
         self,
@@ -175,16 +200,24 @@ class LimitedRunner(web.AppRunner):
         refuse: RefusalFormatter = make_json_refusal,
         limits: ConnectionLimits | None = None,
         connection: type[LimitedConnection] = LimitedConnection,
+        phase: ServicePhase | None = None,
+        guard: RequestGuard = lambda _: None,
         **options: Any,
     ) -> None:
         super().__init__(app, **options)
-        self._guard = partial(
-            LimitedServer, name=name, refuse=refuse, limits=limits, connection=connection
+        self._new_server = partial(
+            LimitedServer,
+            name=name,
+            refuse=refuse,
+            limits=limits,
+            connection=connection,
+            phase=phase,
+            guard=guard,
         )
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return self._guard(
+        return self._new_server(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
@@ -222,6 +255,7 @@ async def serve_http(
     refuse: RefusalFormatter = make_json_refusal,
     limits: ConnectionLimits | None = None,
     settings: str = "API_PORT or WORKER_HTTP_PORT",
+    phase: ServicePhase | None = None,
 ) -> AsyncIterator[int]:
     """Serve these routes for the duration of the block. Yields the port, also if `port` is 0.
 
@@ -229,7 +263,9 @@ async def serve_http(
     """
     app = web.Application()
     app.add_routes(routes)
-    runner = LimitedRunner(app, name=name, refuse=refuse, limits=limits, shutdown_timeout=2)
+    runner = LimitedRunner(
+        app, name=name, refuse=refuse, limits=limits, phase=phase, shutdown_timeout=2
+    )
     await runner.setup()
     try:
         await listen(runner, host, port, settings=settings)

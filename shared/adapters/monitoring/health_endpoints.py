@@ -1,4 +1,4 @@
-"""Serves `/healthz`, `/readyz` and `/metrics` over HTTP, on the API and on workers."""
+"""Serves `/healthz`, `/readyz`, `/startupz` and `/metrics` over HTTP, on the API and on workers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Coroutine,
+    Iterable,
     Mapping,
     Sequence,
 )
@@ -37,12 +38,16 @@ from shared.adapters.monitoring.incident_log import (
 )
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.processes.process_registry import ProcessRegistry
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.domain.alerts.alert import Alert
 from shared.errors import DarkroomError
 from shared.settings import Settings
 
 CHECK_TIMEOUT_SECONDS = 3.0
+PROBE_PATHS = ("/healthz", "/readyz", "/startupz")
+"""What orchestrators request. They have no key."""
+SHARED_REDIS = "shared_redis"
 
 Check = Callable[[], Awaitable[None]]
 Refresh = Callable[[], Awaitable[None]]
@@ -52,13 +57,16 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class HealthEndpoints:
-    """The three health endpoints of a process."""
+    """The health endpoints of a process."""
 
     checks: Mapping[str, Check]
     """Readiness checks by name. Each raises a `DarkroomError` if its dependency is unavailable."""
     registry: CollectorRegistry
     refresh: Refresh
     """Called before each scrape, to update gauges."""
+    phase: ServicePhase
+    degrading: frozenset[str] = frozenset()
+    """The checks without which the process still serves: it is ready, and says `degraded`."""
     timeout_seconds: float = CHECK_TIMEOUT_SECONDS
     """The timeout of each check and of the refresh."""
     alerts: Alerts | None = None
@@ -69,15 +77,21 @@ class HealthEndpoints:
     _running: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes of the three endpoints."""
-        return [
-            web.get("/healthz", self._healthz),
-            web.get("/readyz", self._readyz),
-            web.get("/metrics", self._metrics),
-        ]
+        """Return the routes of all endpoints."""
+        return [*self.probe_routes(), web.get("/metrics", self._metrics)]
+
+    def probe_routes(self) -> list[web.RouteDef]:
+        """Return the routes of `PROBE_PATHS`."""
+        handlers = (self._healthz, self._readyz, self._startupz)
+        return [web.get(path, one) for path, one in zip(PROBE_PATHS, handlers, strict=True)]
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
+
+    async def _startupz(self, _: web.Request) -> web.Response:
+        is_started = self.phase.is_started
+        body = {"status": "started" if is_started else "starting"}
+        return web.json_response(body, status=200 if is_started else 503)
 
     async def _readyz(self, _: web.Request) -> web.Response:
         body, status = await self._run_once("readyz", self._check_readiness)
@@ -103,15 +117,24 @@ class HealthEndpoints:
             self._read_alerts(),
         )
         body = dict(zip(names, answers, strict=True))
-        is_ready = all(answer == "ok" for answer in answers)
+        status = self._status({name for name, answer in body.items() if answer != "ok"})
         down = self._down_alerts(body)
         told = {
-            "status": "ready" if is_ready else "not ready",
+            "status": status,
             "checks": body,
             # Null means unknown.
             "alerts": None if alerts is None and not down else [*down, *(alerts or ())],
         }
-        return told, 200 if is_ready else 503
+        return told, 200 if status in {"ready", "degraded"} else 503
+
+    def _status(self, failing: set[str]) -> str:
+        if self.phase.is_stopping:
+            return "stopping"
+        if not self.phase.is_started:
+            return "starting"
+        if failing - self.degrading:
+            return "not ready"
+        return "degraded" if failing else "ready"
 
     def _down_alerts(self, checks: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return an alert for each failing check, with the time of its first failure."""
@@ -193,6 +216,15 @@ def _refuse_without_key() -> web.Response:
     )
 
 
+def make_start_probes(phase: ServicePhase) -> HealthEndpoints:
+    """Return the health endpoints of a process that has not opened its connections yet."""
+
+    async def refresh() -> None:
+        return
+
+    return HealthEndpoints({}, CollectorRegistry(), refresh, phase)
+
+
 def make_readiness_checks(
     database: Database, delivery_queue: DeliveryQueue, processes: ProcessRegistry
 ) -> Mapping[str, Check]:
@@ -210,7 +242,7 @@ def make_readiness_checks(
     return {
         POSTGRES: check_postgres,
         REDIS: delivery_queue.ping,
-        "shared_redis": processes.shared_redis.check,
+        SHARED_REDIS: processes.shared_redis.check,
     }
 
 
@@ -220,6 +252,9 @@ def make_health_endpoints(
     queries: Queries,
     monitor: AlertMonitor,
     settings: Settings,
+    phase: ServicePhase,
+    *,
+    degrading: Iterable[str] = (),
 ) -> HealthEndpoints:
     """Return the health endpoints of a process, with gauges and alerts."""
 
@@ -235,6 +270,8 @@ def make_health_endpoints(
             AlertGauges(registry, monitor).refresh,
             SubmitRateGauges(registry, monitor, settings.kie_submits_per_10_seconds).refresh,
         ),
+        phase=phase,
+        degrading=frozenset(degrading),
         alerts=alerts,
         metrics_key=settings.metrics_key,
     )

@@ -98,6 +98,8 @@ class Fault:
     """Words of the alert's fix."""
     status: int = 200
     """The status of `/readyz` during the fault."""
+    degrades_api: bool = False
+    """Whether the API still serves, so that its `/readyz` is 200 and says `degraded`."""
     code: int = 1
     """The exit code of the doctor."""
     processes: tuple[str, ...] = ("worker", "api")
@@ -126,7 +128,10 @@ async def play(setup: FaultSetup, fault: Fault) -> None:
 async def _is_reported(setup: FaultSetup, process: str, fault: Fault, began: float) -> None:
     async def is_told() -> bool:
         status, body = await setup.readyz(process)
-        if status != fault.status:
+        is_degraded = fault.degrades_api and process == "api"
+        if status != (200 if is_degraded else fault.status):
+            return False
+        if is_degraded != (body["status"] == "degraded"):
             return False
         found = [one for one in body["alerts"] or [] if one["name"] == fault.alert]
         return any(fault.detail in one["detail"] and one["since"] for one in found)

@@ -186,6 +186,7 @@ FAULTS = [
         "leads to a replica",
         "point REDIS_URL at the primary",
         status=503,
+        degrades_api=True,
         code=6,
     ),
     Fault(
@@ -195,6 +196,7 @@ FAULTS = [
         "of maxmemory is used",
         "raise maxmemory",
         status=503,
+        degrades_api=True,
         code=6,
     ),
     Fault(

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from producer.keys.key_store import KeyStore
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import Lane
 from shared.errors import ConfigurationError, PostgresDown, RedisDown
 from tests.integration.worker.bare_lanes import redis_behind_a_relay
@@ -63,6 +64,13 @@ def total(samples: Samples, name: str, **labels: str) -> float:
     return sum(found)
 
 
+def started_phase() -> ServicePhase:
+    """Return the phase of a process that serves."""
+    phase = ServicePhase()
+    phase.finish_start()
+    return phase
+
+
 def scripted(**checks: Exception | None) -> HealthEndpoints:
     """Return a health endpoint whose checks raise the given errors, or none."""
 
@@ -78,9 +86,11 @@ def scripted(**checks: Exception | None) -> HealthEndpoints:
             if error is not None:
                 raise error
 
-    registry = CollectorRegistry()
     return HealthEndpoints(
-        {name: check_of(error) for name, error in checks.items()}, registry, refresh
+        {name: check_of(error) for name, error in checks.items()},
+        CollectorRegistry(),
+        refresh,
+        started_phase(),
     )
 
 
@@ -205,7 +215,9 @@ async def test_a_check_that_hangs_is_given_up() -> None:
     async def nothing() -> None:
         return
 
-    health = HealthEndpoints({"slow": hang}, CollectorRegistry(), nothing, timeout_seconds=0.2)
+    health = HealthEndpoints(
+        {"slow": hang}, CollectorRegistry(), nothing, started_phase(), timeout_seconds=0.2
+    )
     async with asking(health) as client:
         status, body = await get(client, "/readyz")
     assert (status, body["checks"]["slow"]) == (503, "no answer within 0.2 s")

@@ -14,12 +14,13 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from producer.api.access.key_budgets import KeyBudgets
-from producer.api.access.listen_addresses import ListenAddresses
+from producer.api.access.listen_addresses import open_addresses
 from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
 from producer.api.endpoint import RESPONSE_TIMEOUT_SECONDS, ApiContext, Call, Endpoint, Handler
 from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore
+from shared.adapters.processes.service_phase import ServicePhase
 from shared.errors import DependencyDown, PostgresDown, RedisDown, RowBusy, StaleJob
 from tests.support.api_client import ApiClient
 
@@ -57,9 +58,8 @@ async def serving(
     )
     app = build_application(cast("ApiContext", client), [row], ApiMetrics(registry), [])
     async with (
-        ListenAddresses(app, "127.0.0.1", 0, cast("KeyStore", client)).open(
-            drain_seconds=1
-        ) as addresses,
+        open_addresses("127.0.0.1", 0, ServicePhase(), []) as listeners,
+        listeners.serving(app, cast("KeyStore", client), drain_seconds=1) as addresses,
         aiohttp.ClientSession(f"http://{addresses[0]}") as session,
     ):
         yield ApiClient(session)

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.postgres.server_clock import ServerClock
+from shared.adapters.processes.service_phase import ServicePhase
 from worker.callbacks.receiver import QUERIES_AT_ONCE, USUAL_BODY_BYTES, CallbackReceiver
 
 CALLERS = 40
@@ -76,7 +77,11 @@ async def test_simultaneous_health_checks_share_one_check_of_the_servers(path: s
 
         return web.get(route.path, handle)
 
-    health = HealthEndpoints({"postgres": check}, CollectorRegistry(), check, timeout_seconds=20)
+    phase = ServicePhase()
+    phase.finish_start()
+    health = HealthEndpoints(
+        {"postgres": check}, CollectorRegistry(), check, phase, timeout_seconds=20
+    )
     async with (
         serve_http("127.0.0.1", 0, map(counted, health.routes())) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
