@@ -10,16 +10,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic
 
 import aiohttp
-import pytest
 
 from shared.catalog import list_families
 from tests.acceptance.cli.cli_program import Darkroom
-from tests.acceptance.test_rolling_restart import PROBES, statuses
 from tests.support.deployment import eventually
-from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -62,31 +58,6 @@ async def test_the_api_serves_health_and_metrics_until_it_is_stopped(
             async with session.get(f"{url}/metrics") as answer:
                 assert "darkroom_queue_depth 0.0" in await answer.text()
         assert await api.stop() == 0
-
-
-@pytest.mark.parametrize("program", ["api", "worker"])
-async def test_a_stopped_program_is_not_ready_and_serves_until_the_delay_is_over(
-    darkroom: Darkroom, program: str
-) -> None:
-    port = free_port()
-    name = {"api": "API_PORT", "worker": "WORKER_HTTP_PORT"}[program]
-    waiting = darkroom.elsewhere(SHUTDOWN_DELAY_SECONDS="120", **{name: str(port)})
-    async with waiting.running(program) as running, aiohttp.ClientSession() as session:
-        await running.wait_for_text(f"{program}_started")
-        assert await statuses(session, port) == dict.fromkeys(PROBES, 200)
-        running.process.send_signal(signal.SIGTERM)
-
-        async def is_red() -> bool:
-            return (await statuses(session, port))["/readyz"] == 503
-
-        await eventually(is_red, "/readyz is 503", 10)
-        assert await statuses(session, port) == {"/healthz": 200, "/readyz": 503, "/startupz": 200}
-        async with session.get(f"http://127.0.0.1:{port}/readyz") as told:
-            assert (await told.json())["status"] == "stopping"
-            assert told.headers["Connection"] == "close"
-        began = monotonic()
-        assert await running.stop() == 0  # the second SIGTERM
-        assert monotonic() - began < 30
 
 
 async def test_the_simulator_gets_every_argument(darkroom: Darkroom) -> None:
