@@ -14,8 +14,8 @@ from producer.accounts.account import Account
 from producer.accounts.account_limits import AccountLimits, set_account_limits
 from producer.actor import Actor, actor_to_json
 from producer.audit_entries import AuditFilter, audit_page
-from producer.jobs.locked_rows import describe_accounts, name_locked_row
 from producer.list_pages import DEFAULT_LIST_LIMIT, PAGE_BYTES, RowPage, read_all_pages
+from producer.money.grants import GrantedAccount, debt_error, grant_credits
 from producer.money.margins import MarginGroup, read_margin
 from producer.money.price_changes import PriceChanges
 from producer.money.price_key import AnyPriceKey, PriceKey
@@ -27,14 +27,12 @@ from producer.money.statements import (
     read_statement_lines,
 )
 from shared.adapters.postgres.database import Database, as_dicts
-from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
 from shared.catalog import ImageRequest
 from shared.domain.job import Priority, WaitReason
 from shared.errors import (
     AccountNotFound,
     AlreadyExists,
     DatabaseRefused,
-    WouldLeaveDebt,
 )
 
 _NO_DEBT = "an_adjustment_leaves_no_debt"
@@ -101,7 +99,7 @@ class Billing:
             )
         except DatabaseRefused as error:
             if error.constraint == _NO_DEBT:
-                raise _debt_error(error) from error
+                raise debt_error(error) from error
             raise
         if row is None:
             raise AlreadyExists(f"an account {account_id!r} exists already")
@@ -114,30 +112,25 @@ class Billing:
         reason: str,
         *,
         allow_debt: bool = False,
+        idempotency_key: str | None = None,
         actor: Actor | str | None = None,
-    ) -> Account:
+    ) -> GrantedAccount:
         """Add credits to an account. A negative number takes credits. The ledger stores the reason.
 
-        Raises `AccountNotFound`, and without `allow_debt` raises `WouldLeaveDebt` if more credits
-        are taken than are available.
+        With an `idempotency_key` that the account has used before, nothing is added, and the result
+        has the first entry. Raises `AccountNotFound`, `IdempotencyConflict` if the first grant with
+        the key had other credits or another reason, and without `allow_debt` raises
+        `WouldLeaveDebt` if more credits are taken than are available.
         """
-        try:
-            with name_locked_row(describe_accounts([account_id])):
-                row = await self._database.fetch_row(
-                    "grant_to_account",
-                    account_id,
-                    credits,
-                    reason,
-                    allow_debt,
-                    actor_to_json(actor),
-                )
-        except DatabaseRefused as error:
-            if error.sqlstate == ACCOUNT_MISSING:
-                raise AccountNotFound(account_id) from error
-            if error.constraint == _NO_DEBT:
-                raise _debt_error(error) from error
-            raise
-        return Account(**dict(row or {}))
+        return await grant_credits(
+            self._database,
+            account_id,
+            credits,
+            reason,
+            allow_debt=allow_debt,
+            idempotency_key=idempotency_key,
+            actor=actor,
+        )
 
     async def set_account_limits(
         self,
@@ -263,8 +256,3 @@ class Billing:
     ) -> RowPage:
         """Return the newest audit entries with an id less than `below`, up to a full page."""
         return await audit_page(self._database, below=below, limit=limit, **filters)
-
-
-def _debt_error(error: DatabaseRefused) -> WouldLeaveDebt:
-    advice = "nothing was changed; to allow a debt: --allow-debt, or allow_debt over HTTP"
-    return WouldLeaveDebt(f"{error.message}: {advice}")

@@ -51,7 +51,7 @@ BEGIN
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account, route) ON job_attempts TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_enqueue_job, darkroom_enqueue_jobs, darkroom_cancel_job, darkroom_cancel_jobs,
-        darkroom_create_account, darkroom_set_account_limits, grant_credits, darkroom_refund_job, darkroom_set_price,
+        darkroom_create_account, darkroom_set_account_limits, grant_credits, darkroom_grant, darkroom_refund_job, darkroom_set_price,
         darkroom_change_price, darkroom_schedule_price, darkroom_unschedule_price,
         darkroom_price_doubts, darkroom_first_entry_at, darkroom_resolve_unknown,
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,

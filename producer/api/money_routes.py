@@ -16,13 +16,14 @@ from producer.api.endpoint import (
     Parameter,
 )
 from producer.api.handlers import billing_handlers, kie_handlers, price_handlers
+from producer.api.handlers.job_handlers import KEY_PATTERN, REPLAYED_HEADER
 from producer.api.operator_routes import JOB_ID, job_not_found
 from producer.api.requests.quote_query import quote_fields
 from producer.api.responses.http_errors import PriceNotFound
 from producer.list_pages import MAX_ROW_ID, PAGE_BYTES
 from producer.money.margins import MarginGroup
 from producer.money.price_key import VARIANT_MAX
-from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.orders.order_fields import ACCOUNT_LENGTH, KEY_LENGTH
 from shared.errors import DarkroomError, ScheduledPriceNotFound
 
 ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}
@@ -318,8 +319,22 @@ MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
         tag="accounts",
         roles=ADMIN_ONLY,
         path_schemas=ACCOUNT_ID,
+        parameters=(
+            Parameter(
+                "Idempotency-Key",
+                {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": KEY_LENGTH,
+                    "pattern": KEY_PATTERN,
+                },
+                "the same key of the same account gets the first ledger entry again",
+                location="header",
+            ),
+        ),
         body="Grant",
-        responses={200: "Account"},
+        responses={200: "GrantedAccount"},
+        response_headers=(REPLAYED_HEADER,),
         problems=(404, 409, 422),
     ),
 )

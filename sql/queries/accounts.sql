@@ -76,12 +76,16 @@ SELECT entry.id, entry.created_at, entry.job_id, entry.balance_change AS credits
  ORDER BY CASE WHEN $5::boolean THEN -entry.id ELSE entry.id END LIMIT $4;
 
 -- name: grant_to_account
--- $1 id, $2 credits, $3 reason, $4 whether a debt is wanted, $5 who (JSON text).
-SELECT id, balance, held, available, created_at, weight, max_open_jobs, max_queued_jobs,
-       max_credits_per_day, max_priority,
-       CASE WHEN day_started_at >= date_trunc('day', now(), 'UTC') THEN day_credits ELSE 0 END
-           AS credits_today
-  FROM grant_credits($1, $2, $3, $4, $5::text::jsonb);
+-- $1 id, $2 credits, $3 reason, $4 whether a debt is wanted, $5 who (JSON text), $6 idempotency key or
+-- null. The account as it is now, with the entry of the ledger.
+SELECT (account).id, (account).balance, (account).held, (account).available, (account).created_at,
+       (account).weight, (account).max_open_jobs, (account).max_queued_jobs,
+       (account).max_credits_per_day, (account).max_priority,
+       CASE WHEN (account).day_started_at >= date_trunc('day', now(), 'UTC')
+            THEN (account).day_credits ELSE 0 END AS credits_today,
+       is_new, (entry).id AS entry_id, (entry).kind, (entry).credits, (entry).balance_after,
+       (entry).held_after, (entry).reason, (entry).created_at AS entered_at
+  FROM darkroom_grant($1, $2, $3, $4, $5::text::jsonb, $6);
 
 -- name: list_ledger
 -- A page, newest first: as many entries as there may be and as fit; the first always fits.

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from producer.api.authentication import caller_account, caller_actor, require_account
 from producer.api.endpoint import JOB_BODY_BYTES, Call
+from producer.api.handlers.job_handlers import REPLAYED_HEADER, read_idempotency_key
 from producer.api.requests.admin_bodies import Grant, Refund, parse_admin_body
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.limits_body import LimitsChange
@@ -19,9 +20,10 @@ from producer.api.requests.quote_query import read_quote_body
 from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.operator_methods import parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
+from producer.money.grants import granted_account_to_json
 from producer.money.margins import MarginGroup
 from producer.money.statements import start_of_month, statement_to_json
-from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.orders.order_fields import ACCOUNT_LENGTH, KEY_LENGTH
 from producer.row_json import account_to_json, row_to_json
 from producer.waiting.quotes import quote_to_json
 from shared.adapters.http.slow_readers import PacedResponse
@@ -84,18 +86,24 @@ async def list_ledger(call: Call) -> web.StreamResponse:
 
 
 async def grant(call: Call) -> web.StreamResponse:
-    """Grant credits, or take them if negative, and return the account."""
+    """Grant credits, or take them if negative, and return the account with the ledger entry.
+
+    A used idempotency key gets the first entry again.
+    """
     body = await read_json_object(call.request, JOB_BODY_BYTES)
+    key = read_idempotency_key(call, KEY_LENGTH)
     given = parse_admin_body(Grant, body)
     credits = Decimal(str(given.credits))
-    account = await call.context.billing.grant(
+    granted = await call.context.billing.grant(
         _account_id(call),
         credits,
         given.reason.strip(),
         allow_debt=given.allow_debt,
+        idempotency_key=key,
         actor=caller_actor(call),
     )
-    return json_response(account_to_json(account))
+    headers = {REPLAYED_HEADER: "true"} if granted.is_replayed else {}
+    return json_response(granted_account_to_json(granted), 200, headers)
 
 
 async def set_limits(call: Call) -> web.StreamResponse:

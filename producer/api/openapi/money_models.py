@@ -93,6 +93,24 @@ class ScheduledPrices(BaseModel):
     scheduled_prices: list[ScheduledPrice]
 
 
+class GrantEntry(BaseModel):
+    """The entry of a grant or an adjustment in the ledger."""
+
+    id: int = Field(examples=[4711])
+    kind: Literal["grant", "adjustment"] = Field(examples=["grant"])
+    credits: float = Field(description="only an adjustment may be negative", examples=[100])
+    balance_after: float = Field(examples=[100])
+    held_after: float = Field(examples=[0])
+    reason: str = Field(examples=["invoice 17"])
+    created_at: AwareDatetime = Field(examples=[_AT])
+
+
+class GrantedAccount(Account):
+    """An account as it is now, and the entry of the grant in the ledger."""
+
+    entry: GrantEntry = Field(description="with a used Idempotency-Key: the first entry")
+
+
 class AccountPage(BaseModel):
     """Accounts, by id."""
 
@@ -211,6 +229,7 @@ class ComparedPrices(BaseModel):
 
 MONEY_MODELS: tuple[type[BaseModel], ...] = (
     *(PricePreview, PriceVersions, ScheduledPrice, ScheduledPrices, AccountPage),
+    GrantedAccount,
     *(Statement, StatementCsv, Margin, ComparedPrices),
 )
 """Pydantic adds the models of their fields."""

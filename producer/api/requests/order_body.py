@@ -25,6 +25,8 @@ _RFC3339_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 
+_KEY_FIELD = re.compile(r"(x[-_])?(idempotency|idempotence|idempotent)[-_]?key")
+
 
 @dataclass(frozen=True, slots=True)
 class GivenOrder:
@@ -68,7 +70,7 @@ def parse_order(
         order_fields.setdefault("account_id", account_id)
     if isinstance(order_fields.get("run_at"), str):
         order_fields["run_at"] = parse_rfc3339(order_fields["run_at"])
-    faults: list[Fault] = []
+    faults = pop_key_faults(fields)
     try:
         request = _read_request(model, task, fields)
     except InvalidRequest as refused:
@@ -78,6 +80,17 @@ def parse_order(
     if account_id is not None:
         order_fields["priority_limit"] = "refuse" if "priority" in order_fields else "lower"
     return Order(request=request, **order_fields)
+
+
+def pop_key_faults(fields: dict[str, Any]) -> list[Fault]:
+    """Remove fields that are meant as the idempotency key, and return a fault for each."""
+    names = [name for name in fields if _KEY_FIELD.fullmatch(name[:40].lower())]
+    for name in names:
+        del fields[name]
+    return [
+        Fault(name, "is no field of a body: send it in the header Idempotency-Key")
+        for name in names
+    ]
 
 
 def require_few_fields(body: Mapping[str, Any]) -> None:
@@ -120,9 +133,9 @@ def parse_batch(
     """
     require_few_fields(body)
     jobs = body.get("jobs")
-    faults = [
-        Fault(name, "is not a field of a batch; allowed: jobs") for name in body.keys() - {"jobs"}
-    ]
+    others = {name: value for name, value in body.items() if name != "jobs"}
+    faults = pop_key_faults(others)
+    faults += [Fault(name, "is not a field of a batch; allowed: jobs") for name in others]
     if not isinstance(jobs, list) or not 1 <= len(jobs) <= MAX_BATCH_JOBS:
         faults.append(
             Fault("jobs", f"{format_value(jobs)} must be a list of 1 to {MAX_BATCH_JOBS:,} jobs")

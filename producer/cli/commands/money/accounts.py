@@ -48,6 +48,7 @@ from producer.cli.options import (
     parse_credits,
 )
 from producer.jobs.operator_methods import parse_job_id
+from producer.money.grants import granted_account_to_json
 from producer.money.statements import KINDS, Statement, start_of_month, statement_to_json
 from producer.row_json import account_to_json, row_to_json
 
@@ -84,15 +85,30 @@ def grant(
         bool,
         typer.Option("--allow-debt", help="Take more than is available: the account owes it."),
     ] = False,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="A repetition with this key of the account adds nothing."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Grant credits; a negative number takes some back, as an adjustment."""
 
     async def step(context: DatabaseContext) -> None:
-        account = await context.billing.grant(
-            account_id, credits, reason, allow_debt=allow_debt, actor=command_actor()
+        granted = await context.billing.grant(
+            account_id,
+            credits,
+            reason,
+            allow_debt=allow_debt,
+            idempotency_key=idempotency_key,
+            actor=command_actor(),
         )
-        _print_account(account, as_json=as_json)
+        if as_json:
+            print_json({**granted_account_to_json(granted), "is_replayed": granted.is_replayed})
+            return
+        _print_account(granted, as_json=False)
+        if granted.is_replayed:
+            at = time_text(granted.entry["created_at"])
+            print_message(f"nothing was added: the key was used for this grant at {at}")
 
     run_with_database(step)
 
