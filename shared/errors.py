@@ -102,14 +102,6 @@ class IdempotencyConflict(RequestRefused):
         )
 
 
-class GrantConflict(IdempotencyConflict):
-    """The idempotency key was already used for a different grant to the same account."""
-
-    def __init__(self, key: str, sentence: str) -> None:
-        self.key, self.job_id, self.differs = key, "", ()
-        RequestRefused.__init__(self, sentence)
-
-
 class PriceMissing(RequestRefused):
     """`pricing` has no row for this model, task, quantity and variant."""
 

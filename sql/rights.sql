@@ -167,7 +167,7 @@ BEGIN
     END IF;
     GRANT SELECT ON accounts, audit_entries, darkroom_definitions, darkroom_migrations, ledger_entries,
         pricing_history TO darkroom_billing;
-    GRANT EXECUTE ON FUNCTION darkroom_create_account, darkroom_set_account_limits, grant_credits,
+    GRANT EXECUTE ON FUNCTION darkroom_create_account, darkroom_set_account_limits, grant_credits, darkroom_grant,
         darkroom_refund_job, darkroom_first_entry_at, darkroom_create_key, darkroom_revoke_key TO darkroom_billing;
     GRANT UPDATE (weight, max_open_jobs, max_queued_jobs, max_credits_per_day, max_priority)
        ON accounts TO darkroom_billing;

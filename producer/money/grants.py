@@ -18,14 +18,23 @@ from shared.errors import (
     AccountNotFound,
     DatabaseRefused,
     Fault,
-    GrantConflict,
+    IdempotencyConflict,
     InvalidRequest,
+    RequestRefused,
     WouldLeaveDebt,
 )
 
 _NO_DEBT = "an_adjustment_leaves_no_debt"
 _ONE_GRANT = "a_key_names_one_grant"
 _OF_ENTRY = ("kind", "credits", "balance_after", "held_after", "reason")
+
+
+class GrantConflict(IdempotencyConflict):
+    """The idempotency key was already used for a different grant to the same account."""
+
+    def __init__(self, key: str, sentence: str) -> None:
+        self.key, self.job_id, self.differs = key, "", ()
+        RequestRefused.__init__(self, sentence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,3 +117,32 @@ async def test_a_grant_is_an_entry_of_the_ledger(deployment: Deployment) -> None
         ("grant", 2.5, "gift"),
         ("grant", 10_000, "for the test"),
     ]
+
+
+async def test_a_grant_with_a_used_key_gets_the_first_entry_again(deployment: Deployment) -> None:
+    path, body = "/v1/accounts/acme/grants", {"credits": 5, "reason": "invoice 17"}
+    async with deployment.api() as api:
+        first, again = [await api.post(path, body, Idempotency_Key="i-17") for _ in range(2)]
+        assert first.expect(200) == again.expect(200)
+        assert first.headers.get("Idempotent-Replayed") is None
+        assert again.headers["Idempotent-Replayed"] == "true"
+        listed = (await api.get("/v1/accounts/acme/ledger")).expect(200)["entries"]
+        assert listed[0].items() >= first.expect(200)["entry"].items()
+        other = await api.post(path, {**body, "credits": 6}, Idempotency_Key="i-17")
+        assert other.expect(409)["detail"].endswith(
+            "differs in: credits; use a new key for a new grant"
+        )
+
+
+@pytest.mark.parametrize("name", ["idempotency_key", "Idempotency-Key", "idempotencyKey"])
+async def test_a_key_in_a_body_is_told_to_be_a_header(deployment: Deployment, name: str) -> None:
+    sentence = "is no field of a body: send it in the header Idempotency-Key"
+    async with deployment.api() as api:
+        for path, body, field in (
+            ("/v1/jobs", {**order(), name: "k"}, name),
+            ("/v1/jobs/batch", {"jobs": [order()], name: "k"}, name),
+            ("/v1/jobs/batch", {"jobs": [{**order(), name: "k"}]}, f"jobs.0.{name}"),
+            ("/v1/accounts/acme/grants", {"credits": 1, "reason": "why", name: "k"}, name),
+        ):
+            refused = (await api.post(path, body)).expect(422)
+            assert refused["errors"] == [{"field": field, "message": sentence}], path

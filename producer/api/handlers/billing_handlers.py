@@ -92,7 +92,7 @@ async def grant(call: Call) -> web.StreamResponse:
     """
     body = await read_json_object(call.request, JOB_BODY_BYTES)
     key = read_idempotency_key(call, KEY_LENGTH)
-    given = parse_admin_body(Grant, body)
+    given = parse_admin_body(Grant, body, key_is_header=True)
     credits = Decimal(str(given.credits))
     granted = await call.context.billing.grant(
         _account_id(call),

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from producer.actor import MAX_REASON_LENGTH
-from producer.api.requests.order_body import require_few_fields
+from producer.api.requests.order_body import pop_key_faults, require_few_fields
 from producer.money.price_key import VARIANT_MAX
 from producer.orders.order_fields import DEFAULT_MODEL
 from shared.errors import InvalidRequest
@@ -212,12 +212,22 @@ class Grant(BaseModel):
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
-def parse_admin_body(kind: type[_Body], body: Mapping[str, Any]) -> _Body:
-    """Return the body as a model of this kind, or raise `InvalidRequest` with every fault."""
+def parse_admin_body(
+    kind: type[_Body], body: Mapping[str, Any], *, key_is_header: bool = False
+) -> _Body:
+    """Return the body as a model of this kind, or raise `InvalidRequest` with every fault.
+
+    `key_is_header` says that the route takes an idempotency key in a header.
+    """
     require_few_fields(body)
+    values = dict(body)
+    key_faults = pop_key_faults(values) if key_is_header else []
     allowed = {name: info.description or "" for name, info in kind.model_fields.items()}
     try:
-        return kind.model_validate(body)
+        parsed = kind.model_validate(values)
     except ValidationError as error:
         guide = FieldRules("this body", allowed, {}, {})
-        raise InvalidRequest(list_field_faults(error, guide)) from None
+        raise InvalidRequest([*key_faults, *list_field_faults(error, guide)]) from None
+    if key_faults:
+        raise InvalidRequest(key_faults)
+    return parsed

@@ -19,6 +19,7 @@ HELD = job_events.HeldForReview("result_unreadable", "no image URL", "{}")
 URL = "https://hooks.example/end"
 CALLS: Mapping[str, tuple[str, str]] = {
     "grant_credits": ("'acme', 5, 'why', false", "credits_granted"),
+    "darkroom_grant": ("'acme', 5, 'why', false", "credits_granted"),
     "darkroom_create_account": ("'shop', 0", "account_created"),
     "darkroom_set_account_limits": (
         """'acme', '{"weight": 2}', 'why'""",

@@ -59,7 +59,10 @@ async def test_two_enqueues_of_the_last_credits_do_not_both_succeed(
         *(setup.billing.grant("acme", Decimal(-600), "mine") for _ in range(4)),
         return_exceptions=True,
     )
-    assert sorted(type(one).__name__ for one in taken) == ["Account", *["WouldLeaveDebt"] * 3]
+    assert sorted(type(one).__name__ for one in taken) == [
+        "GrantedAccount",
+        *["WouldLeaveDebt"] * 3,
+    ]
     assert await setup.money() == (400, 0)
     assert await setup.broken_invariants() == {}
 

@@ -136,6 +136,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_create_account": ("api", "billing"),
     "darkroom_set_account_limits": ("api", "billing"),
     "grant_credits": ("api", "billing"),
+    "darkroom_grant": ("api", "billing"),
     "darkroom_refund_job": ("api", "billing"),
     "darkroom_set_price": ("api", "pricing"),
     "darkroom_change_price": ("api", "pricing"),
