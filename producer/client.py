@@ -205,10 +205,10 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         """Store a job and hold its quoted price, in one Postgres transaction.
 
         The same idempotency key returns the first job again. `connection` is an asyncpg connection
-        with `public` in its `search_path` and with asyncpg's own codecs for uuid and numeric. With
-        it, the job becomes part of the caller's transaction. The job exists, and workers are
-        notified, when that transaction commits. With `check_images`, the images are requested
-        first like by `check_images`, for up to 10 s each.
+        with the schema of Darkroom's tables in its `search_path`, and with asyncpg's own codecs for
+        uuid and numeric. With it, the job becomes part of the caller's transaction. The job exists,
+        and workers are notified, when that transaction commits. With `check_images`, the images are
+        requested first like by `check_images`, for up to 10 s each.
 
         Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `LimitReached`,
         `PriceMissing` and `IdempotencyConflict`, each with nothing stored.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode, urlsplit
 
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 SENTINEL_SHAPE = "redis+sentinel://[user:password@]host[:port][,host[:port]...]/service[/database]"
 _SENTINEL_PORT = 26379
 _REDIS_PORT = 6379
+_FORBIDDEN_IN_SCHEMAS = re.compile(r"['\"\\$%\x00-\x1f\x7f]")
+_NAME_BYTES_MAX = 63
 _REDIS_DATABASE = "0"
 _SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
 _WRITABLE = frozenset({"read-write", "primary"})
@@ -135,3 +138,27 @@ def database_address(url: str) -> str:
     port = options.get("port")
     name = parts.path.strip("/") or options.get("dbname", [""])[0] or "postgres"
     return f"{hosts}{':' + port[0] if port else ''}/{name}"
+
+
+def with_search_path(url: str, path: str) -> str:
+    """Return the Postgres URL with that search_path among its `options`."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    given = [value for name, value in query if name == "options"]
+    escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
+    options = " ".join([*given, f"-csearch_path={escaped}"])
+    kept = [(name, value) for name, value in query if name != "options"]
+    return parts._replace(query=urlencode([*kept, ("options", options)], quote_via=quote)).geturl()
+
+
+def find_schema_fault(schema: str) -> str | None:
+    """Return why Darkroom's tables cannot be in a schema of that name, or None."""
+    if not schema or len(schema.encode()) > _NAME_BYTES_MAX:
+        return f"a schema has a name of 1 to {_NAME_BYTES_MAX} bytes"
+    if _FORBIDDEN_IN_SCHEMAS.search(schema):
+        return (
+            "Darkroom's schema has no quotes, backslashes, $, % or control characters in its name"
+        )
+    if schema.startswith("pg_") or schema == "information_schema":
+        return f"{schema} is a schema of Postgres itself"
+    return None

@@ -34,6 +34,7 @@ from shared.kie_accounts import (
 from shared.server_urls import (
     SENTINEL_SCHEMES,
     find_host_fault,
+    find_schema_fault,
     is_sentinel_url,
     read_sentinel_url,
 )
@@ -65,6 +66,13 @@ def _postgres_url(value: SecretStr) -> SecretStr:
     if fault is not None:
         raise ValueError(fault)
     return url
+
+
+def _schema(value: str) -> str:
+    fault = find_schema_fault(value)
+    if fault is not None:
+        raise ValueError(fault)
+    return value
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -141,6 +149,8 @@ class Settings(BaseSettings):
 
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)] | None = None
     """PostgreSQL 15 or newer. Default: an embedded Postgres."""
+    database_schema: Annotated[str, AfterValidator(_schema)] | None = None
+    """The schema of Darkroom's tables. Default: where `search_path` of the login leads."""
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """Redis or Valkey 7.0 or newer. Default: an embedded Valkey."""
     darkroom_home: Path = Path(".darkroom")

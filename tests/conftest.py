@@ -8,7 +8,9 @@ import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
+import asyncpg
 import pytest
 from arq.connections import ArqRedis
 
@@ -19,7 +21,7 @@ from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
 from shared.settings import Settings
-from tests.support.database_pool import DatabasePool, open_pool
+from tests.support.database_pool import DatabasePool, open_pool, with_database
 from tests.support.deployment import Deployment, fast_simulator_config
 from tests.support.order_of_files import order_files
 from worker.simulator import Simulator, running_simulator
@@ -97,6 +99,19 @@ async def database_url(databases: DatabasePool) -> AsyncIterator[str]:
     """The URL of a migrated database that is this test's own."""
     async with databases.lend() as url:
         yield url
+
+
+@pytest.fixture
+async def empty_database_url(databases: DatabasePool) -> AsyncIterator[str]:
+    """The URL of a database without migrations."""
+    name = f"e{uuid4().hex}"
+    connection = await asyncpg.connect(databases.server_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    try:
+        yield with_database(databases.server_url, name)
+    finally:
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from shared.adapters.embedded import EmbeddedServers, acquire_servers, has_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
+from shared.adapters.postgres.schema_choice import require_search_path
 from shared.errors import ConfigurationError, EmbeddedServerError
 from shared.server_urls import database_address
 from shared.settings import Settings
@@ -50,6 +51,7 @@ async def open_servers(
     needs_redis: bool = True,
     check_schema: bool = True,
     creates_database: bool = True,
+    for_migrations: bool = False,
     linger_seconds: float = 3.0,
 ) -> AsyncIterator[Servers]:
     """Use the configured servers, or run embedded ones for the duration of the block.
@@ -58,8 +60,8 @@ async def open_servers(
     `darkroom migrate`, else `SchemaOutdated` is raised. A configured database also needs a
     configured Redis, else `ConfigurationError` is raised, because each machine would start its own
     Redis. With `needs_redis` false Redis may be missing. Without `creates_database`, a home that
-    has no database raises `ConfigurationError` and stays as it is. Raises `EmbeddedServerError` and
-    `PostgresDown`.
+    has no database raises `ConfigurationError` and stays as it is. Sessions look for tables in
+    `DATABASE_SCHEMA`, except `for_migrations`. Raises `EmbeddedServerError` and `PostgresDown`.
     """
     given_database, given_redis = settings.database_url, settings.redis_url
     needs_valkey = given_redis is None and given_database is None
@@ -72,8 +74,11 @@ async def open_servers(
         acquire = partial(acquire_servers, valkey=needs_valkey, linger_seconds=linger_seconds)
         embedded = await asyncio.to_thread(acquire, settings.darkroom_home)
     try:
+        database_url = _choose(given_database, embedded.database_url if embedded else None)
+        if settings.database_schema is not None and not for_migrations:
+            database_url = await require_search_path(database_url, settings.database_schema)
         servers = Servers(
-            database_url=_choose(given_database, embedded.database_url if embedded else None),
+            database_url=database_url,
             redis_url=(
                 ""
                 if given_redis is None and not needs_valkey
@@ -82,11 +87,10 @@ async def open_servers(
             embedded=embedded,
             has_given_database=given_database is not None,
         )
-        if check_schema:
-            if servers.has_given_database:
-                await require_current_schema(servers.database_url)
-            else:
-                await migrate(servers.database_url)
+        if check_schema and servers.has_given_database:
+            await require_current_schema(servers.database_url)
+        elif check_schema:
+            await migrate(servers.database_url, schema=settings.database_schema)
         yield servers
     finally:
         if embedded is not None:

@@ -36,26 +36,34 @@ def migrate(
     """Bring the database's schema up to date."""
 
     async def step(settings: Settings) -> None:
+        schema = settings.database_schema
         opening = open_servers(
-            settings, needs_redis=False, check_schema=False, creates_database=not status
+            settings,
+            needs_redis=False,
+            check_schema=False,
+            creates_database=not status,
+            for_migrations=True,
         )
         async with opening as servers:
             if status:
                 known: list[Migration | SqlDefinition] = [
-                    *await migration_status(servers.database_url),
-                    *await definition_status(servers.database_url),
+                    *await migration_status(servers.database_url, schema),
+                    *await definition_status(servers.database_url, schema),
                 ]
                 _list(known, as_json=as_json)
                 return
             definitions: list[SqlDefinition] = []
-            applied = await apply_migrations(servers.database_url, on_definition=definitions.append)
+            applied = await apply_migrations(
+                servers.database_url, schema=schema, on_definition=definitions.append
+            )
             new: list[Migration | SqlDefinition] = [*applied, *definitions]
             if as_json:
                 print_json(*(_to_json(one) for one in new))
                 return
             for one in new:
                 print_data(f"applied {_name(one)}")
-            count = count_text(len(await migration_status(servers.database_url)), "migration")
+            known = [*await migration_status(servers.database_url, schema)]
+            count = count_text(len(known), "migration")
             place = printable(servers.database_place)
         print_message(f"the schema is up to date: {count}; database {place}", "green")
 

@@ -35,7 +35,7 @@ def up(
     async def step(settings: Settings) -> None:
         stop, kill_now = _listen_for_signals()
         async with open_servers(settings, check_schema=False) as servers:
-            applied = await migrate(servers.database_url)
+            applied = await migrate(servers.database_url, schema=settings.database_schema)
             _announce(settings, servers, len(applied))
             supervisor = ProcessSupervisor(
                 _programs(settings, workers),

@@ -17,7 +17,8 @@ from shared.adapters.postgres.database import (
     translated_postgres_errors,
 )
 from shared.adapters.postgres.primary_host import connect_to_primary
-from shared.errors import SchemaOutdated
+from shared.errors import ConfigurationError, PostgresDown, SchemaOutdated
+from shared.server_urls import find_schema_fault, with_search_path
 
 DEFAULT_SCHEMA = "public"
 LOCK_WAIT_SECONDS = 60
@@ -36,8 +37,6 @@ _PUBLIC = re.compile(
     r"\bpublic(?=\.[a-z_]|, pg_temp\b|'::regnamespace\b)"
     r"|(?<=\bSCHEMA )public\b|(?<=\bschema )public\b"
 )
-_FORBIDDEN = re.compile(r"['\"\\$%\x00-\x1f\x7f]")
-_NAME_BYTES_MAX = 63
 _FIND = """
 SELECT current_schema()::text AS first,
        (SELECT nspname::text FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -48,6 +47,12 @@ SELECT current_schema()::text AS first,
               ORDER BY nspname) AS installed,
        current_setting('search_path') AS path
 """
+_IS_FIRST = """
+SELECT coalesce(current_schema() = $1, false) AS is_first,
+       EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS exists,
+       quote_ident(current_user) AS login, quote_ident(current_database()) AS database
+"""
+_PROTOCOL_VIOLATION = "08P01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +71,6 @@ def sql_in_schema(sql: str, schema: str) -> str:
     return _PUBLIC.sub(lambda _: name, sql)
 
 
-def find_schema_name_fault(schema: str) -> str | None:
-    """Return why Darkroom's tables cannot be in a schema of that name, or None."""
-    if not schema or len(schema.encode()) > _NAME_BYTES_MAX:
-        return f"a schema has a name of 1 to {_NAME_BYTES_MAX} bytes"
-    if _FORBIDDEN.search(schema):
-        return (
-            "Darkroom's schema has no quotes, backslashes, $, % or control characters in its name"
-        )
-    if schema.startswith("pg_") or schema == "information_schema":
-        return f"{schema} is a schema of Postgres itself"
-    return None
-
-
 def quote_schema(schema: str) -> str:
     """Return the name as a quoted identifier."""
     return '"' + schema.replace('"', '""') + '"'
@@ -91,7 +83,7 @@ async def choose_schema(connection: Connection, wanted: str | None = None) -> Sc
     tables, or to one whose name Darkroom does not take.
     """
     chosen = await _choose(connection, wanted)
-    fault = find_schema_name_fault(chosen.name)
+    fault = find_schema_fault(chosen.name)
     if fault is not None:
         raise SchemaOutdated(f"schema {quote_schema(chosen.name)} cannot be used: {fault}")
     return chosen
@@ -125,6 +117,36 @@ async def create_schema(connection: Connection, schema: str) -> None:
     """Create the schema unless it exists. IF NOT EXISTS would need the right in any case."""
     if not await connection.fetchval("SELECT true FROM pg_namespace WHERE nspname = $1", schema):
         await connection.execute(f"CREATE SCHEMA {quote_schema(schema)}")
+
+
+async def require_search_path(url: str, schema: str) -> str:
+    """Return a URL whose sessions find Darkroom's tables in that schema.
+
+    It is the given one if search_path of the login leads there anyway. Otherwise it has search_path
+    among its `options`. Raises `ConfigurationError` where a pooler refuses or ignores these, and
+    `PostgresDown`.
+    """
+    async with connect_for_migrations(url) as connection, schema_transaction(connection):
+        row = await connection.fetchrow(_IS_FIRST, schema)
+        if row is None or row["is_first"]:
+            return url
+    changed = with_search_path(url, quote_schema(schema))
+    try:
+        async with connect_for_migrations(changed) as connection, schema_transaction(connection):
+            kept = await connection.fetchrow(_IS_FIRST, schema)
+            is_kept = kept is not None and (kept["is_first"] or not kept["exists"])
+    except PostgresDown as error:
+        if error.sqlstate != _PROTOCOL_VIOLATION:
+            raise
+        is_kept = False
+    if is_kept:
+        return changed
+    raise ConfigurationError(
+        f"DATABASE_SCHEMA: the pooler of DATABASE_URL takes no search_path from a client. Set it"
+        f" for the login instead: ALTER ROLE {row['login']} IN DATABASE {row['database']}"
+        f" SET search_path = {quote_schema(schema)}; and let the pooler open new connections"
+        f" (RECONNECT)"
+    )
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.postgres.named_queries import sql_folder
-from shared.adapters.postgres.schema_choice import find_schema_name_fault, sql_in_schema
+from shared.adapters.postgres.schema_choice import sql_in_schema
+from shared.server_urls import find_schema_fault, with_search_path
 
 APPLIED = [
     *sorted((sql_folder() / "migrations").glob("*.sql")),
@@ -42,9 +43,23 @@ def test_everybody_and_words_that_contain_the_name_stay() -> None:
     "name", ["", "it's", 'a"b', "a\\b", "$user", "50%", "a\nb", "pg_temp", "ü" * 32]
 )
 def test_names_that_sql_text_could_not_hold_are_refused(name: str) -> None:
-    assert find_schema_name_fault(name) is not None
+    assert find_schema_fault(name) is not None
 
 
 @pytest.mark.parametrize("name", ["public", "Dark-Room x", "dunkelkammer_ü", "select", "a.b", "1"])
 def test_other_names_are_taken(name: str) -> None:
-    assert find_schema_name_fault(name) is None
+    assert find_schema_fault(name) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "given"),
+    [
+        ("postgresql://u@h/d?", ""),
+        ("postgresql://u:p%2F@h1,h2/d?sslmode=require&", "endpoint%3Dx%20"),
+    ],
+)
+def test_the_search_path_joins_the_options_of_a_url(url: str, given: str) -> None:
+    before = f"{url}options={given.removesuffix('%20')}".removesuffix("?options=")
+    assert with_search_path(before, '"a b"') == (
+        f"{url}options={given}-csearch_path%3D%22a%5C%20b%22"
+    )
