@@ -1,83 +1,14 @@
-"""Parses URLs of servers, also of Postgres with standbys and of Redis behind Sentinels."""
+"""Parses URLs of Postgres, also with standbys."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
-SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
-SENTINEL_SHAPE = "redis+sentinel://[user:password@]host[:port][,host[:port]...]/service[/database]"
-_SENTINEL_PORT = 26379
-_REDIS_PORT = 6379
 _FORBIDDEN_IN_SCHEMAS = re.compile(r"['\"\\$%\x00-\x1f\x7f]")
 _NAME_BYTES_MAX = 63
-_REDIS_DATABASE = "0"
-_SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password"})
+
 _WRITABLE = frozenset({"read-write", "primary"})
-
-
-@dataclass(frozen=True, slots=True)
-class SentinelUrl:
-    """The Sentinels of a service, and the credentials of its primary."""
-
-    sentinels: tuple[tuple[str, int], ...]
-    service: str
-    database: int
-    username: str | None
-    password: str | None
-    sentinel_username: str | None
-    sentinel_password: str | None
-    has_tls: bool
-
-    @property
-    def display_address(self) -> str:
-        """The Sentinels, the service and the database, without credentials."""
-        hosts = ",".join(f"{host}:{port}" for host, port in self.sentinels)
-        return f"{hosts}/{self.service}/{self.database}"
-
-
-def is_sentinel_url(url: str) -> bool:
-    """Return whether the scheme is a Sentinel scheme."""
-    return url.partition("://")[0] in SENTINEL_SCHEMES
-
-
-def read_sentinel_url(url: str) -> SentinelUrl:
-    """Parse a Sentinel URL. Raises `ValueError` with a message without passwords."""
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    username, _, password = login.partition(":")
-    service, _, database = parts.path.strip("/").partition("/")
-    if not service:
-        raise ValueError(f"a Sentinel URL names a service: {SENTINEL_SHAPE}")
-    if database and not (database.isascii() and database.isdecimal()):
-        raise ValueError(f"the database after the service must be a number: {SENTINEL_SHAPE}")
-    options = parse_qs(parts.query, keep_blank_values=True)
-    unknown = sorted(options.keys() - _SENTINEL_OPTIONS)
-    if unknown:
-        allowed = ", ".join(sorted(_SENTINEL_OPTIONS))
-        raise ValueError(f"a Sentinel URL has no option {unknown[0]!r:.40}; allowed are {allowed}")
-    return SentinelUrl(
-        sentinels=tuple(_sentinel(text) for text in hosts.split(",")),
-        service=unquote(service),
-        database=int(database or 0),
-        username=unquote(username) or None,
-        password=unquote(password) or None,
-        sentinel_username=options.get("sentinel_username", [""])[0] or None,
-        sentinel_password=options.get("sentinel_password", [""])[0] or None,
-        has_tls=parts.scheme == "rediss+sentinel",
-    )
-
-
-def _sentinel(text: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host:
-        raise ValueError(f"a Sentinel is host or host:port, separated by commas: {SENTINEL_SHAPE}")
-    return host, _SENTINEL_PORT if port is None else port
 
 
 def split_hosts(url: str) -> tuple[str, ...]:
@@ -112,19 +43,6 @@ def find_host_fault(url: str) -> str | None:
         if "," in parts.netloc and not is_named:
             return "several hosts are host or host:port each, separated by commas"
     return None
-
-
-def redis_address(url: str) -> str:
-    """Return host:port/db of a Redis URL, or its socket and db, without credentials."""
-    if is_sentinel_url(url):
-        return read_sentinel_url(url).display_address
-    parts = urlsplit(url)
-    options = parse_qs(parts.query)
-    if parts.scheme == "unix":
-        return f"{unquote(parts.path)}/{options.get('db', [_REDIS_DATABASE])[0]}"
-    path = parts.path.strip("/")
-    database = options.get("db", [path or _REDIS_DATABASE])[0]
-    return f"{parts.hostname or 'localhost'}:{parts.port or _REDIS_PORT}/{database}"
 
 
 def database_address(url: str) -> str:

@@ -31,13 +31,8 @@ from shared.kie_accounts import (
     parse_account_keys,
     parse_account_names,
 )
-from shared.server_urls import (
-    SENTINEL_SCHEMES,
-    find_host_fault,
-    find_schema_fault,
-    is_sentinel_url,
-    read_sentinel_url,
-)
+from shared.redis_url.redis_url import read_redis_url
+from shared.server_urls import find_host_fault, find_schema_fault
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]
@@ -76,11 +71,10 @@ def _schema(value: str) -> str:
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    schemes = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
-    url = _require_scheme(value, "the Redis URL", schemes)
-    if is_sentinel_url(url.get_secret_value()):
-        read_sentinel_url(url.get_secret_value())
-    return url
+    url = read_redis_url(value.get_secret_value())
+    if url.tls is not None:
+        url.tls.open_context()
+    return value
 
 
 def _http_url(value: str) -> str:

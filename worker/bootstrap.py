@@ -35,7 +35,8 @@ from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.results_store import open_results_store
 from shared.adapters.servers import Servers, open_servers
-from shared.server_urls import database_address, redis_address
+from shared.redis_url.redis_url import redis_address
+from shared.server_urls import database_address
 from shared.settings import Settings
 from worker.batching.change_publisher import ChangePublisher, send_with
 from worker.batching.poll_delivery import PollDeliveryBatch

@@ -52,7 +52,8 @@ from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
-from shared.server_urls import database_address, redis_address
+from shared.redis_url.redis_url import redis_address
+from shared.server_urls import database_address
 from shared.settings import Settings, parse_image_hosts
 
 log = structlog.get_logger(__name__)

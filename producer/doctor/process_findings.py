@@ -23,7 +23,7 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import RedisDown
 from shared.redis_keys import PRESENCES_KEY
-from shared.server_urls import redis_address
+from shared.redis_url.redis_url import redis_address
 
 _SECOND_READ_SECONDS = HEARTBEAT_SECONDS + 1
 """The time in which every live process writes its row and its mark again."""

@@ -19,14 +19,13 @@ from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.adapters.postgres.primary_host import connect_to_primary
 from shared.adapters.redis.deliveries import (
-    ANSWER_TIMEOUT_SECONDS,
-    CONNECT_TIMEOUT_SECONDS,
     DeliveryQueue,
     connect_redis,
 )
 from shared.adapters.redis.redis_errors import translated_redis_errors
+from shared.adapters.redis.server_pool import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 from shared.errors import DependencyDown, RedisDown
-from shared.server_urls import read_sentinel_url, redis_address
+from shared.redis_url.redis_url import read_redis_url, redis_address
 from shared.settings import Settings
 from tests.failover.failover_servers import ServerPrograms, free_port
 from tests.failover.postgres_pair import PostgresPair, running_postgres_pair
@@ -225,7 +224,7 @@ async def _works(redis: ArqRedis) -> bool:
 def test_a_url_of_sentinels_is_read_and_shown_without_its_passwords(url: str, place: str) -> None:
     Settings(redis_url=url)
     assert redis_address(url) == place
-    assert read_sentinel_url(url).sentinels
+    assert read_redis_url(url).hosts
 
 
 @pytest.mark.parametrize(
@@ -235,7 +234,7 @@ def test_a_url_of_sentinels_is_read_and_shown_without_its_passwords(url: str, pl
         ("redis+sentinel://a:x/s", "host or host:port"),
         ("redis+sentinel://a,,b/s", "host or host:port"),
         ("redis+sentinel://a/s/first", "must be a number"),
-        ("redis+sentinel://a/s?db=3", "no option 'db'"),
+        ("redis+sentinel://a/s?db=3", "no parameter 'db'"),
     ],
 )
 def test_a_malformed_url_of_sentinels_is_refused_in_a_sentence(url: str, fault: str) -> None:

@@ -21,11 +21,10 @@ from arq.jobs import serialize_job
 from redis.asyncio.connection import ConnectionPool
 
 from shared.adapters.redis.change_messages import Change, encode_changes
-from shared.adapters.redis.connection_pool import ReconnectingPool
 from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import translated_redis_errors
-from shared.adapters.redis.sentinel import primary_pool
-from shared.adapters.tcp_keepalive import tcp_options
+from shared.adapters.redis.server_pool import open_pool
+from shared.errors import ConfigurationError
 from shared.redis_keys import (
     ARQ_PROBE_KEY,
     CHANGES_CHANNEL,
@@ -34,10 +33,8 @@ from shared.redis_keys import (
     WAKE_UP_CHANNEL,
     WRITE_PROBE_KEY,
 )
-from shared.server_urls import is_sentinel_url, read_sentinel_url
+from shared.redis_url.redis_url import read_redis_url
 
-CONNECT_TIMEOUT_SECONDS = 2.0
-ANSWER_TIMEOUT_SECONDS = 5.0
 DELIVERIES_PER_SCRIPT = 500
 """The maximum number of deliveries in one script, during which Redis runs nothing else."""
 # arq drops a delivery whose payload has expired. The reconciler then adds it again.
@@ -105,23 +102,16 @@ def local_now_ms() -> int:
 
 
 def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
-    """Return a client for that URL. It connects at the first command."""
-    options: dict[str, Any] = {
-        "max_connections": connections,
-        "timeout": ANSWER_TIMEOUT_SECONDS,
-        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        # A server that disappears must not block a worker.
-        "socket_timeout": ANSWER_TIMEOUT_SECONDS,
-        "health_check_interval": 30,
-    }
-    if not url.startswith("unix:"):  # the client refuses these for Unix sockets
-        options |= {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}
-    if is_sentinel_url(url):
-        pool = primary_pool(read_sentinel_url(url), **options)
-    else:
-        pool = ReconnectingPool.from_url(url, **options)
+    """Return a client for that URL. It connects at the first command.
+
+    Raises `ConfigurationError` for a URL that cannot be read.
+    """
+    try:
+        read = read_redis_url(url)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     return ArqRedis(
-        cast("ConnectionPool", pool),
+        cast("ConnectionPool", open_pool(read, connections=connections)),
         job_serializer=serialize,
         job_deserializer=deserialize,
         default_queue_name=Lane.SUBMIT.value,

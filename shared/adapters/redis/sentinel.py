@@ -9,35 +9,35 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from shared.adapters.redis.connection_pool import CancellableWrites, ReconnectingPool
-from shared.server_urls import SentinelUrl
+from shared.adapters.redis.connection_pool import CancellableWrites
+from shared.adapters.redis.tls_connection import TlsConnection
+from shared.redis_url.redis_url import Address, RedisUrl
 
 _ANSWER_SECONDS = 1.0
 """The timeout of one Sentinel. All Sentinels are queried in parallel."""
 _REMEMBERED_SECONDS = 0.3
 """How long a result is cached: a pool opens many connections after a failover."""
 
-Address = tuple[str, int]
-
 
 class _SentinelConnection(CancellableWrites, Connection):
     """A connection to a Sentinel."""
 
 
-class _TlsSentinelConnection(CancellableWrites, SSLConnection):
+class _TlsSentinelConnection(CancellableWrites, TlsConnection):
     """A connection to a Sentinel over TLS."""
 
 
 class Sentinels:
     """The Sentinels of one service."""
 
-    def __init__(self, url: SentinelUrl) -> None:
+    def __init__(self, url: RedisUrl) -> None:
         self._url = url
         self._lock = asyncio.Lock()
         self._primary: Address | None = None
@@ -59,7 +59,7 @@ class Sentinels:
     async def _ask_all(self) -> Address:
         votes: Counter[Address] = Counter()
         faults: list[str] = []
-        asking = [asyncio.create_task(self._ask(one)) for one in self._url.sentinels]
+        asking = [asyncio.create_task(self._ask(one)) for one in self._url.hosts]
         try:
             for answer in asyncio.as_completed(asking):
                 try:
@@ -81,7 +81,8 @@ class Sentinels:
         return votes.most_common(1)[0][0]
 
     async def _ask(self, sentinel: Address) -> Address:
-        kind = _TlsSentinelConnection if self._url.has_tls else _SentinelConnection
+        tls = self._url.tls
+        kind = _SentinelConnection if tls is None else partial(_TlsSentinelConnection, tls=tls)
         connection = kind(
             host=sentinel[0],
             port=sentinel[1],
@@ -124,25 +125,19 @@ class _PrimaryConnection(AbstractConnection):
             raise
 
 
-class _PlainConnection(_PrimaryConnection, Connection):
+class _PlainPrimaryConnection(_PrimaryConnection, Connection):
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
         self.sentinels = sentinels
         super().__init__(**options)
 
 
-class _TlsConnection(_PrimaryConnection, SSLConnection):
+class _TlsPrimaryConnection(_PrimaryConnection, TlsConnection):
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
         self.sentinels = sentinels
         super().__init__(**options)
 
 
-def primary_pool(url: SentinelUrl, **options: Any) -> ReconnectingPool:
-    """Return a pool of connections to the primary. Takes the options of the client's pool."""
-    return ReconnectingPool(
-        connection_class=_TlsConnection if url.has_tls else _PlainConnection,
-        sentinels=Sentinels(url),
-        db=url.database,
-        username=url.username,
-        password=url.password,
-        **options,
-    )
+def primary_options(url: RedisUrl) -> dict[str, Any]:
+    """Return the options of a pool of connections to the primary."""
+    kind = _PlainPrimaryConnection if url.tls is None else _TlsPrimaryConnection
+    return {"connection_class": kind, "sentinels": Sentinels(url)}

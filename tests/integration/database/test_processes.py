@@ -20,7 +20,8 @@ from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS, PRESENCE_TTL_MS, read_presences
 from shared.adapters.redis.deliveries import connect_redis
 from shared.redis_keys import PRESENCES_KEY
-from shared.server_urls import database_address, redis_address
+from shared.redis_url.redis_url import redis_address
+from shared.server_urls import database_address
 from tests.support.deployment import eventually
 
 

@@ -15,7 +15,7 @@ from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.servers import Servers
-from shared.server_urls import redis_address
+from shared.redis_url.redis_url import redis_address
 from tests.support.deployment import another_database
 
 SHARED, ALONE, SAME = (

@@ -1,0 +1,75 @@
+"""The parameters after the `?` of a Redis URL: which are understood, and which are left out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from shared.redis_url import tls_options
+
+SENTINEL_NAMES = frozenset({"sentinel_username", "sentinel_password"})
+LOGIN_NAMES = frozenset({"username", "password", "client_name"})
+IGNORED = frozenset(
+    {
+        # redis-py
+        *("socket_timeout", "socket_connect_timeout", "socket_keepalive", "retry_on_timeout"),
+        *("health_check_interval", "max_connections", "timeout", "protocol", "decode_responses"),
+        *("encoding", "encoding_errors", "socket_read_size"),
+        # go-redis, ioredis, Lettuce, StackExchange.Redis
+        *("dial_timeout", "read_timeout", "write_timeout", "pool_size", "pool_timeout"),
+        *("min_idle_conns", "max_retries", "family", "connecttimeout", "synctimeout"),
+        *("abortconnect", "connect_timeout"),
+    }
+)
+"""Options of clients that Darkroom sets by itself. They are left out with a warning."""
+_HINTS = {
+    "ssl": "say rediss:// for TLS",
+    "tls": "say rediss:// for TLS",
+    "skip_verify": "say ssl_cert_reqs=none to trust any certificate",
+    "prefix": "set REDIS_PREFIX instead",
+    "key_prefix": "set REDIS_PREFIX instead",
+    "keyprefix": "set REDIS_PREFIX instead",
+    "addr": "a cluster is reached by any one of its nodes, and Sentinels by redis+sentinel://",
+}
+_SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+PREFIX = "darkroom_prefix"
+"""By which a process keeps REDIS_PREFIX beside the URL. Not for users."""
+
+
+def read_options(query: str, *, has_tls: bool, names: frozenset[str]) -> dict[str, str]:
+    """Return the parameters that are understood. Raises `ValueError` for any other one."""
+    allowed = names | LOGIN_NAMES | {PREFIX} | (tls_options.NAMES if has_tls else frozenset())
+    options: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name in allowed:
+            if value:
+                options[name] = value
+        elif name.lower() not in IGNORED:
+            raise ValueError(_describe_unknown(name, allowed))
+    return options
+
+
+def find_ignored(query: str) -> list[str]:
+    """Return the parameters that Darkroom leaves out, because it sets them by itself."""
+    names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+    return sorted({name for name in names if name.lower() in IGNORED})
+
+
+def _describe_unknown(name: str, allowed: frozenset[str]) -> str:
+    # What follows an unescaped `?` may be a password.
+    shown = repr(name) if _SHOWN.fullmatch(name) else "of that name (it has special characters)"
+    if name in tls_options.NAMES:
+        return f"the URL has {shown}, which needs TLS: say rediss://"
+    hint = _HINTS.get(name.lower())
+    if hint is not None:
+        return f"the URL has no parameter {shown}: {hint}"
+    known = ", ".join(sorted(allowed - {PREFIX}))
+    return f"the URL has no parameter {shown}; allowed are {known}"
+
+
+def login_of(
+    options: Mapping[str, str], user: str | None, password: str | None
+) -> tuple[str | None, str | None]:
+    """Return the user and the password: those before the host, or those of the parameters."""
+    return user or options.get("username"), password or options.get("password")
