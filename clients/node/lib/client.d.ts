@@ -1,6 +1,6 @@
 import { type JobEvent } from "./events.js";
 import { Job } from "./job.js";
-import type { Account, BulkResult, File, JobCounts, JobState, LedgerEntry, Order, Price, Priority, Statement } from "./models.js";
+import type { Account, BulkResult, File, JobCounts, JobState, LedgerEntry, Order, Price, Priority, Quote, Statement } from "./models.js";
 import { type RetryPolicy } from "./retries.js";
 export interface Options {
     /** Where the API is. Default: `DARKROOM_URL`, or http://127.0.0.1:8080. */
@@ -68,7 +68,10 @@ export declare class Darkroom {
         checkImages?: boolean;
     }): Promise<Job[]>;
     job(jobId: string): Promise<Job>;
-    /** Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. */
+    /**
+     * Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. The wait also
+     * ends when the cancel of the job is requested meanwhile: the job is then returned open.
+     */
     wait(jobId: string, timeoutSeconds?: number, options?: {
         signal?: AbortSignal;
     }): Promise<Job>;
@@ -115,6 +118,11 @@ export declare class Darkroom {
     download(jobId: string, number?: number): Promise<Uint8Array>;
     /** Returns every price in force. */
     prices(): Promise<Price[]>;
+    /**
+     * Says what an order would cost and when it would be submitted. Nothing is placed or held, but
+     * local images are uploaded.
+     */
+    quote(order: OrderInput): Promise<Quote>;
     /** Returns the credits of an account. */
     account(accountId?: string): Promise<Account>;
     /** Yields every movement of credits of an account, newest first, page by page. */

@@ -52,19 +52,24 @@ export class Darkroom {
     async job(jobId) {
         return this.#job({ path: path("jobs", jobId) });
     }
-    /** Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. */
+    /**
+     * Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. The wait also
+     * ends when the cancel of the job is requested meanwhile: the job is then returned open.
+     */
     async wait(jobId, timeoutSeconds = 600, options = {}) {
         const endsAt = performance.now() + timeoutSeconds * 1000;
         for (;;) {
-            const left = Math.max((endsAt - performance.now()) / 1000, 0);
-            const waitSeconds = Math.min(left, WAIT_SECONDS_MAX);
+            const askedAt = performance.now();
+            const waitSeconds = Math.min(Math.max((endsAt - askedAt) / 1000, 0), WAIT_SECONDS_MAX);
             const job = await this.#job({
                 path: path("jobs", jobId),
                 query: { wait: waitSeconds.toFixed(3) },
                 waitSeconds,
                 signal: options.signal,
             });
-            if (job.hasEnded)
+            // A cancel that was requested before does not end the request early.
+            const isEarly = performance.now() < askedAt + waitSeconds * 1000;
+            if (job.hasEnded || (job.cancel_requested_at !== null && isEarly))
                 return job;
             if (performance.now() >= endsAt)
                 throw new WaitTimedOut(jobId, job.state, timeoutSeconds);
@@ -145,6 +150,15 @@ export class Darkroom {
     /** Returns every price in force. */
     async prices() {
         return (await this.#exchange.json({ path: "/v1/prices" })).prices;
+    }
+    /**
+     * Says what an order would cost and when it would be submitted. Nothing is placed or held, but
+     * local images are uploaded.
+     */
+    async quote(order) {
+        const { image_urls, metadata, webhook_url, ...rest } = await this.#completed(order);
+        const query = { ...texts(rest), image_urls: image_urls };
+        return this.#exchange.json({ path: "/v1/quote", query });
     }
     /** Returns the credits of an account. */
     async account(accountId) {

@@ -3,7 +3,7 @@ import { type RetryPolicy } from "./retries.js";
 export interface Call {
     readonly path: string;
     readonly method?: "GET" | "POST";
-    readonly query?: Readonly<Record<string, string | undefined>>;
+    readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
     /** Sent as JSON. */
     readonly json?: unknown;
     /** Sent as it is. */

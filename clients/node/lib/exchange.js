@@ -40,8 +40,8 @@ export class Exchange {
     async open(call, signal) {
         const query = new URLSearchParams();
         for (const [name, value] of Object.entries(call.query ?? {})) {
-            if (value !== undefined)
-                query.set(name, value);
+            for (const one of [value ?? []].flat())
+                query.append(name, one);
         }
         const headers = { ...this.#headers };
         if (call.json !== undefined)

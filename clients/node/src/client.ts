@@ -17,6 +17,7 @@ import type {
   Order,
   Price,
   Priority,
+  Quote,
   Statement,
 } from "./models.js";
 import { RETRIES, type RetryPolicy } from "./retries.js";
@@ -139,7 +140,10 @@ export class Darkroom {
     return this.#job({ path: path("jobs", jobId) });
   }
 
-  /** Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. */
+  /**
+   * Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. The wait also
+   * ends when the cancel of the job is requested meanwhile: the job is then returned open.
+   */
   async wait(
     jobId: string,
     timeoutSeconds = 600,
@@ -147,15 +151,17 @@ export class Darkroom {
   ): Promise<Job> {
     const endsAt = performance.now() + timeoutSeconds * 1000;
     for (;;) {
-      const left = Math.max((endsAt - performance.now()) / 1000, 0);
-      const waitSeconds = Math.min(left, WAIT_SECONDS_MAX);
+      const askedAt = performance.now();
+      const waitSeconds = Math.min(Math.max((endsAt - askedAt) / 1000, 0), WAIT_SECONDS_MAX);
       const job = await this.#job({
         path: path("jobs", jobId),
         query: { wait: waitSeconds.toFixed(3) },
         waitSeconds,
         signal: options.signal,
       });
-      if (job.hasEnded) return job;
+      // A cancel that was requested before does not end the request early.
+      const isEarly = performance.now() < askedAt + waitSeconds * 1000;
+      if (job.hasEnded || (job.cancel_requested_at !== null && isEarly)) return job;
       if (performance.now() >= endsAt) throw new WaitTimedOut(jobId, job.state, timeoutSeconds);
     }
   }
@@ -252,6 +258,16 @@ export class Darkroom {
   /** Returns every price in force. */
   async prices(): Promise<Price[]> {
     return (await this.#exchange.json<{ prices: Price[] }>({ path: "/v1/prices" })).prices;
+  }
+
+  /**
+   * Says what an order would cost and when it would be submitted. Nothing is placed or held, but
+   * local images are uploaded.
+   */
+  async quote(order: OrderInput): Promise<Quote> {
+    const { image_urls, metadata, webhook_url, ...rest } = await this.#completed(order);
+    const query = { ...texts(rest), image_urls: image_urls as string[] | undefined };
+    return this.#exchange.json({ path: "/v1/quote", query });
   }
 
   /** Returns the credits of an account. */

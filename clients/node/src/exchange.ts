@@ -7,7 +7,7 @@ import { pauseAfter, sleep, type RetryPolicy } from "./retries.js";
 export interface Call {
   readonly path: string;
   readonly method?: "GET" | "POST";
-  readonly query?: Readonly<Record<string, string | undefined>>;
+  readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** Sent as JSON. */
   readonly json?: unknown;
   /** Sent as it is. */
@@ -65,7 +65,7 @@ export class Exchange {
   async open(call: Call, signal: AbortSignal): Promise<Response> {
     const query = new URLSearchParams();
     for (const [name, value] of Object.entries(call.query ?? {})) {
-      if (value !== undefined) query.set(name, value);
+      for (const one of [value ?? []].flat()) query.append(name, one);
     }
     const headers: Record<string, string> = { ...this.#headers };
     if (call.json !== undefined) headers["Content-Type"] = "application/json";

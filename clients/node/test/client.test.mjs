@@ -84,6 +84,17 @@ test("a key is one job, and what differs is told", async () => {
   await refusal(first.cancel(), "too_late_to_cancel");
 });
 
+test("a quote says the price and places nothing", async () => {
+  const before = await darkroom.account();
+  const quote = await darkroom.quote({ ...order, quantity: 4, metadata: { order: 1 } });
+  assert.deepEqual([quote.credits, quote.account_id, quote.available], [8, "acme", before.available]);
+  const images = { image_urls: ["https://example.com/a.png", "https://example.com/b.png"], aspect_ratio: "1:1" };
+  const later = await darkroom.quote({ ...images, run_at: TOMORROW });
+  assert.deepEqual([later.task, later.position, Date.parse(later.estimated_start_at)], ["image-to-image", null, Date.parse(TOMORROW)]);
+  await refusal(darkroom.quote({ ...order, quantity: 3 }), "invalid_request");
+  assert.equal((await darkroom.account()).held, before.held);
+});
+
 test("every fault has its field", async () => {
   const error = await refusal(darkroom.enqueue({ aspect_ratio: "16:9", quantity: 3 }), "invalid_request");
   assert.deepEqual(Object.keys(error.fields).sort(), ["aspect_ratio", "prompt", "quantity"]);

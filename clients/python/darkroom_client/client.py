@@ -146,13 +146,17 @@ class Darkroom:
     def wait(self, job_id: str, timeout_seconds: float = 600.0) -> Job:
         """Return a job when it has ended. Raises `WaitTimedOut`, and the job goes on.
 
-        The end is pushed to the request, which is renewed every 45 s.
+        The end is pushed to the request, which is renewed every 45 s. The wait also ends when the
+        cancel of the job is requested meanwhile: the job is then returned open.
         """
         ends_at = monotonic() + timeout_seconds
         while True:
-            left_seconds = max(ends_at - monotonic(), 0.0)
-            job = self._connection.send(calls.get_job(job_id, left_seconds))
-            if job.state in ENDED:
+            asked_at = monotonic()
+            call = calls.get_job(job_id, max(ends_at - asked_at, 0.0))
+            job = self._connection.send(call)
+            # A cancel that was requested before does not end the request early.
+            is_cancelled = job.cancel_requested_at and monotonic() < asked_at + call.wait_seconds
+            if job.state in ENDED or is_cancelled:
                 return Job.of(job, self)
             if monotonic() >= ends_at:
                 raise WaitTimedOut(job_id, job.state, timeout_seconds)

@@ -125,8 +125,12 @@ async def test_the_cancel_of_a_job_at_kie_is_requested_once_and_kie_ends_the_job
     async for event in job.events():
         if event.event == "submitted":
             break
-    asked = await job.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        wait = tasks.create_task(job.wait())
+        await asyncio.wait({wait}, timeout=0.3)  # until it is under way
+        asked = await job.cancel()
     assert asked.state == "generating"
+    assert wait.result().state == "generating", "a wait that is under way ends"
     assert asked.cancel_requested_at is not None
     assert (await job.cancel()).cancel_requested_at == asked.cancel_requested_at
     many = await darkroom.cancel_many([job.id])
