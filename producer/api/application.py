@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from producer.accounts.limit_errors import QueueLimitReached
 from producer.api.api_metrics import ApiMetrics
 from producer.api.authentication import authenticate
 from producer.api.endpoint import UPLOAD_HELD_BYTES, ApiContext, Call, Endpoint
@@ -122,6 +123,8 @@ async def _handle(
             reservation.close()
             raise
     except DarkroomError as error:
+        if isinstance(error, QueueLimitReached):
+            await context.producer.waiting.set_retry_after(error)
         return problem_from_error(error)
     call_after_response_read(request, reservation.close)
     return response

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from producer.accounts.limit_errors import QueueLimitReached
 from producer.waiting.fair_positions import WaitingAccount, position_in_time
 from producer.waiting.waiting_snapshot import SnapshotReader, WaitingSnapshot
 from shared.adapters.postgres.database import Queries
@@ -157,6 +158,25 @@ class WaitEstimates:
             wait = _not_before(wait, run_at)
         return snapshot.at, wait
 
+    async def set_retry_after(self, refused: QueueLimitReached) -> None:
+        """Set when so many jobs of the account are submitted that the refused ones fit.
+
+        Left as it is if nothing says when, or Postgres is down.
+        """
+        try:
+            snapshot = await self.snapshot()
+        except DependencyDown:
+            return
+        jobs = refused.used + refused.asked - refused.allowed
+        waits = [
+            (one.start_at - snapshot.at).total_seconds()
+            for account in snapshot.order.accounts
+            if account.account_id == refused.account_id and account.waiting >= jobs
+            if (one := estimate_wait(snapshot, account, jobs, "")).start_at is not None
+        ]
+        if waits:
+            refused.retry_after_seconds = max(1, math.ceil(min(waits)))
+
     def _remember(self, job: Job) -> None:
         if job.idempotency_key is not None:
             self._first[job.id] = job
@@ -230,7 +250,7 @@ def _finish(
         reason = snapshot.pace.stopped
     elif math.isinf(paused):
         reason = "paused"
-    elif model in snapshot.braked_families:
+    elif snapshot.is_braked(model):
         reason = "submits_refused"
     elif seconds is None:
         reason = "account_limit"

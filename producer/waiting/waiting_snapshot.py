@@ -49,8 +49,14 @@ class WaitingSnapshot:
     order: FairOrder
     pace: SubmitPace
     pauses: tuple[ActivePause, ...]
+    routes: Mapping[str, str]
+    """By model: the family by which it is sent, where that is not its own."""
     braked_families: frozenset[str]
-    """The model families of which one job at a time is submitted, as a probe."""
+    """The families of which one job at a time is submitted, as a probe."""
+
+    def is_braked(self, model: str) -> bool:
+        """Return whether one job at a time of the family that carries this model is submitted."""
+        return self.routes.get(model, model) in self.braked_families
 
     def paused_seconds(self, model: str, account_id: str) -> float:
         """Return for how long pauses hold a job back: 0 for none, infinite for no end."""
@@ -86,7 +92,9 @@ class SnapshotReader:
         ]
         measured = _measured_rate(facts, rows)
         pace = plan_pace(states, measured) if facts["workers"] else SubmitPace(stopped="no_worker")
-        return WaitingSnapshot(facts["at"], order, pace, pauses, brakes.braked_families)
+        return WaitingSnapshot(
+            facts["at"], order, pace, pauses, facts["routes"], brakes.braked_families
+        )
 
     async def _read_redis(self, names: Sequence[str]) -> _Brakes:
         try:

@@ -36,6 +36,7 @@ SELECT clock_timestamp() AS at,
                    'scope', scope, 'value', value,
                    'ends_in_seconds', extract(epoch FROM until - now())::double precision)), '[]')
           FROM active_pauses) AS pauses,
+       (SELECT coalesce(jsonb_object_agg(model, via), '{}') FROM active_routes) AS routes,
        extract(epoch FROM now() - since)::double precision AS measured_seconds,
        (SELECT count(*) FROM jobs WHERE state = 'generating' AND submitted_at >= since)
        + (SELECT count(*) FROM jobs WHERE finished_at >= since AND submitted_at >= since) AS submitted,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from producer import Job
+from producer.accounts.limit_errors import QueueLimitReached
 from producer.waiting.fair_positions import position_in_time
 from producer.waiting.submit_pace import KieAccountState, plan_pace
 from producer.waiting.wait_estimates import WaitEstimates
@@ -143,6 +145,16 @@ async def test_nothing_is_estimated_without_a_worker(queue: Queue) -> None:
     assert [first.position, second.position] == [1, 2]
 
 
+async def test_the_brake_of_a_family_holds_the_models_that_it_carries(queue: Queue) -> None:
+    waiting = Waiting(queue)
+    braked = frozenset({"4o-image-api"})
+    snapshot = replace(await waiting.reader.read(), braked_families=braked)
+    assert [snapshot.is_braked(one) for one in ("gpt-4o-image", "4o-image-api")] == [False, True]
+    await queue.setup.sql("SELECT darkroom_route_model('gpt-4o-image', '4o-image-api', 'why')")
+    snapshot = replace(await waiting.reader.read(), braked_families=braked)
+    assert [snapshot.is_braked(one) for one in ("gpt-4o-image", "gpt-image-2")] == [True, False]
+
+
 async def test_a_deferred_job_does_not_start_before_it_is_due(queue: Queue) -> None:
     waiting = Waiting(queue)
     await waiting.start_worker()
@@ -196,3 +208,26 @@ async def test_of_many_new_jobs_the_first_thousand_have_estimates(queue: Queue) 
     assert len(new) == 1_002
     assert [job.position is None for job in new] == [False] * 1_000 + [True] * 2
     assert [job.estimated_start_at is None for job in new] == [False] * 1_000 + [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause", "seconds"),
+    [
+        (30, None, 20),  # 60 jobs in turn of both accounts, 20 in each 10 s
+        (10, None, 1),
+        (30, "acme", 15),  # nothing says when: one Kie account alone takes so long at least
+        (41, None, 21),
+    ],
+)
+async def test_a_refused_order_is_told_when_it_fits(
+    queue: Queue, asked: int, pause: str | None, seconds: int
+) -> None:
+    waiting = Waiting(queue)
+    await waiting.start_worker()
+    await queue.place("acme", 40)
+    await queue.place("bolt", 40)
+    if pause is not None:
+        await queue.setup.sql("SELECT darkroom_pause('account', $1, 'why')", pause)
+    refused = QueueLimitReached("acme", allowed=40, used=40, asked=asked)
+    await waiting.estimates.set_retry_after(refused)
+    assert refused.retry_after_seconds == seconds
