@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from producer.accounts.limit_errors import QueueLimitReached
 from producer.actor import Actor
 from producer.billing import Billing
 from producer.bulk.bulk_actions import BulkActions
@@ -241,11 +240,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         """
         if check_images:
             await self.images.check_orders(orders)
-        try:
+        async with self.waiting.timing_refusals():
             enqueued = await self.enqueuer.enqueue(orders, connection=connection)
-        except QueueLimitReached as refused:
-            await self.waiting.set_retry_after(refused)
-            raise
         if connection is not None:
             return [one.job for one in enqueued]
         new = iter(await self.waiting.add_to_new([one.job for one in enqueued if one.is_new]))

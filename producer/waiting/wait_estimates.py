@@ -6,7 +6,8 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -157,6 +158,15 @@ class WaitEstimates:
         if run_at is not None and run_at > snapshot.at:
             wait = _not_before(wait, run_at)
         return snapshot.at, wait
+
+    @asynccontextmanager
+    async def timing_refusals(self) -> AsyncIterator[None]:
+        """Set the `retry_after_seconds` of a full queue that the block raises."""
+        try:
+            yield
+        except QueueLimitReached as refused:
+            await self.set_retry_after(refused)
+            raise
 
     async def set_retry_after(self, refused: QueueLimitReached) -> None:
         """Set when so many jobs of the account are submitted that the refused ones fit.
