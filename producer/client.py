@@ -234,9 +234,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
     ) -> list[Job]:
         """Store up to 10,000 orders, all or none, and return their jobs in the same order.
 
-        With `check_images`, each image of the orders is requested first, once each, 32 at a time.
-        Raises the errors of `enqueue`. The fields of the faults of several orders begin with
-        `jobs.<index>.`.
+        With `check_images`, each image is requested first, once, 32 at a time. Raises the errors of
+        `enqueue`. The fields of the faults of several orders begin with `jobs.<index>.`.
         """
         if check_images:
             await self.images.check_orders(orders)
