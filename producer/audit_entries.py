@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 from uuid import UUID
 
 from producer.list_pages import PAGE_BYTES, RowPage
-from shared.adapters.postgres.database import Queries, as_dicts
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.errors import Fault, InvalidRequest
+
+if TYPE_CHECKING:
+    from shared.adapters.postgres.database import Queries
 
 
 class Act(StrEnum):

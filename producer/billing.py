@@ -26,7 +26,8 @@ from producer.money.statements import (
     read_statement_csv,
     read_statement_lines,
 )
-from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.catalog import ImageRequest
 from shared.domain.job import Priority, WaitReason
 from shared.errors import (

@@ -12,6 +12,8 @@ from shared.errors import Fault, InvalidRequest
 
 DEFAULT_LIST_LIMIT = 50
 MAX_LIST_LIMIT = 1_000
+WAITING_LIMIT, MAX_WAITING_LIMIT = 20, 200
+"""The accounts that a list of who waits has, by default and at most."""
 MAX_ROW_ID = 2**63 - 1
 """The largest `bigint`, which is above the id of every row."""
 PAGE_BYTES = 2 * 1024 * 1024

@@ -12,7 +12,8 @@ from typing import Any
 
 from producer.actor import MAX_REASON_LENGTH, Actor, actor_to_json
 from producer.jobs.locked_rows import name_locked_row
-from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
 from shared.catalog import carry_request, get_family, list_families, list_routes
 from shared.errors import DatabaseRefused, Fault, InvalidRequest, NotFound

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from producer.actor import MAX_REASON_LENGTH, Actor, actor_to_json
 from producer.jobs.locked_rows import name_locked_row
 from producer.list_pages import DEFAULT_LIST_LIMIT, PAGE_BYTES, RowPage, find_limit_faults
-from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
 from shared.domain.alerts.system_state import describe_pause
 from shared.errors import AccountNotFound, DatabaseRefused, Fault, InvalidRequest, NotFound

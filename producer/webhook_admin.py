@@ -15,7 +15,8 @@ from producer.list_pages import DEFAULT_LIST_LIMIT, find_limit_faults
 from producer.orders.order import Order
 from producer.webhook_messages import no_such_message, parse_message_id, show_message_id
 from shared.adapters.monitoring.incident_log import incidents
-from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.adapters.postgres.sqlstates import FOREIGN_KEY_VIOLATION
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import FAULTS_MAX, Fault
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _SHOWN_LENGTH = 60
 _NAME_LENGTH = 80

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 from shared import PROJECT
 
@@ -11,6 +10,9 @@ from shared import PROJECT
 @cache
 def installed_version(if_not_installed: str) -> str:
     """Return the version, or the given text where the code runs from a folder."""
+    # Imported here, because it loads slowly and most commands do not need it.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
     try:
         return version(PROJECT)
     except PackageNotFoundError:

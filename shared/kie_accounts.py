@@ -11,8 +11,10 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 DEFAULT_ACCOUNT = "default"
 """The account of KIE_API_KEY and of the simulator. Attempts without an account belong to it."""
@@ -43,6 +45,9 @@ def key_fingerprints(keys: Iterable[KieKey], salt: str) -> dict[str, str]:
 
 def parse_account_keys(text: str) -> tuple[KieKey, ...]:
     """Parse `name=key` pairs without faults. The order is kept."""
+    # Imported here, because names of accounts are read without pydantic.
+    from pydantic import SecretStr  # noqa: PLC0415
+
     pairs = (part.partition("=") for part in text.split(","))
     return tuple(KieKey(name.strip(), SecretStr(key.strip())) for name, _, key in pairs)
 

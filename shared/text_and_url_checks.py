@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from pydantic import BeforeValidator
+from typing import TYPE_CHECKING, Any
 
 from shared.domain.public_addresses import find_url_fault
+
+if TYPE_CHECKING:
+    from pydantic import BeforeValidator
 
 URL_LENGTH_MAX = 2048
 NON_BLANK_TEXT_SCHEMA: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
@@ -16,6 +17,9 @@ NON_BLANK_TEXT_SCHEMA: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[
 
 def optional(check: Callable[[object], object]) -> BeforeValidator:
     """Return a validator that runs `check` on every value except None."""
+    # Imported here, because the other checks are used without pydantic.
+    from pydantic import BeforeValidator  # noqa: PLC0415
+
     return BeforeValidator(lambda value: None if value is None else check(value))
 
 

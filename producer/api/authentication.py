@@ -12,7 +12,8 @@ from producer.api.endpoint import Call, Endpoint
 from producer.api.responses.http_errors import Forbidden, KeyNeeded
 from producer.jobs.job_filter import JobFilter
 from producer.jobs.job_mask import MASKED_FILTERS
-from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore, Role
+from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore
+from producer.keys.roles import Role
 from shared.domain.job import Job
 from shared.errors import JobNotFound, KeyRefused
 

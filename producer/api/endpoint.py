@@ -17,8 +17,9 @@ from producer.api.access.key_budgets import BudgetReservation, KeyBudgets
 from producer.api.access.upload_slots import UploadSlots
 from producer.billing import Billing
 from producer.client import Producer
-from producer.keys.key_store import Caller, KeyStore, Role
+from producer.keys.key_store import Caller, KeyStore
 from producer.keys.revocation_watch import RevocationWatch
+from producer.keys.roles import Role
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.orders.order_batcher import OrderBatcher
 from producer.results.thumbnails import Thumbnails

@@ -8,7 +8,7 @@ from producer.api.endpoint import ENQUEUE_ROLES, WRITE_ROLES, Endpoint, Paramete
 from producer.api.handlers import file_handlers
 from producer.api.requests.upload_body import FILE_FIELD, UPLOAD_SECONDS
 from producer.files.checked_image import FILE_BYTES_MAX
-from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH
 from shared.domain.image_bytes import ImageType
 from shared.errors import DarkroomError, FileNotFound
 

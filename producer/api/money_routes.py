@@ -23,7 +23,7 @@ from producer.api.responses.http_errors import PriceNotFound
 from producer.list_pages import MAX_ROW_ID, PAGE_BYTES
 from producer.money.margins import MarginGroup
 from producer.money.price_key import VARIANT_MAX
-from producer.orders.order_fields import ACCOUNT_LENGTH, KEY_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
 from shared.errors import DarkroomError, ScheduledPriceNotFound
 
 ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}

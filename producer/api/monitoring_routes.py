@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from producer.api.endpoint import LIMIT, OPERATOR_ROLES, Endpoint, Parameter
 from producer.api.handlers import kie_handlers, monitoring_handlers
-from producer.keys.key_store import Role
-from producer.list_pages import PAGE_BYTES
+from producer.keys.roles import Role
+from producer.list_pages import MAX_WAITING_LIMIT, PAGE_BYTES, WAITING_LIMIT
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, HISTORY_HOURS_MAX
 from producer.monitoring.kie_models import SURPRISE_DAYS, SURPRISE_DAYS_DEFAULT
-from producer.waiting.waiting_table import ROWS_DEFAULT, ROWS_MAX
 
 _ROLES = OPERATOR_ROLES | {Role.VIEWER}
 """The roles that see every account."""
@@ -39,8 +38,8 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
                 {
                     "type": "integer",
                     "minimum": 1,
-                    "maximum": ROWS_MAX,
-                    "default": ROWS_DEFAULT,
+                    "maximum": MAX_WAITING_LIMIT,
+                    "default": WAITING_LIMIT,
                 },
                 "how many accounts and priorities at most",
             ),

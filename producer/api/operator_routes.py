@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from producer.api.endpoint import OPERATOR_ROLES, WRITE_ROLES, Endpoint
 from producer.api.handlers import bulk_handlers, operator_handlers
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.list_pages import PAGE_BYTES
 from producer.model_routes import model_not_found
 from producer.webhook_messages import no_such_message

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from producer.api.endpoint import LIMIT, OPERATOR_ROLES, ROW_CURSOR, Endpoint, Parameter
 from producer.api.handlers import pause_handlers
 from producer.api.responses.http_errors import PauseNotFound
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.list_pages import MAX_ROW_ID, PAGE_BYTES
 from shared.errors import DarkroomError
 

@@ -27,7 +27,7 @@ from producer.audit_entries import Act
 from producer.jobs.job_filter import FILTER_RULES
 from producer.list_pages import PAGE_BYTES
 from producer.live.positions import LAST_EVENT_ID
-from producer.orders.order import KEY_LENGTH
+from producer.orders.field_limits import KEY_LENGTH
 from shared.job_json import JOB_FIELDS
 
 

@@ -11,7 +11,8 @@ from producer.jobs.job_repository import EnqueueResult, JobRepository
 from producer.money.price_key import PriceKey
 from producer.orders.order import Order
 from producer.orders.order_enqueuer import OrderEnqueuer
-from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.errors import DarkroomError, InsufficientCredits, RequestRefused, RowBusy
 
 ORDERS_PER_STATEMENT = 100

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 from uuid import UUID
 
 import typer
 
-from producer.bulk.bulk_result import BulkResult, bulk_result_to_json
 from producer.bulk.job_selection import MAX_BULK_JOBS, BulkAction, JobSelection
 from producer.cli.command_runner import CommandContext, command_actor, exit_on_error, run_connected
-from producer.cli.commands.enqueue import report_enqueued, wait_and_report
 from producer.cli.confirmation import confirm_doubts
 from producer.cli.display.bulk_tables import (
     build_accounts_table,
@@ -32,13 +30,17 @@ from producer.cli.display.text_format import (
     credits_text,
 )
 from producer.cli.exit_codes import ExitCode
+from producer.cli.job_reports import report_enqueued, wait_and_report
 from producer.cli.options import AsJson, Timeout, Wait
-from producer.client import Producer
 from producer.job_ids import read_uuid
 from producer.jobs.job_filter import FILTER_RULES, JobFilter
-from producer.jobs.job_repository import EnqueueResult
 from shared.errors import Fault, InvalidRequest, JobNotFound
 from shared.job_json import job_to_json
+
+if TYPE_CHECKING:
+    from producer.bulk.bulk_result import BulkResult
+    from producer.client import Producer
+    from producer.jobs.job_repository import EnqueueResult
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The jobs' ids.")]
 Where = Annotated[
@@ -59,7 +61,7 @@ Below = Annotated[
     str | None, typer.Option(metavar="ID", help="With --where: only older jobs than this one.")
 ]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether these jobs are meant.")]
-_Act = Callable[[Producer, JobSelection, bool], Awaitable[BulkResult]]
+_Act: TypeAlias = "Callable[[Producer, JobSelection, bool], Awaitable[BulkResult]]"
 
 
 def cancel(
@@ -218,6 +220,8 @@ def _run_many(
                 confirm_doubts([describe_estimate(result, selection.limit)], yes=yes)
             result = await act(context.producer, selection, False)
         if as_json:
+            from producer.bulk.bulk_result import bulk_result_to_json
+
             print_json(bulk_result_to_json(result))
         else:
             _print_result(result, selection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import logging
 import os
@@ -12,23 +11,21 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 
 from producer.actor import Actor
-from producer.billing import Billing
 from producer.cli.display.error_output import print_error
 from producer.cli.exit_codes import ExitCode, code_of
-from producer.client import Producer
-from producer.results.stored_images import CopyOptions
-from shared.adapters.async_tasks import loop_factory
-from shared.adapters.kie.kie_connection import choose_upload_access
-from shared.adapters.log_setup import set_up_logging
-from shared.adapters.postgres.database import Database, connect_database
-from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
-from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from producer.billing import Billing
+    from producer.client import Producer
+    from shared.adapters.postgres.database import Database
+    from shared.adapters.servers import Servers
+    from shared.settings import Settings
 
 _GROUPS = frozenset(
     {"jobs", "files", "prices", "accounts", "keys", "models", "queue", "results", "webhooks"}
@@ -58,6 +55,8 @@ class DatabaseContext:
 
 
 def _open_database(servers: Servers) -> AbstractAsyncContextManager[Database]:
+    from shared.adapters.postgres.database import connect_database
+
     return connect_database(
         servers.database_url, connections=2, name="darkroom-cli", clamps_timestamps=True
     )
@@ -68,6 +67,11 @@ async def open_command_context(
     settings: Settings, *, creates_database: bool = False
 ) -> AsyncIterator[CommandContext]:
     """Connect to the servers of these settings. Raises the errors of `open_servers`."""
+    from producer.client import Producer
+    from producer.results.stored_images import CopyOptions
+    from shared.adapters.kie.kie_connection import choose_upload_access
+    from shared.adapters.servers import open_servers
+
     async with (
         open_servers(settings, creates_database=creates_database) as servers,
         _open_database(servers) as database,
@@ -76,7 +80,7 @@ async def open_command_context(
             webhooks_allow_loopback=settings.webhooks_allow_loopback,
             webhook_receivers=settings.webhook_receivers,
             kie_account_names=settings.kie_account_names,
-            upload_access=partial(choose_upload_access, settings, servers),
+            upload_access=lambda: choose_upload_access(settings, servers),
             copies=CopyOptions.of(settings),
         ) as producer,
     ):
@@ -97,6 +101,9 @@ def run_with_database(step: Callable[[DatabaseContext], Awaitable[CommandResult]
     """Run a step with Postgres only, and exit with its code. Errors are printed."""
 
     async def with_database(settings: Settings) -> CommandResult:
+        from producer.billing import Billing
+        from shared.adapters.servers import open_servers
+
         async with (
             open_servers(settings, needs_redis=False, creates_database=False) as servers,
             _open_database(servers) as database,
@@ -111,6 +118,8 @@ def run(step: Callable[[Settings], Awaitable[CommandResult]], *, is_service: boo
 
     Only warnings are logged, unless LOG_LEVEL is set or the command is a service.
     """
+    from shared.settings import load_settings
+
     with exit_on_error():
         settings = load_settings()
     run_with_settings(settings if is_service else with_quiet_logging(settings), step)
@@ -129,8 +138,15 @@ def run_with_settings(
     settings: Settings, step: Callable[[Settings], Awaitable[CommandResult]]
 ) -> None:
     """Run a step with these settings, and exit with its code. Errors are printed."""
+    import asyncio
+    import gc
+
+    from shared.adapters.async_tasks import loop_factory
+    from shared.adapters.log_setup import set_up_logging
+
     with exit_on_error():
         set_up_logging(settings)
+        gc.enable()
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             raise typer.Exit(runner.run(_run_until_terminated(step, settings)))
 
@@ -138,6 +154,8 @@ def run_with_settings(
 async def _run_until_terminated(
     step: Callable[[Settings], Awaitable[CommandResult]], settings: Settings
 ) -> ExitCode:
+    import asyncio
+
     task = asyncio.ensure_future(step(settings))
     was_terminated = False
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
 from shared.errors import DarkroomError, DependencyDown, NotFound, WaitTimedOut
+
+if TYPE_CHECKING:
+    from shared.domain.job import Job
 
 
 class ExitCode(IntEnum):
@@ -37,4 +39,6 @@ def code_of(error: DarkroomError) -> ExitCode:
 
 def code_of_ended(job: Job) -> ExitCode:
     """Return the exit code for a job that has ended. Only a success is `DONE`."""
+    from shared.domain.lifecycle import JobState
+
     return ExitCode.DONE if job.state is JobState.SUCCEEDED else ExitCode.JOB_FAILED

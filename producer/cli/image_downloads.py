@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from producer.bulk.job_selection import MAX_BULK_JOBS, JobSelection
 from producer.cli.cancel_and_retry import Below, Ids, SelectionLimit, Where, read_selection
@@ -17,10 +15,11 @@ from producer.cli.display.console import print_data, print_json, print_message, 
 from producer.cli.display.text_format import count_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
-from producer.results.image_files import ImageFiles, SavedImage, WantedImage, list_images
-from shared.adapters.http.image_download import ImageDownloader, is_loopback_url
 from shared.domain.job import Job
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from producer.results.image_files import SavedImage, WantedImage
+    from shared.settings import Settings
 
 _AT_ONCE = 4
 
@@ -41,6 +40,8 @@ def download(
     selection = read_selection(ids, where, limit, below)
 
     async def step(context: CommandContext) -> ExitCode:
+        from producer.results.image_files import list_images
+
         jobs = await _find_jobs(context, selection)
         wanted = [image for job in jobs for image in list_images(job)]
         to.mkdir(parents=True, exist_ok=True)
@@ -66,6 +67,13 @@ async def _find_jobs(context: CommandContext, selection: JobSelection) -> Sequen
 async def _save_all(
     context: CommandContext, folder: Path, wanted: Sequence[WantedImage]
 ) -> list[SavedImage]:
+    import asyncio
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from producer.results.image_files import ImageFiles
+    from shared.adapters.http.image_download import ImageDownloader
+
     free = asyncio.Semaphore(_AT_ONCE)
     bar = Progress(
         TextColumn("images"),
@@ -94,6 +102,8 @@ async def _save_all(
 
 def _kie_is_local(settings: Settings) -> bool:
     """Return whether Kie is simulated on this machine, which serves its images itself."""
+    from shared.adapters.http.image_download import is_loopback_url
+
     is_bundled = settings.database_url is None and not settings.kie_keys
     return is_bundled or is_loopback_url(settings.kie_base_url)
 

@@ -8,8 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 import orjson
 import typer
 
-from producer.orders.order_fields import DEFAULT_MODEL
-from shared.catalog import get_family, list_families
+from producer.orders.field_limits import DEFAULT_MODEL
 
 FIELD_OPTIONS = {
     "prompt": "--prompt",
@@ -26,6 +25,8 @@ _ASPECT_RATIO = "1:1"
 
 def values_of_default(field: str) -> str:
     """Return the values of a field of the default model, as the metavar of its option."""
+    from shared.catalog import get_family
+
     model = next(iter(get_family(DEFAULT_MODEL).tasks.values()))
     annotation = model.model_fields[field].annotation
     choices = [one for one in (annotation, *get_args(annotation)) if get_origin(one) is Literal]
@@ -34,11 +35,15 @@ def values_of_default(field: str) -> str:
 
 def list_models() -> str:
     """Return the names of all models, for a help text."""
+    from shared.catalog import list_families
+
     return ", ".join(sorted(list_families()))
 
 
 def list_other_fields() -> str:
     """Return the fields without an option of their own, for a help text."""
+    from shared.catalog import list_families
+
     models = [model for one in list_families().values() for model in one.tasks.values()]
     return ", ".join(
         sorted({name for model in models for name in model.model_fields} - {*FIELD_OPTIONS})
@@ -68,6 +73,8 @@ def request_fields(
     Images or a mask make it image-to-image. Where the model requires an aspect ratio, it is 1:1
     unless given. A value of `--field` is JSON, or else text.
     """
+    from shared.catalog import get_family
+
     fields = {name: value for name, value in options.items() if value is not None}
     task = "image-to-image" if {"image_urls", "mask_url"} & fields.keys() else "text-to-image"
     request = get_family(model).tasks.get(task)

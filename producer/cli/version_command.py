@@ -1,4 +1,4 @@
-"""The command `version`, and the root of the command line. Loads no other command."""
+"""The command `version`, and the root of the command line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from producer.cli.display.console import print_data, print_json
 from producer.cli.options import AsJson
@@ -19,10 +20,11 @@ _CODES = (
 )
 
 
-def new_app() -> typer.Typer:
-    """Return a command line without commands."""
+def new_app(tree: type[TyperGroup]) -> typer.Typer:
+    """Return a command line with the commands of a tree."""
     app = typer.Typer(
         name="darkroom",
+        cls=tree,
         help="Darkroom: a job queue for image generation at Kie, with prices and credit accounts.",
         epilog=_CODES,
         no_args_is_help=True,
@@ -31,13 +33,6 @@ def new_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    return app
-
-
-def build_version_app() -> typer.Typer:
-    """Return a command line with `version` alone."""
-    app = new_app()
-    app.command("version")(show_version)
     return app
 
 

@@ -16,7 +16,7 @@ from producer.client import Producer
 from producer.console.sessions.login_attempts import LoginAttempts
 from producer.console.sessions.session_store import SessionStore
 from producer.console.sessions.visitor import Visitor
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.postgres.database import Queries
 

@@ -15,7 +15,7 @@ from producer.console.image_sources import ImageSources
 from producer.console.page import CONSOLE, Action, Page, PageCall, PageView
 from producer.console.static_files import StaticFile, accepts_gzip
 from producer.console.text_filters import FILTERS
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.pauses import Pause
 from shared.adapters.http.slow_readers import PacedResponse
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from producer.doctor.finding import Finding
 from producer.money.price_key import PriceKey
-from shared.adapters.postgres.database import Queries, as_dicts
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.catalog import list_families
 
 _MAX_NAMED = 10

@@ -17,7 +17,7 @@ from uuid import UUID
 import orjson
 
 from producer.job_ids import read_uuid
-from producer.orders.order_fields import ACCOUNT_LENGTH, KEY_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
 from shared.domain.job import Priority
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import Fault, InvalidRequest

@@ -25,8 +25,9 @@ from producer.orders.insert_parameters import (
 )
 from producer.orders.order import Order
 from producer.webhook_messages import show_message_id
-from shared.adapters.postgres.database import Queries, as_dicts
+from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.domain.job import Job
 from shared.domain.lifecycle import TERMINAL, JobState
 from shared.errors import (

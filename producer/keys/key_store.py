@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +22,7 @@ from producer.keys.key_format import (
     prefix_of,
     redact_key,
 )
+from producer.keys.roles import Role
 from producer.orders.order_fields import find_order_faults
 from shared.adapters.postgres.database import Database
 from shared.errors import (
@@ -43,19 +43,6 @@ NAME_LENGTH = 200
 
 _ACCOUNT_CONSTRAINT = "the_account_of_a_key_must_exist"
 MAX_CACHED_KEYS = 1024
-
-
-class Role(StrEnum):
-    """The role of a key. Each endpoint lists the roles that may use it."""
-
-    SERVICE = "service"
-    """Enqueues, reads and cancels jobs of one account. Other accounts are not visible."""
-    VIEWER = "viewer"
-    """Reads every account and changes nothing. Prompts and images are masked by default."""
-    OPERATOR = "operator"
-    """Reads every account and cancels jobs. Enqueues nothing."""
-    ADMIN = "admin"
-    """Does all of that for every account, sets prices and grants credits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from producer.accounts.account import Account
 from producer.actor import Actor, actor_to_json
 from producer.jobs.locked_rows import describe_accounts, name_locked_row
-from producer.orders.order_fields import KEY_LENGTH
+from producer.orders.field_limits import KEY_LENGTH
 from producer.row_json import account_to_json, row_to_json
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shared.adapters.postgres.database import Queries, as_dicts
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.errors import Fault, InvalidRequest
+
+if TYPE_CHECKING:
+    from shared.adapters.postgres.database import Queries
 
 
 class MarginGroup(StrEnum):

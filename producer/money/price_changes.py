@@ -11,7 +11,8 @@ from typing import Any
 from producer.actor import Actor, actor_to_json
 from producer.jobs.locked_rows import name_locked_row
 from producer.money.price_key import AnyPriceKey, PriceKey, price_missing
-from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.errors import (
     AlreadyExists,
     ConfirmationNeeded,

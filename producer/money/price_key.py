@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.catalog import ImageRequest
 from shared.errors import PriceMissing
+
+if TYPE_CHECKING:
+    from shared.catalog import ImageRequest
 
 VARIANT_MAX = 40
 """The longest variant, in characters."""

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from producer.list_pages import MAX_ROW_ID
-from shared.adapters.postgres.database import Queries, as_dicts
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.errors import AccountNotFound, Fault, InvalidRequest
 from shared.job_json import credits_to_json, timestamp_to_json
+
+if TYPE_CHECKING:
+    from shared.adapters.postgres.database import Queries
 
 MAX_CSV_LINES = 20_000
 """The longest statement as CSV, in lines. A longer period is refused."""

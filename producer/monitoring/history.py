@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from producer.row_json import row_to_json
-from shared.adapters.postgres.database import Queries
 from shared.errors import Fault, InvalidRequest
+
+if TYPE_CHECKING:
+    from shared.adapters.postgres.database import Queries
 
 HISTORY_HOURS_DEFAULT = 1
 HISTORY_HOURS_MAX = 7 * 24

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from producer.list_pages import DEFAULT_LIST_LIMIT
-from shared.adapters.postgres.database import Queries, as_dicts
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.domain.alerts.kie_model_alert_rules import is_unreliable
 from shared.job_json import credits_to_json, timestamp_to_json
+
+if TYPE_CHECKING:
+    from shared.adapters.postgres.database import Queries
 
 SURPRISE_DAYS = 90
 """How far back surprises are listed. They are deleted after this."""

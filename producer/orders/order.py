@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from producer.orders.field_limits import KEY_LENGTH
 from producer.orders.order_fields import (
-    KEY_LENGTH,
     METADATA_BYTES,
     OrderFields,
     find_order_faults,

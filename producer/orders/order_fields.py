@@ -16,20 +16,17 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
 from shared.domain.job import Priority
 from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth
 from shared.text_and_url_checks import has_lone_surrogate, optional
 
-DEFAULT_MODEL = "gpt-4o-image"
-"""The model of an order that names none."""
-KEY_LENGTH = 255
 METADATA_BYTES = 16 * 1024
 METADATA_STORED_BYTES = 32 * 1024
 """Twice the limit of the given JSON, because numbers with exponents are stored in full. The
 database refuses more than 64 KiB."""
-ACCOUNT_LENGTH = 200
 _ACCOUNT_ID = re.compile(rf"[^\x00-\x20\x7f-\x9f\s]{{1,{ACCOUNT_LENGTH}}}")
 _STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE]([+-]?[0-9]+)')
 _EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")

@@ -12,7 +12,8 @@ from producer.actor import Actor, actor_to_json
 from producer.jobs.locked_rows import name_locked_row
 from producer.results.stored_images import StoredImages
 from producer.results.thumbnails import thumbnail_key
-from shared.adapters.postgres.database import Database, as_dicts
+from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.adapters.results_store import ResultsStore
 from shared.errors import ConfigurationError, Fault, InvalidRequest
 from shared.job_json import timestamp_to_json

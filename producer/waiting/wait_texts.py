@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from producer.billing import Quote
 from shared.domain.job import Job, WaitReason
+
+if TYPE_CHECKING:
+    from producer.billing import Quote
 
 WAIT_REASONS: Mapping[WaitReason, str] = {
     "paused": "not known: paused by an operator, without an end",

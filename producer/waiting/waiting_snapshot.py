@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from producer.waiting.fair_positions import FairOrder, PriorityTurn, WaitingAccount
 from producer.waiting.open_slots import OpenSlots
 from producer.waiting.submit_pace import KieAccountState, SubmitPace, plan_pace
-from shared.adapters.postgres.database import Queries, as_dicts
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.catalog import list_families

@@ -13,8 +13,6 @@ from producer.waiting.wait_estimates import estimate_wait
 from producer.waiting.waiting_snapshot import WaitingSnapshot
 from shared.domain.job import WaitReason
 
-ROWS_DEFAULT, ROWS_MAX = 20, 200
-
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:

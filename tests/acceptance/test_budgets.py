@@ -17,8 +17,9 @@ from producer.api.api_metrics import ApiMetrics
 from producer.api.application import build_application
 from producer.api.endpoint import ApiContext
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import RevocationWatch
+from producer.keys.roles import Role
 from producer.orders.order_batcher import OrderBatcher
 from tests.acceptance.test_hostile_callers import leave_after
 from tests.acceptance.test_hostile_input import check_refused, rows

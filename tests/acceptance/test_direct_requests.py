@@ -12,7 +12,7 @@ import pytest
 
 from producer.api.endpoint import Endpoint
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import check_refused, exchange, rows, unmoved
 from tests.acceptance.test_http_access import key_of

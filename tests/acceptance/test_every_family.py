@@ -19,7 +19,8 @@ from openai import AsyncOpenAI
 from openai.types import ImagesResponse
 
 from producer.cli.request_options import FIELD_OPTIONS
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.catalog import get_family, list_families
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.openai_sdk.test_node_sdk import come

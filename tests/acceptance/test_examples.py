@@ -26,7 +26,8 @@ from examples.webhook_receiver import BODY_BYTES
 from producer.api import serving_api
 from producer.api.openapi.document import build_document
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.job_json import job_to_json
 from tests.fakes.lossy_proxy import open_lossy_proxy
 from tests.support.deployment import Deployment, eventually

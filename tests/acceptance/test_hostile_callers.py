@@ -22,7 +22,8 @@ from producer.api.requests.json_body import read_json_object
 from producer.api.responses.json_response import json_response
 from producer.api.responses.problems import problem_from_error
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.errors import DarkroomError
 from tests.acceptance.test_hostile_input import check_refused, rows, unmoved
 from tests.acceptance.test_http_access import key_of

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from producer.api import serving_api
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, eventually

@@ -12,7 +12,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.redis_keys import brake_key

@@ -13,7 +13,8 @@ import pytest
 
 from producer.api.access.upload_slots import UploadSlots
 from producer.api.responses.http_errors import TooManyRequests
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.fakes.fake_uploads import FakeUploads, receiving_uploads
 from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.deployment import Deployment

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.support.deployment import Deployment, text_to_image
 
 

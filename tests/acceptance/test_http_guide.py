@@ -22,11 +22,11 @@ from producer.api.responses import http_errors, problems
 from producer.api.routes import ENDPOINTS
 from producer.bulk.job_selection import MAX_BULK_JOBS
 from producer.files.checked_image import FILE_BYTES_MAX
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.list_pages import MAX_LIST_LIMIT, PAGE_BYTES
 from producer.live.event_reader import FeedIntervals
 from producer.live.sse_response import WRITE_TIMEOUT_SECONDS
-from producer.orders.order import KEY_LENGTH
+from producer.orders.field_limits import KEY_LENGTH
 from producer.orders.order_fields import METADATA_BYTES, METADATA_STORED_BYTES
 from shared.adapters.http import http_server
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from producer import JobState
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.deployment import Deployment
 

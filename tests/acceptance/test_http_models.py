@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.support.deployment import Deployment

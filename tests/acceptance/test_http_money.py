@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.acceptance.test_http_jobs import order
 from tests.support.deployment import Deployment
 

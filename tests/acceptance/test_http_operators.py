@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from producer import Job, JobState
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.domain import job_events
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.api_client import ApiClient

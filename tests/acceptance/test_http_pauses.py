@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
 from tests.support.deployment import Deployment

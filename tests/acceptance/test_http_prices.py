@@ -8,7 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.support.deployment import Deployment, eventually, text_to_image
 
 PRICE = "/v1/prices/gpt-4o-image/text-to-image/2"

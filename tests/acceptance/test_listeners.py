@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.adapters.monitoring.health_endpoints import PROBE_PATHS
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import rows

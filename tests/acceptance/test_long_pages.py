@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.list_pages import PAGE_BYTES
 from producer.orders.order import Order
 from shared.job_json import JOB_FIELDS, job_to_json

@@ -21,7 +21,8 @@ import pytest
 
 from producer import Job, Producer
 from producer.api import serving_api
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, eventually, text_to_image

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from producer import Producer
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.adapters.servers import Servers
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.test_hostile_input import check_refused, send_raw
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order

@@ -10,7 +10,7 @@ import pytest
 
 from producer import AccountNotFound, Order
 from producer.accounts.limit_errors import PriorityNotAllowed
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.test_http_access import key_of
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, text_to_image

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from producer.results.image_pruning import ImagePruning
 from producer.results.stored_images import CopyOptions, StoredImages
 from shared.domain.lifecycle import JobState

@@ -14,8 +14,9 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import CHECK_SECONDS
+from producer.keys.roles import Role
 from tests.acceptance.test_hostile_input import check_refused
 from tests.acceptance.test_http_access import key_of
 from tests.support.api_client import ApiClient

@@ -16,7 +16,7 @@ from playwright.async_api import (
     StorageState,
 )
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 
 Theme = Literal["dark", "light"]
 _AXE = Path(__file__).with_name("axe") / "axe.min.js"

@@ -13,7 +13,8 @@ from playwright.async_api import StorageState
 
 from producer import Producer
 from producer.api import serving_api
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.postgres.database import connect_database
 from shared.adapters.redis.deliveries import connect_redis

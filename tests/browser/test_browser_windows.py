@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, StorageState
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.browser.browser_windows import Window, Windows
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain.job import Job
 from shared.domain.job_events import HeldForReview
 from shared.domain.lifecycle import JobState

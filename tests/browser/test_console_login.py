@@ -6,7 +6,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from producer.api import serving_api
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.browser.stocked_system import StockedSystem, stocked_system

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.support.told_by_kie import tell_of_surprise

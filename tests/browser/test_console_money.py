@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from playwright.async_api import Page, expect
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.support.deployment import text_to_image

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from producer.console.history_plots import QUEUE_PLOTS
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain.job_events import HeldForReview
 from shared.domain.lifecycle import JobState
 from tests.browser.browser_windows import Windows

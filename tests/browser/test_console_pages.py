@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from producer.console.page import Action, Page
 from producer.console.page_table import ACTIONS, PAGES
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.browser.browser_windows import Theme, Windows
 from tests.browser.console_addresses import address_of
 from tests.browser.running_system import RunningSystem

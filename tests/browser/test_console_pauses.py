@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.support.deployment import eventually, text_to_image

@@ -15,7 +15,7 @@ from random import Random
 import asyncpg
 from redis.exceptions import RedisError
 
-from producer.orders.order_fields import DEFAULT_MODEL
+from producer.orders.field_limits import DEFAULT_MODEL
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from tests.campaign.campaign_deployment import CampaignDeployment
 from tests.campaign.campaign_orders import ACCOUNTS, PRICES

@@ -11,7 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from producer import Producer
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.adapters.embedded import acquire_servers
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.migrations import migrate

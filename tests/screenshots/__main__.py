@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from producer.console import page_table
 from producer.jobs.job_filter import JobFilter
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.monitoring.overview import Overview
 from shared.adapters.embedded import acquire_servers
 from shared.domain.lifecycle import JobState

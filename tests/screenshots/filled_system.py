@@ -11,7 +11,8 @@ import asyncpg
 from pydantic import SecretStr
 
 from producer.actor import Actor
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from producer.orders.order import Order
 from shared.adapters.redis.deliveries import connect_redis
 from shared.catalog.families.gpt4o_image import TextToImage

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +30,8 @@ _ORDER_BYTES = 1 << 20
 """More than any environment takes."""
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "FAKETIME", "MALLOC_", "TZ")
 """How the names of variables begin that Python, the C library or the linker reads at its start."""
-_LOADED = ("producer.cli.command_tree", "producer.api", "worker.__main__", "worker.service")
-"""What the forking process imports: all that the programs import."""
+_LOADED = ("producer", "shared", "worker")
+"""The packages that the forking process imports whole: commands import what they run with late."""
 _OUTPUT = ("NO_COLOR", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "COLUMNS", "TERMINAL_WIDTH")
 """These may be read when a library is loaded."""
 
@@ -252,8 +253,10 @@ def _become(order: dict[str, Any], out: int, err: int) -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    for module in _LOADED:
-        import_module(module)
+    for package in _LOADED:
+        for found in walk_packages([str(ROOT / package)], f"{package}."):
+            if not found.name.endswith("__main__") or found.name == "worker.__main__":
+                import_module(found.name)
     # What is loaded stays to the end. Without this, each forked program would go through all of it
     # when it ends, which takes a third of a second.
     gc.collect()

@@ -10,7 +10,7 @@ from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import list_response
 from producer.audit_entries import Act
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
-from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH
 from producer.row_json import row_to_json
 
 

@@ -23,7 +23,7 @@ from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.money.grants import granted_account_to_json
 from producer.money.margins import MarginGroup
 from producer.money.statements import start_of_month, statement_to_json
-from producer.orders.order_fields import ACCOUNT_LENGTH, KEY_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
 from producer.row_json import account_to_json, row_to_json
 from producer.waiting.quotes import quote_to_json
 from shared.adapters.http.slow_readers import PacedResponse

@@ -10,7 +10,7 @@ from producer.api.requests.query_parameters import QueryParameters
 from producer.api.requests.upload_body import read_upload
 from producer.api.responses.json_response import json_response
 from producer.files.uploaded_file import file_to_json
-from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH
 from shared.errors import AccountNotFound, Fault, FileNotFound, InvalidRequest
 
 

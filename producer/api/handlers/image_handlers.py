@@ -17,7 +17,7 @@ from producer.api.requests.json_body import read_json_object
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.http_errors import Forbidden
 from producer.api.responses.json_response import json_response
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.results.image_retries import retried_images_to_json
 from producer.results.stored_images import StoredImage
 from producer.results.thumbnails import CONTENT_TYPE

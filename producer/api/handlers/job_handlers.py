@@ -39,10 +39,11 @@ from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import FILTER_RULES
 from producer.jobs.job_mask import mask_job
 from producer.jobs.job_repository import EnqueueResult
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from producer.list_pages import DEFAULT_LIST_LIMIT, ESTIMATE, MAX_LIST_LIMIT
+from producer.orders.field_limits import KEY_LENGTH
 from producer.orders.insert_parameters import restore_first_state
-from producer.orders.order import KEY_LENGTH, Order
+from producer.orders.order import Order
 from shared.adapters.async_tasks import stop_tasks
 from shared.catalog.request_images import images_of
 from shared.domain.job import ESTIMATED, Job, Priority

@@ -7,13 +7,14 @@ from aiohttp import web
 from producer.api.endpoint import Call
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response
+from producer.list_pages import MAX_WAITING_LIMIT, WAITING_LIMIT
 from producer.monitoring.history import (
     HISTORY_HOURS_DEFAULT,
     HISTORY_HOURS_MAX,
     history_to_json,
 )
 from producer.monitoring.overview import overview_to_json
-from producer.waiting.waiting_table import ROWS_DEFAULT, ROWS_MAX, waiting_table, waiting_to_json
+from producer.waiting.waiting_table import waiting_table, waiting_to_json
 
 
 async def show_overview(call: Call) -> web.StreamResponse:
@@ -25,7 +26,7 @@ async def show_overview(call: Call) -> web.StreamResponse:
 async def show_waiting(call: Call) -> web.StreamResponse:
     """Return which accounts wait, and when the backlog ends."""
     query = QueryParameters(call.request, ("limit",))
-    limit = query.number("limit", ROWS_DEFAULT, 1, ROWS_MAX)
+    limit = query.number("limit", WAITING_LIMIT, 1, MAX_WAITING_LIMIT)
     query.raise_faults()
     snapshot = await call.context.producer.waiting.snapshot()
     return json_response(waiting_to_json(waiting_table(snapshot, limit)))

@@ -43,7 +43,8 @@ from producer.api.openai_api.result_images import (
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.order_body import require_few_fields
 from producer.api.responses.http_errors import HttpRefusal
-from producer.orders.order import KEY_LENGTH, Order
+from producer.orders.field_limits import KEY_LENGTH
+from producer.orders.order import Order
 from producer.orders.order_fields import find_order_faults
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from producer.api.responses.http_errors import HttpRefusal
-from producer.orders.order_fields import DEFAULT_MODEL
+from producer.orders.field_limits import DEFAULT_MODEL
 from shared.catalog import ModelFamily, list_families
 
 _GPT_4O = "gpt-4o-image"

@@ -24,7 +24,8 @@ from producer.api.requests.limits_body import LimitsChange
 from producer.api.requests.operator_bodies import RESOLUTIONS, Retry, RouteChoice
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import BrakeEnd, PauseStart
-from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, OrderFields
+from producer.orders.field_limits import DEFAULT_MODEL
+from producer.orders.order_fields import ORDER_FIELD_NAMES, OrderFields
 from shared.catalog import ImageRequest, list_families
 
 REF = "#/components/schemas/"

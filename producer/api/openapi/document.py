@@ -15,7 +15,7 @@ import orjson
 from producer.api.endpoint import Endpoint, Parameter
 from producer.api.openapi.component_schemas import REF, component_schemas
 from producer.api.responses.problems import CONTENT_TYPE, TYPE_PREFIX, titles_by_code
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain.image_bytes import ImageType
 from shared.installed_version import installed_version
 

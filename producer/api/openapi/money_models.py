@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from producer.api.openapi.response_models import Account
-from producer.orders.order_fields import DEFAULT_MODEL
+from producer.orders.field_limits import DEFAULT_MODEL
 
 _ID = "019b2f3e-7c1a-7d54-9c3e-2f6d1f0a8b11"
 _AT = "2026-01-31T18:04:05.123456Z"

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, Field, GetJsonSchemaHandler, Json
 from pydantic_core import CoreSchema
 
 from producer.audit_entries import Act
-from producer.orders.order_fields import DEFAULT_MODEL
+from producer.orders.field_limits import DEFAULT_MODEL
 from shared.domain.job import Priority, PublicJobFields, WaitReason
 from shared.domain.late_results import DELIVERED_LATE_WEBHOOK
 from shared.domain.lifecycle import TERMINAL, JobState

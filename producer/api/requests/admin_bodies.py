@@ -20,7 +20,7 @@ from pydantic import (
 from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.order_body import pop_key_faults, require_few_fields
 from producer.money.price_key import VARIANT_MAX
-from producer.orders.order_fields import DEFAULT_MODEL
+from producer.orders.field_limits import DEFAULT_MODEL
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.text_and_url_checks import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from producer.files.local_images import RequestImages, find_local_images
+from producer.orders.field_limits import DEFAULT_MODEL
 from producer.orders.order import Order
-from producer.orders.order_fields import DEFAULT_MODEL, ORDER_FIELD_NAMES, find_order_faults
+from producer.orders.order_fields import ORDER_FIELD_NAMES, find_order_faults
 from shared.catalog import ImageRequest, get_family
 from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 from shared.field_faults import format_value

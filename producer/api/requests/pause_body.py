@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from producer.api.requests.admin_bodies import Reason
 from producer.api.requests.order_body import parse_rfc3339
 from producer.api.requests.query_parameters import is_storable_text
-from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH
 from producer.pauses import MAX_PAUSE_SECONDS, PauseScope
 from shared.field_faults import format_value
 from shared.text_and_url_checks import optional

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.text import Text
 
 from producer.cli.command_runner import run
@@ -9,9 +11,11 @@ from producer.cli.display.console import print_json, print_message, stdout_conso
 from producer.cli.display.text_format import count_text, printable, time_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
-from producer.doctor import Finding, examine
 from shared.job_json import timestamp_to_json
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from producer.doctor import Finding
+    from shared.settings import Settings
 
 _DEPENDENCIES = frozenset(
     {"postgres", "redis", "postgres is read only", "redis is replica", "redis is full"}
@@ -23,6 +27,8 @@ def doctor(as_json: AsJson = False) -> None:
     """Examine every dependency and every invariant: 0 all is well, 1 or 6 something is not."""
 
     async def step(settings: Settings) -> ExitCode:
+        from producer.doctor import examine
+
         bad: list[Finding] = []
         seen = 0
         async for finding in examine(settings):

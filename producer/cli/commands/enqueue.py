@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from producer.cli.command_runner import CommandContext, run_connected
-from producer.cli.display.console import print_data, print_json, print_message
-from producer.cli.display.job_progress import wait_with_progress
+from producer.cli.display.console import print_data, print_json
 from producer.cli.display.text_format import (
-    CANCEL_REQUESTED_TEXT,
-    command_text,
     credits_text,
-    duration_between_text,
     duration_text,
-    job_task_text,
-    printable,
     task_quantity_text,
 )
-from producer.cli.exit_codes import ExitCode, code_of_ended
+from producer.cli.exit_codes import ExitCode
+from producer.cli.job_reports import report_enqueued
 from producer.cli.options import AsJson, Timeout, Wait, parse_json_object, parse_time
 from producer.cli.request_options import (
     check_fields,
-    list_models,
-    list_other_fields,
     request_fields,
-    values_of_default,
 )
 from producer.files.local_images import find_local_images
-from producer.orders.order import Order
-from producer.orders.order_fields import DEFAULT_MODEL, find_order_faults
-from producer.waiting.quotes import quote_to_json
+from producer.orders.field_limits import DEFAULT_MODEL
 from producer.waiting.wait_texts import wait_text
-from shared.adapters.processes.redis_presence import ALIVE_SECONDS
-from shared.catalog import get_family
-from shared.domain.job import Job
-from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest
-from shared.job_json import job_to_json
+
+if TYPE_CHECKING:
+    from producer.orders.order import Order
 
 _AccountOption = Annotated[str, typer.Option(metavar="A", help="Who pays.")]
 _PromptOption = Annotated[
@@ -48,13 +36,13 @@ _PromptOption = Annotated[
 _AspectRatioOption = Annotated[
     str | None,
     typer.Option(
-        metavar=values_of_default("aspect_ratio"),
+        metavar="RATIO",
         help="Other models have others; 1:1 where the model requires one.",
     ),
 ]
 _QuantityOption = Annotated[
     int | None,
-    typer.Option(metavar=values_of_default("quantity"), help="How many images; 1 if left out."),
+    typer.Option(metavar="N", help="How many images; 1 if left out."),
 ]
 _ImagesOption = Annotated[
     list[str] | None,
@@ -71,20 +59,18 @@ _MaskOption = Annotated[
 _CheckImagesOption = Annotated[
     bool, typer.Option("--check-images", help="Request each image before anything is held.")
 ]
-_ModelOption = Annotated[str, typer.Option(metavar="NAME", help=f"One of {list_models()}.")]
+_ModelOption = Annotated[str, typer.Option(metavar="NAME", help="The model.")]
 _EnhancePromptOption = Annotated[
     bool, typer.Option("--enhance-prompt", help="Have Kie refine the prompt.")
 ]
-_FallbackModelOption = Annotated[
-    str | None, typer.Option(metavar=values_of_default("fallback_model"))
-]
+_FallbackModelOption = Annotated[str | None, typer.Option(metavar="NAME")]
 _FieldsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--field",
         metavar="NAME=VALUE",
         callback=check_fields,
-        help=f"A field that some models have ({list_other_fields()}); repeatable.",
+        help="A field that some models have; repeatable.",
     ),
 ]
 _IdempotencyKeyOption = Annotated[
@@ -131,15 +117,9 @@ def enqueue(
     as_json: AsJson = False,
 ) -> None:
     """Enqueue a job: prints its id, or with --wait the image URLs, one per line."""
-    options: dict[str, Any] = {
-        "prompt": prompt,
-        "aspect_ratio": aspect_ratio,
-        "quantity": quantity,
-        "image_urls": images or None,
-        "mask_url": mask,
-        "enhance_prompt": enhance_prompt or None,
-        "fallback_model": fallback_model,
-    }
+    options = _read_options(
+        prompt, aspect_ratio, quantity, images, mask, enhance_prompt, fallback_model
+    )
     order_fields: dict[str, Any] = {
         "account_id": account,
         "idempotency_key": idempotency_key,
@@ -176,15 +156,9 @@ def quote(
     as_json: AsJson = False,
 ) -> None:
     """Say what a job would cost and when it would be submitted. Nothing is placed or uploaded."""
-    options: dict[str, Any] = {
-        "prompt": prompt,
-        "aspect_ratio": aspect_ratio,
-        "quantity": quantity,
-        "image_urls": images or None,
-        "mask_url": mask,
-        "enhance_prompt": enhance_prompt or None,
-        "fallback_model": fallback_model,
-    }
+    options = _read_options(
+        prompt, aspect_ratio, quantity, images, mask, enhance_prompt, fallback_model
+    )
     order_fields = {"account_id": account, "priority": priority, "run_at": run_at}
 
     async def step(context: CommandContext) -> None:
@@ -194,6 +168,8 @@ def quote(
             order.request, account_id=account, priority=order.priority, run_at=order.run_at
         )
         if as_json:
+            from producer.waiting.quotes import quote_to_json
+
             print_json(quote_to_json(quoted, order.request))
             return
         request = order.request
@@ -203,6 +179,27 @@ def quote(
         print_data(wait_text(quoted, datetime.now(UTC), duration_text))
 
     run_connected(step)
+
+
+def _read_options(
+    prompt: str | None,
+    aspect_ratio: str | None,
+    quantity: int | None,
+    images: list[str] | None,
+    mask: str | None,
+    enhance_prompt: bool,
+    fallback_model: str | None,
+) -> dict[str, Any]:
+    """Return the fields of the request that have options of their own. None is not given."""
+    return {
+        "prompt": prompt,
+        "aspect_ratio": aspect_ratio,
+        "quantity": quantity,
+        "image_urls": images or None,
+        "mask_url": mask,
+        "enhance_prompt": enhance_prompt or None,
+        "fallback_model": fallback_model,
+    }
 
 
 async def _order_with_images(
@@ -227,6 +224,10 @@ def build_order(
     model: str, options: dict[str, Any], fields: list[str], order_fields: dict[str, Any]
 ) -> Order:
     """Return the order, or raise `InvalidRequest` with the faults of request and order fields."""
+    from producer.orders.order import Order
+    from producer.orders.order_fields import find_order_faults
+    from shared.catalog import get_family
+
     faults: list[Fault] = []
     try:
         task, given = request_fields(model, options, fields)
@@ -236,64 +237,3 @@ def build_order(
     if faults:
         raise InvalidRequest([*faults, *find_order_faults(order_fields)])
     return Order(request=request, **order_fields)
-
-
-async def report_enqueued(
-    context: CommandContext, job: Job, *, timeout_seconds: float | None, as_json: bool
-) -> ExitCode:
-    """Print a new job, and return the exit code. With a timeout, wait for its end."""
-    print_message(
-        f"{job_task_text(job)} for {printable(job.account_id)}:"
-        f" {credits_text(job.credits_quoted)} credits held until it ends"
-    )
-    await _warn_if_no_worker(context, job)
-    if timeout_seconds is not None:
-        return await wait_and_report(context, job, timeout_seconds=timeout_seconds, as_json=as_json)
-    if as_json:
-        print_json(job_to_json(job))
-        return ExitCode.DONE
-    print_data(str(job.id))
-    print_message(f"next: {command_text('jobs', 'wait', str(job.id))}", "dim")
-    return ExitCode.DONE
-
-
-async def wait_and_report(
-    context: CommandContext, job: Job, *, timeout_seconds: float, as_json: bool
-) -> ExitCode:
-    """Wait for the end of a job with a progress display, and print the job or its image URLs."""
-    [job] = await wait_with_progress(context.producer, [job], timeout_seconds)
-    if as_json:
-        print_json(job_to_json(job))
-    elif job.state is JobState.SUCCEEDED:
-        for url in job.result_urls:
-            print_data(printable(url))
-    report_end(job)
-    return code_of_ended(job)
-
-
-def report_end(job: Job) -> None:
-    """Print to stderr how a job ended, or that its cancel was requested."""
-    if job.state is JobState.SUCCEEDED:
-        took = duration_between_text(job.created_at, job.finished_at)
-        print_message(
-            f"succeeded in {took}: {credits_text(job.credits_charged)} credits charged", "green"
-        )
-        return
-    if not job.is_terminal:
-        print_message(f"{job.state}: its cancel was requested. {CANCEL_REQUESTED_TEXT}", "yellow")
-        print_message(f"to wait for its end: {command_text('jobs', 'wait', str(job.id))}", "dim")
-        return
-    reason = ": ".join(printable(part) for part in (job.reason, job.message) if part)
-    print_message(f"{job.state} ({reason}); the hold is released, nothing is charged", "red")
-    print_message(f"next: {command_text('jobs', 'show', str(job.id))}", "dim")
-
-
-async def _warn_if_no_worker(context: CommandContext, job: Job) -> None:
-    if job.is_terminal:
-        return
-    row = await context.database.fetch_row("worker_lives", ALIVE_SECONDS)
-    if row is not None and not row["is_alive"]:
-        print_message(
-            f"no worker is running, so the job waits: start one with {command_text('worker')}",
-            "yellow",
-        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -15,7 +15,9 @@ from producer.cli.display.text_format import printable
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
 from shared.errors import ConfigurationError
-from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 # Less than the usual 5 s of container checks, and more than the 3 s of the readiness checks.
 TIMEOUT_SECONDS = 4.5
@@ -28,6 +30,8 @@ def health(
     as_json: AsJson = False,
 ) -> None:
     """Ask a worker or an API whether it is ready: 0 it is, 6 it is not."""
+    from shared.settings import load_settings
+
     with exit_on_error():
         target = url or _worker_url(load_settings())
     try:

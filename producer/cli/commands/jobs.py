@@ -9,7 +9,6 @@ import typer
 
 from producer.cli.cancel_and_retry import cancel, retry
 from producer.cli.command_runner import CommandContext, run_connected
-from producer.cli.commands.enqueue import wait_and_report
 from producer.cli.display.console import (
     print_json,
     print_message,
@@ -25,13 +24,14 @@ from producer.cli.display.job_tables import (
 from producer.cli.exit_codes import ExitCode
 from producer.cli.image_downloads import download
 from producer.cli.job_filter_options import list_filter_options, with_job_filters
+from producer.cli.job_reports import wait_and_report
 from producer.cli.options import AsJson, JobId, Limit, Timeout
 from producer.cli.resolve import late_resolve_advice, list_advice, resolve, resolve_advice
 from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import JobFilter
 from shared.job_json import job_to_json
 
-app = typer.Typer(no_args_is_help=True, help="Look at jobs, wait, cancel, retry, resolve.")
+app = typer.Typer(no_args_is_help=True)
 app.command()(resolve)
 app.command()(cancel)
 app.command()(retry)

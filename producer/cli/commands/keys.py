@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -19,13 +19,15 @@ from producer.cli.display.console import (
 )
 from producer.cli.display.text_format import NO_VALUE, command_text, printable, time_text
 from producer.cli.options import AsJson, OnlyAccount
-from producer.console.sessions.session_store import SessionStore
 from producer.job_ids import read_uuid
-from producer.keys.key_store import KEY_CACHE_SECONDS, ApiKey, KeyStore, Role
+from producer.keys.roles import Role
 from producer.row_json import row_to_json
 from shared.errors import NotFound
 
-app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
+if TYPE_CHECKING:
+    from producer.keys.key_store import ApiKey
+
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -50,6 +52,8 @@ def create(
         raise typer.BadParameter(f"--role {role} is for all accounts: leave --account out")
 
     async def step(context: DatabaseContext) -> None:
+        from producer.keys.key_store import KeyStore
+
         key_store = KeyStore(context.database)
         is_first = not await key_store.has_any_key()
         key, text = await key_store.create(role, account, name, actor=command_actor())
@@ -76,6 +80,8 @@ def list_keys(
     """List keys by their prefixes: those that hold first, each sort newest first."""
 
     async def step(context: DatabaseContext) -> None:
+        from producer.keys.key_store import KeyStore
+
         keys = await KeyStore(context.database).list(account)
         if as_json:
             print_json(*(key_to_json(key) for key in keys))
@@ -100,6 +106,8 @@ def revoke(
     """Refuse a key from now on, for ever."""
 
     async def step(context: DatabaseContext) -> None:
+        from producer.keys.key_store import KEY_CACHE_SECONDS, KeyStore
+
         key = await KeyStore(context.database).revoke(name, actor=command_actor())
         if as_json:
             print_json(key_to_json(key))
@@ -120,6 +128,8 @@ def list_sessions(
     """List who is logged in to the console, newest first."""
 
     async def step(context: DatabaseContext) -> None:
+        from producer.console.sessions.session_store import SessionStore
+
         sessions = await SessionStore(context.database).list(with_ended=with_ended)
         if as_json:
             print_json(*(row_to_json(one) for one in sessions))
@@ -139,6 +149,8 @@ def end_session(
     """End a session of the console at once. The key stays valid."""
 
     async def step(context: DatabaseContext) -> None:
+        from producer.console.sessions.session_store import SessionStore
+
         found = read_uuid(session_id)
         if found is None:
             raise NotFound(f"{session_id[:80]!r} is not the id of a session")

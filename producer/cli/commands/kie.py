@@ -18,7 +18,7 @@ from producer.monitoring.kie_models import (
     kie_surprise_to_json,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Show what Kie says of its models.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("models")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,12 +17,12 @@ from producer.cli.display.console import (
 )
 from producer.cli.display.text_format import count_text, duration_text, printable, time_text
 from producer.cli.options import AsJson
-from shared.adapters.postgres.migrations import Migration, definition_status, migration_status
-from shared.adapters.postgres.migrations import migrate as apply_migrations
-from shared.adapters.postgres.sql_definitions import SqlDefinition
-from shared.adapters.servers import open_servers
 from shared.job_json import timestamp_to_json
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.adapters.postgres.migrations import Migration
+    from shared.adapters.postgres.sql_definitions import SqlDefinition
+    from shared.settings import Settings
 
 ENV_LINGER_SECONDS = 600.0
 
@@ -36,6 +36,10 @@ def migrate(
     """Bring the database's schema up to date."""
 
     async def step(settings: Settings) -> None:
+        from shared.adapters.postgres.migrations import definition_status, migration_status
+        from shared.adapters.postgres.migrations import migrate as apply_migrations
+        from shared.adapters.servers import open_servers
+
         schema = settings.database_schema
         opening = open_servers(
             settings,
@@ -74,6 +78,8 @@ def env(as_json: AsJson = False) -> None:
     """Print export lines with the DATABASE_URL and REDIS_URL in use, for psql and scripts."""
 
     async def step(settings: Settings) -> None:
+        from shared.adapters.servers import open_servers
+
         opening = open_servers(
             settings,
             check_schema=settings.database_url is None,
@@ -108,13 +114,14 @@ def _list(known: list[Migration | SqlDefinition], *, as_json: bool) -> None:
 
 
 def _name(one: Migration | SqlDefinition) -> str:
-    return f"{one.number:04}_{one.name}" if isinstance(one, Migration) else one.name
+    number = getattr(one, "number", None)
+    return one.name if number is None else f"{number:04}_{one.name}"
 
 
 def _to_json(one: Migration | SqlDefinition) -> dict[str, object]:
     return {
         # Functions and roles have no number: they are applied again when they change.
-        "number": one.number if isinstance(one, Migration) else None,
+        "number": getattr(one, "number", None),
         "name": one.name,
         "applied_at": timestamp_to_json(one.applied_at),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -25,12 +25,11 @@ from producer.cli.display.text_format import (
     time_text,
 )
 from producer.cli.options import AsJson
-from producer.model_routes import Model, RoutePreview, model_to_json, preview_to_json
 
-app = typer.Typer(
-    help="List the models and by which family each is sent to Kie, and change it.",
-    no_args_is_help=True,
-)
+if TYPE_CHECKING:
+    from producer.model_routes import Model, RoutePreview
+
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("list")
@@ -38,6 +37,8 @@ def list_models(as_json: AsJson = False) -> None:
     """List the models, their tasks, and the route in force: since when, by whom, why."""
 
     async def step(context: CommandContext) -> None:
+        from producer.model_routes import model_to_json
+
         models = await context.producer.models.list()
         if as_json:
             print_json(*map(model_to_json, models))
@@ -75,6 +76,8 @@ def route_model(
     family = via or model
 
     async def step(context: CommandContext) -> None:
+        from producer.model_routes import model_to_json, preview_to_json
+
         models = context.producer.models
         preview = await models.preview(model, family)
         if dry_run:

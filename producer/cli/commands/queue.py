@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 from rich.console import Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +21,7 @@ from producer.cli.command_runner import (
     run,
     run_connected,
 )
+from producer.cli.commands.queue_waiting import waiting
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -40,20 +39,22 @@ from producer.monitoring.history import (
     HISTORY_HOURS_MAX,
     sample_to_json,
 )
-from producer.monitoring.overview import Overview, overview_to_json
-from producer.pauses import Pause, PauseScope, pause_to_json
 from shared.errors import DependencyDown, PostgresDown
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+    from producer.monitoring.overview import Overview
+    from producer.pauses import Pause, PauseScope
+    from shared.settings import Settings
 
 WATCH_SECONDS = 1.0
 WATCH_SECONDS_UNWATCHED = 5.0
 READ_SECONDS = 5.0
 
 
-app = typer.Typer(
-    help="Show the queue: depth, oldest, in flight, rates, money, failures. Pause it."
-)
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
@@ -76,6 +77,8 @@ def queue(
         async with open_command_context(settings) as context:
             view = await context.producer.overview()
         if as_json:
+            from producer.monitoring.overview import overview_to_json
+
             print_json(overview_to_json(view))
         else:
             place = context.servers.database_place
@@ -98,6 +101,8 @@ class _WatchDisplay(Protocol):
 
 class _JsonDisplay:
     def show(self, view: Overview, database_place: str) -> None:
+        from producer.monitoring.overview import overview_to_json
+
         print_json(overview_to_json(view))
 
     def show_error(self, error: str, now: datetime) -> None:
@@ -128,6 +133,8 @@ def _open_watch_display(*, as_json: bool) -> Iterator[_WatchDisplay]:
     if as_json:
         yield _JsonDisplay()
     elif sys.stdout.isatty():
+        from rich.live import Live
+
         with Live(console=stdout_console(), auto_refresh=False, screen=False) as live:
             yield _LiveDisplay(live)
     else:
@@ -136,6 +143,8 @@ def _open_watch_display(*, as_json: bool) -> Iterator[_WatchDisplay]:
 
 async def _watch(settings: Settings, *, as_json: bool) -> None:
     """Show the queue repeatedly. If a server is down, show the error and connect again."""
+    import asyncio
+
     pause_seconds = WATCH_SECONDS if sys.stdout.isatty() else WATCH_SECONDS_UNWATCHED
     with _open_watch_display(as_json=as_json) as display:
         while True:
@@ -150,6 +159,8 @@ async def _watch(settings: Settings, *, as_json: bool) -> None:
 async def _keep_reading(
     context: CommandContext, display: _WatchDisplay, pause_seconds: float
 ) -> None:
+    import asyncio
+
     while True:
         now = datetime.now(UTC)
         try:
@@ -186,6 +197,9 @@ def show_history(
             print_message("no history yet: it is recorded while a worker runs")
 
     run_connected(step)
+
+
+app.command("waiting")(waiting)
 
 
 # --- pauses ---------------------------------------------------------------------------------
@@ -349,6 +363,8 @@ def _scope_of(
 
 def _print_pauses(pauses: Sequence[Pause], *, as_json: bool, none: str = "") -> None:
     if as_json:
+        from producer.pauses import pause_to_json
+
         print_json(*(pause_to_json(pause) for pause in pauses))
     elif pauses:
         stdout_console().print(_pauses_table(pauses))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -11,25 +11,25 @@ from producer.cli.command_runner import CommandContext, run_connected
 from producer.cli.display.console import build_table, print_json, print_message, stdout_console
 from producer.cli.display.text_format import NO_VALUE, duration_text, printable
 from producer.cli.options import AsJson
+from producer.list_pages import MAX_WAITING_LIMIT, WAITING_LIMIT
 from producer.waiting.wait_texts import WAIT_REASONS
-from producer.waiting.waiting_table import (
-    ROWS_DEFAULT,
-    ROWS_MAX,
-    WaitingTable,
-    waiting_table,
-    waiting_to_json,
-)
+
+if TYPE_CHECKING:
+    from producer.waiting.waiting_table import WaitingTable
 
 
 def waiting(
     limit: Annotated[
-        int, typer.Option(metavar="N", min=1, max=ROWS_MAX, help="How many accounts at most.")
-    ] = ROWS_DEFAULT,
+        int,
+        typer.Option(metavar="N", min=1, max=MAX_WAITING_LIMIT, help="How many accounts at most."),
+    ] = WAITING_LIMIT,
     as_json: AsJson = False,
 ) -> None:
     """Show which accounts wait, in the order in which they are served."""
 
     async def step(context: CommandContext) -> None:
+        from producer.waiting.waiting_table import waiting_table, waiting_to_json
+
         found = waiting_table(await context.producer.waiting.snapshot(), limit)
         if as_json:
             print_json(waiting_to_json(found))

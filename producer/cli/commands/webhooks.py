@@ -25,9 +25,7 @@ from producer.cli.display.webhook_table import build_webhooks_table
 from producer.cli.options import AccountId, AsJson, Limit, OnlyAccount
 from producer.row_json import row_to_json
 
-app = typer.Typer(
-    no_args_is_help=True, help="List webhooks, send them again, read and rotate secrets."
-)
+app = typer.Typer(no_args_is_help=True)
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL; its query is ignored.")]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 def demo() -> None:
     """Run real jobs from end to end on this machine: servers, simulator, worker, API."""
     # Imported here, because its HTTP client loads slowly.
-    from producer.cli.demo.demo_command import run_demo  # noqa: PLC0415
+    from producer.cli.demo.demo_command import run_demo
 
     run_demo()
 

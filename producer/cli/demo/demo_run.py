@@ -23,7 +23,8 @@ from producer.cli.demo.simulator_record import (
     read_record,
 )
 from producer.cli.display.job_progress import wait_with_progress
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.domain.job import Job
 from shared.errors import AlreadyExists, DarkroomError
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
-from producer.bulk.bulk_result import BulkResult
 from producer.cli.display.console import build_table
 from producer.cli.display.text_format import NO_VALUE, count_text, credits_text, printable
+
+if TYPE_CHECKING:
+    from producer.bulk.bulk_result import BulkResult
 
 _ACCOUNTS_NAMED = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from rich.console import Console
@@ -14,9 +14,11 @@ from rich.text import Text
 
 from producer.cli.display.console import STATE_STYLES, stderr_console, styled_state
 from producer.cli.display.text_format import job_task_text, state_text
-from producer.client import Producer
 from shared.domain.job import Job
 from shared.errors import DependencyDown
+
+if TYPE_CHECKING:
+    from producer.client import Producer
 
 REFRESH_SECONDS = 0.3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from producer.cli.display.console import build_table, print_data, print_message, stdout_console
 from producer.cli.display.text_format import (
@@ -15,8 +15,10 @@ from producer.cli.display.text_format import (
     task_quantity_text,
     time_text,
 )
-from producer.money.price_changes import PricePreview
-from producer.money.price_key import PriceKey
+
+if TYPE_CHECKING:
+    from producer.money.price_changes import PricePreview
+    from producer.money.price_key import PriceKey
 
 Row = Mapping[str, Any]
 

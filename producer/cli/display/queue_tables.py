@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -18,10 +19,12 @@ from producer.cli.display.text_format import (
     shortened,
     time_text,
 )
-from producer.monitoring.latest_failures import LateDeliveries
-from producer.monitoring.overview import KieAccountOverview, Overview
-from shared.adapters.monitoring.queue_snapshot import QueueSnapshot
-from shared.domain.alerts.alert import Alert
+
+if TYPE_CHECKING:
+    from producer.monitoring.latest_failures import LateDeliveries
+    from producer.monitoring.overview import KieAccountOverview, Overview
+    from shared.adapters.monitoring.queue_snapshot import QueueSnapshot
+    from shared.domain.alerts.alert import Alert
 
 _LATE_SECONDS = 60.0
 

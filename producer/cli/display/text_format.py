@@ -9,8 +9,11 @@ import sys
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from shared.domain.job import Job
+if TYPE_CHECKING:
+    from shared.domain.job import Job
+
 
 NO_VALUE = "-"
 _TIMES = "\N{MULTIPLICATION SIGN}"

@@ -12,13 +12,6 @@ import typer
 
 from producer.cli.command_runner import run
 
-PASS_ALL_ARGUMENTS = {
-    "allow_extra_args": True,
-    "ignore_unknown_options": True,
-    "help_option_names": [],
-}
-"""The settings of a command that passes all arguments, including `--help`, to another program."""
-
 
 def worker() -> None:
     """Run a worker; several may run. The same as `python -m worker`."""
@@ -32,7 +25,7 @@ def simulate_kie(context: typer.Context) -> None:
 
 def api() -> None:
     """Run the HTTP API."""
-    from producer.api import serve  # noqa: PLC0415 - the HTTP server is needed by no other command
+    from producer.api import serve
 
     run(serve, is_service=True)
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,10 +18,10 @@ from producer.cli.processes.child_process import Program
 from producer.cli.processes.log_lines import LogLine, format_json, format_text
 from producer.cli.processes.process_supervisor import ProcessSupervisor
 from producer.cli.processes.service_commands import program_environ
-from producer.results.stored_images import local_folder, prepare_local_folder
-from shared.adapters.postgres.migrations import migrate
-from shared.adapters.servers import Servers, open_servers
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.adapters.servers import Servers
+    from shared.settings import Settings
 
 # A worker drains for the request timeout and 10 s, and then closes its connections.
 _DRAIN_MARGIN_SECONDS = 15.0
@@ -33,6 +33,9 @@ def up(
     """Run everything in one terminal: servers, schema, worker, API."""
 
     async def step(settings: Settings) -> None:
+        from shared.adapters.postgres.migrations import migrate
+        from shared.adapters.servers import open_servers
+
         stop, kill_now = _listen_for_signals()
         async with open_servers(settings, check_schema=False) as servers:
             applied = await migrate(servers.database_url, schema=settings.database_schema)
@@ -65,6 +68,8 @@ def _listen_for_signals() -> tuple[asyncio.Event, asyncio.Event]:
 
 def _programs(settings: Settings, workers: int) -> Iterator[Program]:
     environ = program_environ({**os.environ, "LOG_FORMAT": "json"})
+    from producer.results.stored_images import local_folder, prepare_local_folder
+
     results_url = prepare_local_folder(settings)
     if results_url is not None:
         environ["RESULTS_URL"] = results_url

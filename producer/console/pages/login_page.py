@@ -17,7 +17,8 @@ from producer.console.sessions.access import (
 )
 from producer.console.sessions.request_origin import is_encrypted
 from producer.console.sessions.session_cookie import clear_session_cookies, set_session_cookie
-from producer.keys.key_store import Caller, Role
+from producer.keys.key_store import Caller
+from producer.keys.roles import Role
 from shared.adapters.http.http_connection import peer_of
 from shared.errors import KeyRefused
 

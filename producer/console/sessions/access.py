@@ -14,7 +14,8 @@ from producer.console.sessions.request_origin import explain_foreign
 from producer.console.sessions.session_cookie import read_session_tokens
 from producer.console.sessions.session_store import SessionStore
 from producer.console.sessions.visitor import Visitor
-from producer.keys.key_store import LOCAL_ADMIN, KeyStore, Role
+from producer.keys.key_store import LOCAL_ADMIN, KeyStore
+from producer.keys.roles import Role
 
 FORM_TOKEN_FIELD = "form_token"  # noqa: S105
 _LOOPBACK_SECRET = secrets.token_bytes(32)

@@ -13,8 +13,10 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from producer.actor import Actor, actor_to_json
-from producer.keys.key_store import Caller, Role
-from shared.adapters.postgres.database import Queries, as_dicts
+from producer.keys.key_store import Caller
+from producer.keys.roles import Role
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.row_dicts import as_dicts
 from shared.errors import KeyRefused, NotFound
 
 SESSION_SECONDS = 7 * 24 * 3600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
@@ -267,8 +267,3 @@ async def connect_database(
     finally:
         # Do not wait: tasks that still hold a connection are being cancelled.
         pool.terminate()
-
-
-def as_dicts(rows: Iterable[asyncpg.Record]) -> list[dict[str, Any]]:
-    """Return rows as dictionaries. Records of the driver are used in adapters only."""
-    return [dict(row) for row in rows]

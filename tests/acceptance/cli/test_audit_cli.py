@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 import socket
 
-from producer.cli.command_tree import build_app
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.test_cli_own_roles import open_session
 from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.command_words import list_commands
 from tests.support.deployment import Deployment
 
 URL = "https://hooks.example/end"
@@ -97,11 +98,7 @@ async def test_what_is_typed_is_noted_and_shown(darkroom: Darkroom, deployment: 
 async def test_every_command_that_changes_something_for_others_is_noted(
     darkroom: Darkroom, deployment: Deployment
 ) -> None:
-    commands = {
-        f"{group.name} {command.name or command.callback.__name__}"  # type: ignore[union-attr]
-        for group in build_app().registered_groups
-        for command in (group.typer_instance.registered_commands if group.typer_instance else ())
-    }
+    commands = {words for words in list_commands() if " " in words}
     noted_here = {*WEBHOOKS_AND_KEYS, *PAUSES, *MODELS, *MONEY}
     noted_there = NOTED_ABOVE | NOTED_ELSEWHERE | {"jobs resolve"}
     assert commands == READING | FOR_THE_CALLER | noted_there | noted_here

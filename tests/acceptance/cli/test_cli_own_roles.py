@@ -7,21 +7,20 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from pydantic import SecretStr
 
 from producer import Job
 from producer.actor import Actor
-from producer.cli.command_tree import build_app
 from producer.console.sessions.session_store import FoundSession, SessionStore
-from producer.keys.key_store import Caller, KeyStore, Role
+from producer.keys.key_store import Caller, KeyStore
+from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.test_webhooks_cli import dead
 from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.command_words import list_commands
 from tests.support.database_logins import logged_in
 from tests.support.deployment import Deployment
 from tests.support.example_images import encoded_image
@@ -48,15 +47,6 @@ async def as_role(darkroom: Darkroom, database_url: str) -> AsyncIterator[dict[s
             )
             for role in ROLES
         }
-
-
-def leaves(command: Any, path: tuple[str, ...] = ()) -> set[str]:
-    """Return every command that can be typed, by its words."""
-    below = getattr(command, "commands", None)
-    if below is None:
-        return {" ".join(path)}
-    own = {" ".join(path)} if path and command.invoke_without_command else set()
-    return own.union(*(leaves(one, (*path, name)) for name, one in below.items()))
 
 
 def batched(
@@ -199,7 +189,7 @@ async def test_every_command_runs_as_a_login_of_its_role(
     session = await open_session(deployment)
     played["billing"] |= {"keys sessions": ("--ended",), "keys end-session": (str(session.id),)}
     typed = {command for commands in played.values() for command in commands}
-    assert typed | ELSEWHERE | PROGRAMS == leaves(typer.main.get_command(build_app()))
+    assert typed | ELSEWHERE | PROGRAMS == list_commands()
     failed = {}
     for role, commands in played.items():
         for some in batched(commands.items(), 4):

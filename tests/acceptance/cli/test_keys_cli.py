@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from producer.cli.command_tree import build_app
 from producer.keys.key_format import prefix_of
-from producer.keys.key_store import Caller, KeyStore, Role
+from producer.keys.key_store import Caller, KeyStore
+from producer.keys.roles import Role
 from shared.errors import KeyRefused
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.test_cli_own_roles import open_session

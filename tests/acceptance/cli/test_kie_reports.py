@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.support.deployment import Deployment
 

@@ -10,7 +10,8 @@ from yarl import URL
 
 from producer.console.page import CONSOLE, VIEWERS, Action
 from producer.console.page_table import ACTIONS, PAGES
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.acceptance.test_http_access import key_of
 from tests.support.api_client import ApiClient
 from tests.support.console_client import ConsoleClient, browsing

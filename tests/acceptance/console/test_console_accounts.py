@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from tests.acceptance.test_http_access import key_of

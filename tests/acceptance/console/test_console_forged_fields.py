@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from producer.console.page_table import ACTIONS
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.console.test_console_access import PARTS
 from tests.acceptance.console.test_console_own_role import filled

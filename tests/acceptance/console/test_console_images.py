@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.test_http_access import key_of
 from tests.support.console_client import ConsoleClient, browsing
 from tests.support.deployment import Deployment, text_to_image

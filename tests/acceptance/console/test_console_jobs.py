@@ -15,7 +15,7 @@ import pytest
 
 from producer.console.page import CONSOLE
 from producer.console.page_table import PAGES
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import TRANSITIONS, JobState

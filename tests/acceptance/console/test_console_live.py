@@ -6,7 +6,8 @@ import asyncio
 
 import orjson
 
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.acceptance.test_http_access import key_of
 from tests.support.console_client import browsing
 from tests.support.deployment import Deployment

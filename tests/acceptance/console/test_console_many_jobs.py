@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from producer import JobState
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain import job_events
 from shared.domain.job import Job
 from tests.acceptance.test_http_access import key_of

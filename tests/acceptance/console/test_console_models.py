@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.console.test_console_pauses import hidden_fields
 from tests.acceptance.test_http_access import key_of
 from tests.support.console_client import browsing

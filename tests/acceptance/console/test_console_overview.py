@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from producer.console.pages.overview_page import RANGES
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.lifecycle import Reason
 from shared.redis_keys import WIPED_KEY

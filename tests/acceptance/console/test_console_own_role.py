@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from producer.console.page import CONSOLE
 from producer.console.page_table import ACTIONS, PAGES
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from tests.acceptance.console.test_console_access import PARTS, path_of
 from tests.acceptance.test_http_access import key_of

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import orjson
 import pytest
 
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.test_http_access import key_of
 from tests.support.api_client import ApiClient
 from tests.support.console_client import ConsoleAnswer, ConsoleClient, browsing

@@ -6,7 +6,8 @@ import pytest
 
 from producer.actor import Actor
 from producer.console.sessions.session_store import SessionStore
-from producer.keys.key_store import Caller, KeyStore, Role
+from producer.keys.key_store import Caller, KeyStore
+from producer.keys.roles import Role
 from shared.errors import KeyRefused, NotFound
 from tests.support.deployment import Deployment
 

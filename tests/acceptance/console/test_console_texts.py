@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from producer.actor import Actor
 from producer.console.page_table import ACTIONS, PAGES
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.domain import job_events
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState

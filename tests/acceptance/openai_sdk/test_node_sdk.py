@@ -15,7 +15,8 @@ from typing import Any
 from PIL import Image
 
 from producer.api import serving_api
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.support.deployment import Deployment, eventually
 from tests.support.example_images import edit_mask, encoded_image
 from tests.support.npm_package import NpmPackage, install_module

@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from producer.api import serving_api
 from producer.api.openai_api.image_requests import OpenaiImages
 from producer.api.openai_api.openai_routes import openai_endpoints
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.support.api_client import ApiClient, ApiResponse
 from tests.support.database_logins import logged_in
 from tests.support.deployment import Deployment, eventually

@@ -18,7 +18,8 @@ from openai import AsyncOpenAI
 from PIL import Image
 
 from producer.api import serving_api
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.fakes.fake_uploads import receiving_uploads
 from tests.support.deployment import Deployment, eventually
 from tests.support.example_images import edit_mask, encoded_image

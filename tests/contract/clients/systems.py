@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from darkroom_client.testing import InMemoryDarkroom, Outcome
 
 from producer.api import serving_api
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from tests.fakes.fake_uploads import receiving_uploads
 from tests.support.deployment import Deployment
 

@@ -11,7 +11,8 @@ import pytest
 
 from producer.actor import Actor
 from producer.audit_entries import Act
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.database.plain_logins import login

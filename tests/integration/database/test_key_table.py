@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from producer.billing import Billing
-from producer.keys.key_store import KeyStore, Role
+from producer.keys.key_store import KeyStore
+from producer.keys.roles import Role
 from shared.adapters.postgres.database import Database, connect_database
 from shared.errors import DatabaseRefused, PostgresDown
 

@@ -14,7 +14,8 @@ import pytest
 
 from producer.billing import Billing
 from producer.keys.key_format import hash_key, make_key, prefix_of
-from producer.keys.key_store import Caller, KeyStore, Role
+from producer.keys.key_store import Caller, KeyStore
+from producer.keys.roles import Role
 from shared.adapters.postgres.database import Database
 from shared.errors import (
     AccountNotFound,

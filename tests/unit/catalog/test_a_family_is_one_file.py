@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.orders.order_fields import DEFAULT_MODEL
+from producer.orders.field_limits import DEFAULT_MODEL
 from shared.catalog import list_families
 
 ROOT = Path(__file__).parents[3]

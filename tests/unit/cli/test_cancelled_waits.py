@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from producer.cli.commands.enqueue import report_end
 from producer.cli.display.text_format import state_text
 from producer.cli.exit_codes import ExitCode, code_of_ended
+from producer.cli.job_reports import report_end
 from shared.domain.job import replace_fields
 from shared.domain.lifecycle import IN_FLIGHT, JobState
 from tests.support.example_jobs import example_job

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -65,21 +63,6 @@ def test_the_version_is_printed_in_three_ways() -> None:
         assert runner.invoke(app, words).stdout.startswith("darkroom ")
     told = json.loads(runner.invoke(app, ["version", "--json"]).stdout)
     assert told.keys() == {"darkroom", "python"}
-
-
-@pytest.mark.parametrize("word", ["version", "--version"])
-def test_the_version_is_printed_without_loading_what_other_commands_need(word: str) -> None:
-    program = f"""
-import sys
-from producer.cli import main
-sys.argv = ["darkroom", {word!r}]
-main()
-loaded = {{"asyncpg", "aiohttp", "redis", "producer.client", "producer.cli.command_tree"}}
-sys.exit(str(loaded & set(sys.modules)) if loaded & set(sys.modules) else 0)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("darkroom ")
 
 
 def test_every_command_of_the_contract_is_there_and_explains_itself() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from producer.cli.command_tree import build_app
 from shared.adapters.embedded import EmbeddedServers, has_database
+from tests.support.command_words import list_commands
 
 ID = "019f0000-0000-7000-8000-000000000000"
 WHY = ("--reason", "for the test")
@@ -75,17 +74,8 @@ ASKED: dict[str, tuple[str, ...]] = {
 }
 
 
-def leaves(command: Any, path: tuple[str, ...] = ()) -> set[str]:
-    """Return every command that can be typed, by its words."""
-    below = getattr(command, "commands", None)
-    if below is None:
-        return {" ".join(path)}
-    own = {" ".join(path)} if path and command.invoke_without_command else set()
-    return own.union(*(leaves(one, (*path, name)) for name, one in below.items()))
-
-
 def test_every_command_is_asked() -> None:
-    assert ASKED.keys() | NOT_ASKED == leaves(typer.main.get_command(build_app()))
+    assert ASKED.keys() | NOT_ASKED == list_commands()
 
 
 @pytest.mark.parametrize("command", ASKED)

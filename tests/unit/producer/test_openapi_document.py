@@ -18,7 +18,7 @@ from producer.api.requests.admin_bodies import Grant, PriceChange, parse_admin_b
 from producer.api.requests.order_body import parse_batch, parse_order
 from producer.api.responses.http_errors import HttpRefusal
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from shared.catalog import list_families
 from tests.support.ports import free_port
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +11,11 @@ from producer.cli.command_runner import CommandContext, run_connected
 from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.text_format import printable, time_text
 from producer.cli.options import AsJson
-from producer.files.uploaded_file import UploadedFile, file_to_json
 
-app = typer.Typer(
-    no_args_is_help=True, help="Upload images for image-to-image jobs, show those uploaded."
-)
+if TYPE_CHECKING:
+    from producer.files.uploaded_file import UploadedFile
+
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -46,6 +46,8 @@ def show(file_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson 
 
 def _print_file(file: UploadedFile, *, as_json: bool) -> None:
     if as_json:
+        from producer.files.uploaded_file import file_to_json
+
         print_json(file_to_json(file))
         return
     print_data(printable(file.url))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,11 @@ from producer.cli.confirmation import confirm_doubts
 from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.text_format import count_text, time_text
 from producer.cli.options import AsJson, parse_duration
-from producer.results.image_pruning import OldImages, old_images_to_json
-from producer.results.image_retries import retried_images_to_json
 
-app = typer.Typer(no_args_is_help=True, help="Copies of images in the results store.")
+if TYPE_CHECKING:
+    from producer.results.image_pruning import OldImages
+
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -41,6 +42,8 @@ def retry(
         else:
             retried = await retries.retry(selection, actor=command_actor())
         if as_json:
+            from producer.results.image_retries import retried_images_to_json
+
             print_json(retried_images_to_json(retried))
             return
         text = f"{count_text(retried.images, 'image')} of {count_text(retried.jobs, 'job')}"
@@ -94,6 +97,8 @@ def prune(
                 old.stored_before, actor=command_actor(), accept_missing=accept_missing
             )
         if as_json:
+            from producer.results.image_pruning import old_images_to_json
+
             print_json(old_images_to_json(old, is_dry_run=dry_run))
         else:
             print_data(f"{'would delete' if dry_run else 'deleted'} {_describe(old)}")

@@ -47,15 +47,10 @@ from producer.cli.options import (
     Until,
     parse_credits,
 )
-from producer.jobs.operator_methods import parse_job_id
-from producer.money.grants import granted_account_to_json
 from producer.money.statements import KINDS, Statement, start_of_month, statement_to_json
 from producer.row_json import account_to_json, row_to_json
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Create and list accounts, set limits, grant and refund credits, read the ledger.",
-)
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()
@@ -103,6 +98,8 @@ def grant(
             actor=command_actor(),
         )
         if as_json:
+            from producer.money.grants import granted_account_to_json
+
             print_json({**granted_account_to_json(granted), "is_replayed": granted.is_replayed})
             return
         _print_account(granted, as_json=False)
@@ -235,9 +232,11 @@ def refund(
     as_json: AsJson = False,
 ) -> None:
     """Give back what a job was charged, or a part of it, once."""
-    wanted = parse_job_id(job_id)
 
     async def step(context: DatabaseContext) -> None:
+        from producer.jobs.operator_methods import parse_job_id
+
+        wanted = parse_job_id(job_id)
         entry = await context.billing.refund(wanted, credits, reason=reason, actor=command_actor())
         if as_json:
             print_json(row_to_json(entry))

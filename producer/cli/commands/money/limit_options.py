@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from producer.accounts.account_limits import AccountLimits
 from producer.cli.options import parse_reason
 from shared.domain.job import Priority
+
+if TYPE_CHECKING:
+    from producer.accounts.account_limits import AccountLimits
 
 NO_LIMIT = "none"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,14 +35,16 @@ from producer.cli.display.text_format import (
 )
 from producer.cli.options import AsJson, Credits, Limit, Reason, parse_credits, parse_time
 from producer.list_pages import MAX_ROW_ID
-from producer.money.price_changes import PricePreview, preview_to_json
 from producer.money.price_key import PriceKey
 from producer.monitoring.kie_models import KieReports, compared_price_to_json
 from producer.row_json import row_to_json
 from shared.errors import ConfirmationNeeded
 from shared.job_json import credits_to_json
 
-app = typer.Typer(no_args_is_help=True, help="Read and change prices.")
+if TYPE_CHECKING:
+    from producer.money.price_changes import PricePreview
+
+app = typer.Typer(no_args_is_help=True)
 
 Row = Mapping[str, Any]
 Model = Annotated[str, typer.Argument(metavar="MODEL")]
@@ -167,6 +169,8 @@ def preview_price(
             key, credits, provider_credits, charge_basis=context.settings.charge_basis
         )
         if as_json:
+            from producer.money.price_changes import preview_to_json
+
             print_json(preview_to_json(preview))
             return
         print_price_preview(preview)

@@ -12,7 +12,7 @@ from aiohttp import web
 from producer.api.endpoint import RESPONSE_TIMEOUT_SECONDS
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.money.statements import KINDS, Statement
-from producer.orders.order_fields import ACCOUNT_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH
 from shared.adapters.http.slow_readers import PacedResponse
 from shared.errors import AccountNotFound, Fault, InvalidRequest
 

@@ -1,0 +1,10 @@
+"""The limits of an order's fields, and the model of an order that names none."""
+
+from __future__ import annotations
+
+DEFAULT_MODEL = "gpt-4o-image"
+"""The model of an order that names none."""
+KEY_LENGTH = 255
+"""The most characters of an idempotency key."""
+ACCOUNT_LENGTH = 200
+"""The most characters of an account's id."""
