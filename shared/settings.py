@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.allowed_receivers import AllowedReceivers, parse_allowed_receivers
+from shared.domain.callback_url import find_callback_url_fault
 from shared.errors import ConfigurationError
 from shared.kie_accounts import (
     DEFAULT_ACCOUNT,
@@ -116,6 +117,15 @@ def _results_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _callback_base(value: str) -> str:
+    base = value.partition("#")[0]
+    parts = urlsplit(base)
+    _http_url(base)
+    if "@" in parts.netloc:
+        raise ValueError("must not contain a user name or password before the host")
+    return base if parts.query else base.rstrip("/?")
+
+
 def _webhooks_allow(value: str) -> str:
     parse_allowed_receivers(value)
     return value
@@ -162,7 +172,7 @@ class Settings(BaseSettings):
     """Kie's file upload host. Default: Kie's own, or `KIE_BASE_URL` if that is not Kie's."""
     kie_upload_key: SecretStr | None = None
     """The Bearer token of uploads, for processes without `KIE_API_KEY`. Default: the first key."""
-    kie_callback_url: HttpUrl | None = None
+    kie_callback_url: Annotated[str, AfterValidator(_callback_base)] | None = None
     """Public base URL of the worker's callback receiver. Default: poll only."""
     kie_webhook_hmac_key: SecretStr | None = None
     """If set, callbacks without a valid signature are refused."""
@@ -243,6 +253,16 @@ class Settings(BaseSettings):
         faults = [] if value is None else find_account_name_faults(value)
         if faults:
             raise ValueError("; ".join(faults))
+        return value
+
+    @field_validator("kie_callback_url")
+    @classmethod
+    def _check_callback_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        has_key = info.data.get("kie_api_key") or info.data.get("kie_api_keys")
+        if value is not None and has_key:
+            fault = find_callback_url_fault(value, info.data.get("kie_base_url", KIE_BASE_URL))
+            if fault is not None:
+                raise ValueError(fault)
         return value
 
     @property

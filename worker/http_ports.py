@@ -12,8 +12,8 @@ from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimi
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.processes.service_phase import ServicePhase
+from shared.domain.callback_url import ROUTE
 from shared.settings import Settings
-from worker.callbacks.callback_url import ROUTE
 from worker.callbacks.receiver import CallbackReceiver, kie_style_refusal
 
 DESCRIPTORS_RESERVED = 768

@@ -15,6 +15,7 @@ from shared.adapters.log_setup import set_up_logging
 from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
 from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import Lane
+from shared.domain.callback_url import is_unencrypted
 from shared.errors import DependencyDown
 from shared.settings import Settings
 from worker.bootstrap import WorkerResources, open_worker
@@ -92,7 +93,11 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
             handler.take(inbox_id)
 
     receiver = CallbackReceiver(
-        resources.database, deps.clock, settings.kie_webhook_hmac_key, handle_if_shared
+        resources.database,
+        deps.clock,
+        settings.kie_webhook_hmac_key,
+        handle_if_shared,
+        process_id=resources.processes.process.id,
     )
     phase = resources.phase
     async with open_http_ports(settings, resources.health, receiver, phase) as addresses:
@@ -102,6 +107,7 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
         others = _start_background_tasks(resources, reconciler, lanes, feed)
         phase.finish_start()
         log.info("worker_started", name=deps.worker_name, **addresses)
+        _warn_of_plain_callbacks(settings)
         try:
             yield lane_tasks
         finally:
@@ -109,6 +115,16 @@ async def run_lanes(resources: WorkerResources) -> AsyncIterator[list[asyncio.Ta
             # Callbacks are stored until a proxy has noticed that this worker stops.
             await asyncio.gather(_drain(settings, lanes), phase.wait_for_delay())
             await stop_tasks([*lane_tasks, *others])
+
+
+def _warn_of_plain_callbacks(settings: Settings) -> None:
+    base = settings.kie_callback_url
+    if base is not None and settings.kie_keys and is_unencrypted(base, settings.kie_base_url):
+        log.warning(
+            "callbacks_unencrypted",
+            meaning="KIE_CALLBACK_URL begins with http://: everybody on the way can read and send"
+            " callbacks; use https://",
+        )
 
 
 def _start_background_tasks(

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from producer.doctor.alert_findings import check_alerts
+from producer.doctor.callback_findings import check_callbacks
 from producer.doctor.clock_findings import check_clocks
 from producer.doctor.disk_findings import check_disks
 from producer.doctor.finding import Finding
@@ -63,6 +64,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             # Postgres answered the first query, and failed later.
             yield Finding("postgres", False, str(error), FIXES[POSTGRES])
         yield _check_kie_key(settings, servers)
+        if settings.kie_callback_url is not None:
+            yield await check_callbacks(settings.kie_callback_url, settings, servers.database_url)
 
 
 async def _check_database(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from producer import JobState
+from producer.doctor.callback_findings import check_callbacks
+from shared.adapters.http.http_server import serve_http
+from shared.adapters.postgres.database import Queries
+from shared.adapters.postgres.server_clock import ServerClock
 from shared.domain.job import Job
 from tests.support.deployment import Deployment, eventually, fast_simulator_config, text_to_image
 from tests.support.ports import free_port
 from worker.bootstrap import WorkerResources
 from worker.callbacks.kie_signature import kie_signature
-from worker.callbacks.receiver import BODY_BYTES_MAX
+from worker.callbacks.receiver import BODY_BYTES_MAX, CallbackReceiver
 from worker.simulator import running_simulator
 
 
@@ -236,3 +241,47 @@ async def test_a_task_of_another_job_is_refuted_and_delays_no_other_end(
     assert (ended.state, ended.reason) == (JobState.FAILED, "submission_lost")
     assert [row["verdict"] for row in await _inbox(deployment)] == ["refuted"]
     await deployment.check_invariants_hold()
+
+
+async def test_the_doctor_calls_the_receiver_and_names_the_worker(deployment: Deployment) -> None:
+    async with deployment.worker_with_callbacks() as resources:
+        database_url = resources.servers.database_url
+        settings = resources.deps.settings
+        base = str(settings.kie_callback_url)
+        finding = await check_callbacks(f"{base}/?token=hush", settings, database_url)
+        assert finding.ok
+        assert finding.detail == (
+            f"POST {base}/callbacks/kie/probe reaches the worker {resources.deps.worker_name}"
+        )
+        async with serve_http("127.0.0.1", 0, strangers_routes()) as port:
+            for path, told in (
+                ("", "was answered with HTTP 404"),
+                ("/page", "was answered by a server that is no worker of Darkroom"),
+                ("/worker", "was answered by a worker that does not belong to this database"),
+            ):
+                base = f"http://127.0.0.1:{port}{path}"
+                finding = await check_callbacks(base, settings, database_url)
+                assert not finding.ok
+                assert told in finding.detail
+                assert f"forward POST {path}/callbacks/kie/probe" in (finding.fix or "")
+        finding = await check_callbacks(base, settings, database_url)
+        assert "got no answer" in finding.detail
+        assert await _inbox(deployment) == []
+    finding = await check_callbacks(base, settings, database_url)
+    assert (finding.ok, finding.detail) == (
+        True,
+        "not called: no worker is alive that could answer",
+    )
+
+
+def strangers_routes() -> list[web.RouteDef]:
+    """Return the routes of a page, and of a worker of another database."""
+
+    async def show_page(_: web.Request) -> web.Response:
+        return web.Response(text="<html>")
+
+    other = CallbackReceiver(cast("Queries", None), ServerClock(), None, lambda _: None)
+    return [
+        web.post("/page/callbacks/kie/probe", show_page),
+        *(web.post(f"/worker{one.path}", one.handler) for one in other.routes()),
+    ]

@@ -171,3 +171,46 @@ def test_a_wrong_receiver_of_webhooks_is_named_at_start(monkeypatch: pytest.Monk
         "WEBHOOKS_ALLOW: 'http://hooks.lan/' is a URL: write its host alone;"
         " '10.0.0.5/8' has bits beyond its prefix: write 10.0.0.0/8"
     ) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ("https://hooks.example/y/?token=z/", "https://hooks.example/y/?token=z/"),
+        ("https://hooks.example/y/#top", "https://hooks.example/y"),
+        ("https://hooks.example?", "https://hooks.example"),
+    ],
+)
+def test_the_query_of_the_callback_url_is_kept(
+    given: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIE_CALLBACK_URL", given)
+    assert load_settings().kie_callback_url == base
+
+
+@pytest.mark.parametrize(
+    ("host", "fault"),
+    [
+        ("localhost:8081", "points at 'localhost', which is not public"),
+        ("192.168.1.4", "points at 192.168.1.4, which is not public"),
+        ("worker", "points at 'worker', which is not public"),
+        ("ann:word@hooks.example", "must not contain a user name or password before the host"),
+    ],
+)
+def test_kie_is_not_told_to_call_an_address_that_it_cannot_reach(
+    host: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KIE_CALLBACK_URL", f"https://{host}/?token=hush")
+    monkeypatch.setenv("KIE_API_KEY", "hush")
+    with pytest.raises(ConfigurationError, match=f"KIE_CALLBACK_URL: {fault}") as raised:
+        load_settings()
+    assert "hush" not in str(raised.value)
+    assert "WEBHOOKS_ALLOW" not in str(raised.value)
+
+
+def test_a_simulated_kie_may_call_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIE_CALLBACK_URL", "http://127.0.0.1:8081")
+    assert load_settings().kie_callback_url == "http://127.0.0.1:8081"
+    monkeypatch.setenv("KIE_API_KEY", "a-key")
+    monkeypatch.setenv("KIE_BASE_URL", "http://127.0.0.1:9000")
+    assert load_settings().kie_callback_url == "http://127.0.0.1:8081"

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import UUID, uuid4
 
 import orjson
 from aiohttp import web
@@ -18,8 +19,8 @@ from pydantic import SecretStr
 from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS, BodyFault, read_body
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.postgres.database import Queries
+from shared.domain.callback_url import PROBE_ROUTE, ROUTE, probe_answer
 from shared.errors import DarkroomError
-from worker.callbacks.callback_url import ROUTE
 from worker.callbacks.kie_signature import find_signature_fault
 from worker.dependencies import Clock
 
@@ -40,20 +41,40 @@ OnStored = Callable[[int], None]
 
 
 class CallbackReceiver:
-    """The route `POST /callbacks/kie/{token}`."""
+    """The route `POST /callbacks/kie/{token}`, and the probe of the doctor."""
 
     def __init__(
-        self, queries: Queries, clock: Clock, hmac_key: SecretStr | None, received: OnStored
+        self,
+        queries: Queries,
+        clock: Clock,
+        hmac_key: SecretStr | None,
+        received: OnStored,
+        *,
+        process_id: UUID | None = None,
     ) -> None:
         self._queries = queries
         self._clock = clock
         self._hmac_key = hmac_key
         self._received = received
+        self._process_id = process_id or uuid4()
         self._slots = asyncio.Semaphore(QUERIES_AT_ONCE)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the route."""
-        return [web.post(ROUTE, self._receive)]
+        """Return the routes."""
+        return [web.post(PROBE_ROUTE, self._answer_probe), web.post(ROUTE, self._receive)]
+
+    async def _answer_probe(self, request: web.Request) -> web.Response:
+        """Prove to the doctor which process this is. Uses no statement."""
+        body = await read_body(request, USUAL_BODY_BYTES)
+        if isinstance(body, BodyFault):
+            return _refuse_body(body)
+        try:
+            nonce = orjson.loads(body)["probe"]
+        except (orjson.JSONDecodeError, LookupError, TypeError):
+            nonce = None
+        if not isinstance(nonce, str) or not _TOKEN.fullmatch(nonce):
+            return _refuse(400, "the body is not a probe")
+        return web.json_response({"code": 200, "worker": probe_answer(self._process_id, nonce)})
 
     async def _receive(self, request: web.Request) -> web.Response:
         token = request.match_info["token"]

@@ -18,6 +18,7 @@ import structlog
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.redis.change_messages import Change
 from shared.catalog import get_family
+from shared.domain.callback_url import has_token
 from shared.domain.kie_outcomes import (
     Delivered,
     NoVerdict,
@@ -29,7 +30,6 @@ from shared.domain.kie_outcomes import (
 )
 from shared.domain.late_results import DELIVERED_LATE
 from shared.errors import DatabaseRefused, DependencyDown
-from worker.callbacks.callback_url import has_token
 from worker.dependencies import Dependencies
 from worker.limits.throttle import Throttled
 from worker.steps.unreadable_success import resolve_hint

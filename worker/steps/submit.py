@@ -15,6 +15,7 @@ from shared.catalog import ImageRequest, ModelFamily, carry_request, get_family
 from shared.catalog.kie_response_codes import IMAGE_NOT_FETCHED_CODE
 from shared.catalog.request_images import explain_unfetched_image
 from shared.domain import job_events
+from shared.domain.callback_url import callback_url
 from shared.domain.job import Job
 from shared.domain.kie_outcomes import (
     Accepted,
@@ -29,7 +30,6 @@ from shared.domain.kie_outcomes import (
 from shared.domain.lifecycle import JobState, Reason
 from shared.errors import DatabaseRefused, InvalidRequest, StaleJob, TaskOfAnotherJob
 from worker.backoff import backoff_seconds
-from worker.callbacks.callback_url import callback_url
 from worker.dependencies import Dependencies
 from worker.files.served_images import ServedImages, find_served_images
 from worker.kie.account_pool import KieAccount
