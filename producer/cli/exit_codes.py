@@ -5,7 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from shared.errors import DarkroomError, DependencyDown, NotFound, WaitTimedOut
+from shared.errors import (
+    DarkroomError,
+    DatabaseUrlRefused,
+    DependencyDown,
+    NotFound,
+    SettingsRefused,
+    WaitTimedOut,
+)
 
 if TYPE_CHECKING:
     from shared.domain.job import Job
@@ -28,7 +35,9 @@ class ExitCode(IntEnum):
 _BY_ERROR: tuple[tuple[type[DarkroomError], ExitCode], ...] = (
     (NotFound, ExitCode.NOT_FOUND),
     (WaitTimedOut, ExitCode.TIMED_OUT),
+    (DatabaseUrlRefused, ExitCode.USAGE),
     (DependencyDown, ExitCode.DEPENDENCY_DOWN),
+    (SettingsRefused, ExitCode.USAGE),
 )
 
 

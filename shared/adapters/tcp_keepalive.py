@@ -7,6 +7,7 @@ connection would wait forever.
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 _KEEPALIVE_IDLE_SECONDS = 15
@@ -42,10 +43,20 @@ def open_keep_alive_socket(info: tuple[Any, ...]) -> socket.socket:
     return opened
 
 
-def keep_alive(connection: Any, *, ends_unacknowledged: bool = True) -> None:
-    """Set keepalive and `tcp_options` on a TCP socket. Other sockets are not changed."""
+def keep_alive(
+    connection: Any,
+    *,
+    ends_unacknowledged: bool = True,
+    is_on: bool = True,
+    changes: Mapping[int, int] | None = None,
+) -> None:
+    """Set keepalive and `tcp_options` on a TCP socket. Other sockets are not changed.
+
+    `changes` replaces some of the options. With `is_on` false, idle connections are not probed.
+    """
     if connection is None or connection.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in tcp_options(ends_unacknowledged=ends_unacknowledged).items():
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(is_on))
+    options = {**tcp_options(ends_unacknowledged=ends_unacknowledged), **(changes or {})}
+    for option, value in options.items():
         connection.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -18,7 +18,6 @@ from shared.adapters.postgres.failed_queries import FailedQueries
 from shared.adapters.postgres.named_queries import get_query
 from shared.adapters.postgres.primary_host import connect_to_primary
 from shared.adapters.postgres.session_setup import prepare_connection, skip_session_reset
-from shared.adapters.tcp_keepalive import keep_alive
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
 
 if TYPE_CHECKING:
@@ -90,14 +89,6 @@ def _translated(error: asyncpg.PostgresError) -> DarkroomError:
 
 def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-class KeptAliveConnection(_DriverConnection):
-    """A connection with TCP keepalive."""
-
-    def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
-        super().__init__(protocol, transport, *rest)
-        keep_alive(transport.get_extra_info("socket"))
 
 
 class Queries(Protocol):

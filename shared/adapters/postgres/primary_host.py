@@ -1,16 +1,23 @@
-"""Connects to the primary among several Postgres hosts."""
+"""Connects to the primary among the hosts of a Postgres URL."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 import asyncpg
 
-from shared.server_urls import split_hosts
+from shared.adapters.postgres.driver_arguments import Attempt, read_connect_options
+from shared.adapters.postgres.kept_alive_connection import KeptAliveConnection
+from shared.errors import DatabaseUrlRefused
 
 _BETWEEN_HOSTS_SECONDS = 0.2
 """How long to wait for a host before connecting to the next one in parallel."""
+_REFUSED_PARAMETERS = frozenset({"42704", "22023", "42601"})
+"""The server knows no such parameter, not this value, or cannot read `options`."""
+_NO_STARTUP_PARAMETER = "unsupported startup parameter"
+_NO_TLS = "rejected SSL upgrade"
 
 
 async def connect_to_primary(url: str, **options: Any) -> Any:
@@ -19,18 +26,29 @@ async def connect_to_primary(url: str, **options: Any) -> Any:
     The driver tries one host after the other within one timeout. A host that does not reply, such
     as a machine without power, would use up the timeout before the primary is tried. Here the
     hosts are tried in parallel, each a little after the previous one. Raises errors of the
-    driver.
+    driver, and `DatabaseUrlRefused` for what the URL asks and nobody can do.
     """
-    urls = split_hosts(url)
-    if len(urls) == 1:
-        return await asyncpg.connect(url, **options)
+    found = read_connect_options(url)
+    options.setdefault("connection_class", KeptAliveConnection)
+    if found.timeout_seconds is not None:
+        options["timeout"] = found.timeout_seconds
+    settings = options.pop("server_settings", {})
+    options["server_settings"] = {**found.server_settings, **settings}
+    connection = await _connect_to_one(list(found.attempts), options)
+    if isinstance(connection, KeptAliveConnection):
+        connection.set_keepalive(found.keepalive)
+    return connection
+
+
+async def _connect_to_one(left: list[Attempt], options: dict[str, Any]) -> Any:
+    if len(left) == 1:
+        return await _connect(left[0], options)
     waiting: set[asyncio.Task[Any]] = set()
     errors: list[BaseException] = []
-    left = list(urls)
     try:
         while left or waiting:
             if left:
-                waiting.add(asyncio.ensure_future(asyncpg.connect(left.pop(0), **options)))
+                waiting.add(asyncio.ensure_future(_connect(left.pop(0), options)))
             done, waiting = await asyncio.wait(
                 waiting,
                 timeout=_BETWEEN_HOSTS_SECONDS if left else None,
@@ -47,6 +65,47 @@ async def connect_to_primary(url: str, **options: Any) -> Any:
     raise _most_informative(errors)
 
 
+async def _connect(attempt: Attempt, options: dict[str, Any]) -> Any:
+    """Connect to one host, with TLS or without as its mode allows."""
+    first, *others = attempt.tls
+    try:
+        return await _connect_with(first, attempt, options)
+    except (OSError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        if not others or not _may_be_about_tls(error):
+            raise
+    return await _connect_with(others[0], attempt, options)
+
+
+async def _connect_with(tls: Any, attempt: Attempt, options: dict[str, Any]) -> Any:
+    try:
+        return await asyncpg.connect(**attempt.arguments, **options, ssl=tls)
+    except asyncpg.PostgresError as error:
+        words = str(error.args[0]) if error.args else ""
+        if error.sqlstate in _REFUSED_PARAMETERS or _NO_STARTUP_PARAMETER in words:
+            raise DatabaseUrlRefused(
+                f"the server refuses a parameter of DATABASE_URL: {words}"
+            ) from error
+        raise
+    except ssl.SSLCertVerificationError as error:
+        raise DatabaseUrlRefused(
+            f"the certificate of Postgres is not accepted: {error.verify_message}; see sslmode and"
+            " sslrootcert of DATABASE_URL"
+        ) from error
+    except ConnectionError as error:
+        if _NO_TLS in str(error) and len(attempt.tls) == 1:
+            raise DatabaseUrlRefused(
+                "the server of DATABASE_URL has no TLS, which its sslmode asks for"
+            ) from error
+        raise
+
+
+def _may_be_about_tls(error: BaseException) -> bool:
+    """Return whether the same server may accept a connection with or without TLS."""
+    return not isinstance(
+        error, asyncpg.InvalidPasswordError | ConnectionRefusedError | TimeoutError
+    )
+
+
 async def _cancel_all(waiting: set[asyncio.Task[Any]]) -> None:
     for task in waiting:
         task.cancel()
@@ -57,7 +116,11 @@ async def _cancel_all(waiting: set[asyncio.Task[Any]]) -> None:
 
 def _most_informative(errors: list[BaseException]) -> BaseException:
     """Return an authentication error if any, else that no host accepts writes, else the last."""
-    for kind in (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError):
+    for kind in (
+        DatabaseUrlRefused,
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+    ):
         for error in errors:
             if isinstance(error, kind):
                 return error

@@ -21,11 +21,13 @@ DarkroomError
 ├── TooEarly                  not due yet by Postgres's clock: retry after the wait
 ├── DependencyDown            try again later
 │   ├── PostgresDown          no reply, or a reply that it cannot run the statement now
+│   │   └── DatabaseUrlRefused  a parameter or a file of DATABASE_URL cannot be used
 │   ├── RedisDown             no reply, or a reply that it cannot run the command now
 │   ├── ResultsStoreDown      the store of RESULTS_URL does not answer, or refuses
 │   ├── RowBusy               another session holds a lock that the call needs
 │   └── UploadFailed          Kie's file upload host did not take the file
 └── ConfigurationError        the operator must change something
+    ├── SettingsRefused       a variable of the environment has an impossible value
     ├── UploadsNotConfigured  this process has no key for Kie's file upload host
     ├── SchemaOutdated        `darkroom migrate` has not been run
     ├── MigrationFailed
@@ -38,19 +40,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import ClassVar
 
-from shared.faults import FAULTS_MAX as FAULTS_MAX  # noqa: PLC0414
-from shared.faults import Fault as Fault  # noqa: PLC0414
-from shared.faults import cap_faults as cap_faults  # noqa: PLC0414
+from shared.errors.darkroom_error import DarkroomError as DarkroomError
+from shared.errors.server_errors import ConfigurationError as ConfigurationError
+from shared.errors.server_errors import DatabaseUrlRefused as DatabaseUrlRefused
+from shared.errors.server_errors import DependencyDown as DependencyDown
+from shared.errors.server_errors import EmbeddedServerError as EmbeddedServerError
+from shared.errors.server_errors import MigrationFailed as MigrationFailed
+from shared.errors.server_errors import PostgresDown as PostgresDown
+from shared.errors.server_errors import RedisDown as RedisDown
+from shared.errors.server_errors import ResultsStoreDown as ResultsStoreDown
+from shared.errors.server_errors import RowBusy as RowBusy
+from shared.errors.server_errors import SchemaOutdated as SchemaOutdated
+from shared.errors.server_errors import SettingsRefused as SettingsRefused
+from shared.errors.server_errors import UploadFailed as UploadFailed
+from shared.errors.server_errors import UploadsNotConfigured as UploadsNotConfigured
+from shared.faults import FAULTS_MAX as FAULTS_MAX
+from shared.faults import Fault as Fault
+from shared.faults import cap_faults as cap_faults
 from shared.key_refusals import KEY_REFUSAL_MESSAGES, KeyRefusal
-
-
-class DarkroomError(Exception):
-    """The base class of all errors that Darkroom raises deliberately."""
-
-    code: ClassVar[str] = "error"
-    """A stable code for programs. It is the last part of the problem `type` over HTTP."""
 
 
 class RequestRefused(DarkroomError):
@@ -307,93 +315,3 @@ class TaskOfAnotherJob(DatabaseRefused):
     """Another job has this task id: Kie returned it to one of the two by mistake."""
 
     code = "task_of_another_job"
-
-
-class DependencyDown(DarkroomError):
-    """A server that Darkroom needs cannot serve the call now. The call can be retried later."""
-
-    code = "dependency_down"
-
-
-class PostgresDown(DependencyDown):
-    """Postgres does not reply, or replies that it cannot run the statement now.
-
-    With a `sqlstate` nothing was stored, except for classes 08 and 57P and for 40003. Without a
-    `sqlstate` the statement may have been committed before its reply was lost.
-    """
-
-    code = "postgres_down"
-
-    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
-        self.sqlstate = sqlstate
-        super().__init__(message)
-
-
-class RedisDown(DependencyDown):
-    """Redis or Valkey does not reply, or replies that it cannot run the command now.
-
-    Jobs are stored in Postgres and continue when Redis is available again.
-    """
-
-    code = "redis_down"
-
-
-class ResultsStoreDown(DependencyDown):
-    """The store of RESULTS_URL does not answer, or refuses, such as a full disk."""
-
-    code = "results_store_down"
-
-
-class RowBusy(DependencyDown):
-    """Another session holds a lock that the call needs. Nothing was stored."""
-
-    code = "row_busy"
-
-    def __init__(
-        self, what: str, *, wait_seconds: float = 1.0, sqlstate: str | None = None
-    ) -> None:
-        """`what` names the row. `sqlstate` is None if a check found the lock beforehand."""
-        self.what, self.wait_seconds, self.sqlstate = what, wait_seconds, sqlstate
-        super().__init__(f"{what} is locked by another session; nothing was stored")
-
-
-class UploadFailed(DependencyDown):
-    """Kie's file upload host did not take a file, or did not answer. The call can be repeated."""
-
-    code = "upload_failed"
-
-
-class ConfigurationError(DarkroomError):
-    """The operator must change something before Darkroom can start."""
-
-    code = "configuration"
-
-
-class UploadsNotConfigured(ConfigurationError):
-    """This process has no key for Kie's file upload host."""
-
-    code = "uploads_not_configured"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "this process cannot upload files: set KIE_UPLOAD_KEY for it, a key of the Kie account"
-            " that may spend nothing"
-        )
-
-
-class SchemaOutdated(ConfigurationError):
-    """The schema of the database is not the one that this version of Darkroom needs."""
-
-    code = "schema_outdated"
-
-
-class MigrationFailed(ConfigurationError):
-    """A migration was refused. It changed nothing, because each migration is one transaction."""
-
-    code = "migration_failed"
-
-
-class EmbeddedServerError(ConfigurationError):
-    """Postgres or Valkey could not be found or started on this machine."""
-
-    code = "embedded_server"
