@@ -148,27 +148,27 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         copies: CopyOptions | None = None,
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
         upload_access: Callable[[], Awaitable[UploadAccess]] = no_upload_access,
+        database_connections: int = 10,
     ) -> AsyncIterator[Producer]:
-        """Connect to servers that are already open.
+        """Connect to servers that are already open, by at most `database_connections` to Postgres.
 
         `alerts` returns the alerts for the overview. By default each overview evaluates them.
         `copies` says whether images are copied, and where to. `upload_access` returns where files
         are uploaded. By default neither is done.
         """
         async with AsyncExitStack() as stack:
-            database = await stack.enter_async_context(
-                connect_database(
-                    servers.database_url,
-                    name="darkroom-producer",
-                    lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
-                    clamps_timestamps=True,
-                )
+            connecting = connect_database(
+                servers.database_url,
+                connections=database_connections,
+                name="darkroom-producer",
+                lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+                clamps_timestamps=True,
             )
+            database = await stack.enter_async_context(connecting)
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
             delivery_queue = DeliveryQueue(redis)
-            end_waiter = await stack.enter_async_context(
-                open_end_waiter(JobRepository(database), delivery_queue)
-            )
+            waiting = open_end_waiter(JobRepository(database), delivery_queue)
+            end_waiter = await stack.enter_async_context(waiting)
             producer = Producer(
                 database,
                 delivery_queue,

@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.allowed_receivers import AllowedReceivers, parse_allowed_receivers
 from shared.domain.callback_url import find_callback_url_fault
-from shared.errors import ConfigurationError
+from shared.errors import SettingsRefused
 from shared.kie_accounts import (
     DEFAULT_ACCOUNT,
     KieKey,
@@ -32,8 +32,8 @@ from shared.kie_accounts import (
     parse_account_keys,
     parse_account_names,
 )
+from shared.postgres_url import find_schema_fault, require_usable
 from shared.redis_url.redis_url import read_redis_url
-from shared.server_urls import find_host_fault, find_schema_fault
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]
@@ -57,11 +57,8 @@ def _require_scheme(value: SecretStr, name: str, schemes: tuple[str, ...]) -> Se
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
-    url = _require_scheme(value, "the database URL", ("postgresql", "postgres"))
-    fault = find_host_fault(url.get_secret_value())
-    if fault is not None:
-        raise ValueError(fault)
-    return url
+    require_usable(value.get_secret_value())
+    return value
 
 
 def _schema(value: str) -> str:
@@ -155,6 +152,14 @@ class Settings(BaseSettings):
     """PostgreSQL 15 or newer. Default: an embedded Postgres."""
     database_schema: Annotated[str, AfterValidator(_schema)] | None = None
     """The schema of Darkroom's tables. Default: where `search_path` of the login leads."""
+    database_direct_url: Annotated[SecretStr, AfterValidator(_postgres_url)] | None = None
+    """The same database without a pooler, for workers to LISTEN. Default: `DATABASE_URL`."""
+    database_statement_cache: Literal["auto", "on", "off"] = "auto"
+    """Whether statements stay prepared. `auto` means not behind a pooler."""
+    worker_database_connections: int = Field(default=10, ge=2, le=100)
+    """The most Postgres connections of a worker, beside the one that listens."""
+    api_database_connections: int = Field(default=14, ge=3, le=200)
+    """The most Postgres connections of an API."""
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """Redis or Valkey 7.0 or newer. Default: an embedded Valkey."""
     darkroom_home: Path = Path(".darkroom")
@@ -315,11 +320,11 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment and `.env`. Raises one `ConfigurationError` that lists all faults."""
+    """Read the environment and `.env`. Raises one `SettingsRefused` that lists all faults."""
     try:
         return Settings()
     except ValidationError as error:
-        raise ConfigurationError(_list_faults(error)) from None
+        raise SettingsRefused(_list_faults(error)) from None
 
 
 def _list_faults(error: ValidationError) -> str:

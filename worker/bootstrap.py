@@ -35,8 +35,8 @@ from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.results_store import open_results_store
 from shared.adapters.servers import Servers, open_servers
+from shared.postgres_url import database_address
 from shared.redis_url.redis_url import redis_address
-from shared.server_urls import database_address
 from shared.settings import Settings
 from worker.batching.change_publisher import ChangePublisher, send_with
 from worker.batching.poll_delivery import PollDeliveryBatch
@@ -64,7 +64,6 @@ from worker.webhooks.http_sender import WebhookSender
 
 log = structlog.get_logger(__name__)
 
-DATABASE_CONNECTIONS = 10
 LOCK_TIMEOUT_SECONDS = 0.3
 """How long a statement of one job waits for a lock. It uses a connection meanwhile."""
 _SETTINGS_THAT_MUST_MATCH = (
@@ -102,7 +101,7 @@ async def open_worker(
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         provider = await choose_kie(settings, servers)
-        database = await stack.enter_async_context(_connect(servers))
+        database = await stack.enter_async_context(_connect(settings, servers))
         clock = await _open_clock(database)
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
         registry = CollectorRegistry()
@@ -226,10 +225,10 @@ def _open_throttles(settings: Settings, scripts: RedisScripts) -> tuple[Throttle
     return Throttle(scripts, submits), Throttle(scripts, polls)
 
 
-def _connect(servers: Servers) -> AbstractAsyncContextManager[Database]:
+def _connect(settings: Settings, servers: Servers) -> AbstractAsyncContextManager[Database]:
     return connect_database(
         servers.database_url,
-        connections=DATABASE_CONNECTIONS,
+        connections=settings.worker_database_connections,
         name="darkroom-worker",
         lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
     )

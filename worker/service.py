@@ -146,7 +146,7 @@ def _start_background_tasks(
             ),
             feed.run_until_cancelled(),
             deliver_on_notify(
-                resources.servers.database_url,
+                resources.servers.listening_url,
                 reconciler,
                 deps.queries,
                 deps.metrics.dispatch_pushes,

@@ -52,8 +52,8 @@ from shared.adapters.processes.service_phase import ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
+from shared.postgres_url import database_address
 from shared.redis_url.redis_url import redis_address
-from shared.server_urls import database_address
 from shared.settings import Settings, parse_image_hosts
 
 log = structlog.get_logger(__name__)
@@ -61,6 +61,7 @@ log = structlog.get_logger(__name__)
 DRAIN_SECONDS = 20.0
 """How long requests in progress may take after the process receives SIGTERM or SIGINT."""
 _WRITE_LAST_USED_SECONDS = 10.0
+_OWN_CONNECTIONS_MAX = 4
 
 
 async def serve(settings: Settings) -> None:
@@ -87,11 +88,7 @@ async def serving_api(
     phase = phase or ServicePhase()
     async with _open_addresses(settings, phase) as listeners, AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
-        database = await stack.enter_async_context(
-            connect_database(
-                servers.database_url, connections=4, name="darkroom-api", clamps_timestamps=True
-            )
-        )
+        database = await stack.enter_async_context(_connect_database(servers, settings))
         redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=4))
         alert_watch = AlertMonitor(database, redis, settings.kie_account_names)
         connecting = _connect_producer(servers, settings, alert_watch)
@@ -168,7 +165,24 @@ def _connect_producer(
         copies=CopyOptions.of(settings).require_usable(),
         alerts=alert_watch.read,
         upload_access=partial(choose_upload_access, settings, servers),
+        database_connections=settings.api_database_connections - _own_connections(settings),
     )
+
+
+def _connect_database(
+    servers: Servers, settings: Settings
+) -> AbstractAsyncContextManager[Database]:
+    return connect_database(
+        servers.database_url,
+        connections=_own_connections(settings),
+        name="darkroom-api",
+        clamps_timestamps=True,
+    )
+
+
+def _own_connections(settings: Settings) -> int:
+    """Return how many connections keys, sessions and pages use. Orders use the others."""
+    return max(1, min(_OWN_CONNECTIONS_MAX, settings.api_database_connections // 3))
 
 
 def _make_context(producer: Producer, database: Database, settings: Settings) -> ApiContext:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from producer.doctor.finding import Finding
 from shared.adapters.servers import Servers
+from shared.postgres_url import database_address
 from shared.redis_url.redis_url import redis_address
-from shared.server_urls import database_address
 from shared.settings import Settings
 
 

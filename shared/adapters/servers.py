@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import structlog
 from pydantic import SecretStr
 
 from shared.adapters.embedded import EmbeddedServers, acquire_servers, has_database
 from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.adapters.postgres.schema_choice import require_search_path
 from shared.errors import ConfigurationError, EmbeddedServerError
-from shared.server_urls import database_address
+from shared.postgres_url import database_address, read_postgres_url, set_parameter
 from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 REDIS_NOT_GIVEN = (
     "REDIS_URL is not set, and DATABASE_URL is: each machine would start a Redis of its own, and"
@@ -35,6 +38,13 @@ class Servers:
     embedded: EmbeddedServers | None
     """The attachment to the embedded servers. None if both URLs are configured."""
     has_given_database: bool
+    database_direct_url: str | None = None
+    """The database without a pooler, to listen for notifications. None means `database_url`."""
+
+    @property
+    def listening_url(self) -> str:
+        """Where to listen for notifications."""
+        return self.database_direct_url or self.database_url
 
     @property
     def database_place(self) -> str:
@@ -74,18 +84,16 @@ async def open_servers(
         acquire = partial(acquire_servers, valkey=needs_valkey, linger_seconds=linger_seconds)
         embedded = await asyncio.to_thread(acquire, settings.darkroom_home)
     try:
-        database_url = _choose(given_database, embedded.database_url if embedded else None)
+        database_url = _given_database_url(settings) or _require_url(embedded, "database_url")
         if settings.database_schema is not None and not for_migrations:
             database_url = await require_search_path(database_url, settings.database_schema)
         servers = Servers(
             database_url=database_url,
-            redis_url=(
-                ""
-                if given_redis is None and not needs_valkey
-                else _choose(given_redis, embedded.redis_url if embedded else None)
-            ),
+            redis_url=_secret_text(given_redis)
+            or (_require_url(embedded, "redis_url") if needs_valkey else ""),
             embedded=embedded,
             has_given_database=given_database is not None,
+            database_direct_url=_secret_text(settings.database_direct_url),
         )
         if check_schema and servers.has_given_database:
             await require_current_schema(servers.database_url)
@@ -97,6 +105,22 @@ async def open_servers(
             await asyncio.to_thread(embedded.release)
 
 
+def _given_database_url(settings: Settings) -> str | None:
+    """Return `DATABASE_URL` with what `DATABASE_STATEMENT_CACHE` says. Logs unused parameters."""
+    url = _secret_text(settings.database_url)
+    if url is None:
+        return None
+    dropped = read_postgres_url(url).dropped
+    if dropped:
+        log.warning("database_url_parameters_unused", parameters=list(dropped))
+    size = {"on": "100", "off": "0"}.get(settings.database_statement_cache)
+    return url if size is None else set_parameter(url, "statement_cache_size", size)
+
+
+def _secret_text(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
+
+
 async def _require_database(home: Path) -> None:
     if not await asyncio.to_thread(has_database, home):
         raise ConfigurationError(
@@ -106,9 +130,8 @@ async def _require_database(home: Path) -> None:
         )
 
 
-def _choose(given: SecretStr | None, embedded: str | None) -> str:
-    if given is not None:
-        return given.get_secret_value()
-    if embedded is None:
+def _require_url(embedded: EmbeddedServers | None, name: str) -> str:
+    url: str | None = getattr(embedded, name, None)
+    if url is None:
         raise EmbeddedServerError("the embedded servers did not say where they are")
-    return embedded
+    return url

@@ -32,6 +32,8 @@ class DatabaseUrlRefused(PostgresDown):
     that is being replaced is missing only for a moment.
     """
 
+    code = "database_url_refused"
+
 
 class RedisDown(DependencyDown):
     """Redis or Valkey does not reply, or replies that it cannot run the command now.
@@ -75,6 +77,8 @@ class ConfigurationError(DarkroomError):
 
 class SettingsRefused(ConfigurationError):
     """Variables of the environment or of `.env` have impossible values. All are listed."""
+
+    code = "settings_refused"
 
 
 class UploadsNotConfigured(ConfigurationError):

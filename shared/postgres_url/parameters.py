@@ -87,7 +87,6 @@ _KNOWN = _USED | _WITHOUT_EFFECT | _CHOICES.keys() | _REFUSED.keys() | _STRANGER
 _ALIASES = {"database": "dbname", "username": "user"}
 _POOLER_HINTS = {
     "pgbouncer": ("true", "1"),
-    "statement_cache_size": ("0",),
     "prepared_statement_cache_size": ("0",),
     "preparethreshold": ("0",),
     "prepared_statements": ("false",),
@@ -158,7 +157,7 @@ def _refuse_typo(name: str) -> None:
 
 def _read_cache(given: Mapping[str, str]) -> bool | None:
     values = {name.lower(): value.lower() for name, value in given.items()}
-    if any(values.get(name) in hints for name, hints in _POOLER_HINTS.items()):
-        return False
     size = values.get("statement_cache_size", "")
-    return True if size.isascii() and size.isdecimal() and int(size) else None
+    if size.isascii() and size.isdecimal():
+        return int(size) > 0
+    return False if any(values.get(name) in told for name, told in _POOLER_HINTS.items()) else None

@@ -24,7 +24,6 @@ from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.monitoring.push_channels import PushChannel
 from shared.adapters.postgres.database import (
     CONNECT_TIMEOUT_SECONDS,
-    KeptAliveConnection,
     Queries,
     translated_postgres_errors,
 )
@@ -131,7 +130,6 @@ class _Listener:
                 database_url,
                 timeout=CONNECT_TIMEOUT_SECONDS,
                 command_timeout=CONNECT_TIMEOUT_SECONDS,
-                connection_class=KeptAliveConnection,
             )
             try:
                 connection.add_termination_listener(lambda _: news.has_pending.set())

@@ -14,17 +14,18 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from shared.adapters.postgres import sqlstates
+from shared.adapters.postgres.connections.kept_alive_connection import KeptAliveConnection
+from shared.adapters.postgres.connections.pool_connections import PoolConnections
+from shared.adapters.postgres.connections.session_settings import SessionSettings
 from shared.adapters.postgres.failed_queries import FailedQueries
-from shared.adapters.postgres.named_queries import get_query
-from shared.adapters.postgres.primary_host import connect_to_primary
-from shared.adapters.postgres.session_setup import prepare_connection, skip_session_reset
+from shared.adapters.postgres.named_queries import get_query, may_wait_for_lock
+from shared.adapters.postgres.session_setup import set_codecs, skip_session_reset
 from shared.errors import DarkroomError, DatabaseRefused, PostgresDown, RowBusy
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
-    _DriverConnection = asyncpg.Connection[asyncpg.Record]
 else:
-    Connection = _DriverConnection = asyncpg.Connection
+    Connection = asyncpg.Connection
 
 _Result = TypeVar("_Result")
 
@@ -136,12 +137,14 @@ class Database:
     def __init__(
         self,
         pool: asyncpg.Pool[asyncpg.Record],
+        connections: PoolConnections | None = None,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pool = pool
+        self._connections = connections
         self._sleep = sleep
         self._random = random or SystemRandom()
         self._monotonic = monotonic
@@ -174,18 +177,40 @@ class Database:
                 with translated_postgres_errors():
                     async with self.pool.acquire() as connection:
                         try:
-                            result = await statement(connection)
+                            result = await self._run_on(connection, query, statement)
                         except asyncpg.PostgresError as error:
                             await self._discard_broken(connection, error.sqlstate)
                             raise
                 self._failed_queries.record_success(query)
                 return result
             except PostgresDown as error:
+                if await self._stop_caching(error.sqlstate) and tries < _TRIES:
+                    tries += 1
+                    continue
                 self._failed_queries.record_failure(query, error)
                 if error.sqlstate not in sqlstates.ROLLED_BACK or tries == _TRIES:
                     raise
             await self._sleep(_FIRST_PAUSE_SECONDS * 2**tries * self._random.random())
             tries += 1
+
+    async def _run_on(
+        self,
+        connection: Connection,
+        query: str,
+        statement: Callable[[Connection], Awaitable[_Result]],
+    ) -> _Result:
+        connections = self._connections
+        if connections is None or not (connections.is_pooled and may_wait_for_lock(query)):
+            return await statement(connection)
+        async with connections.settings.transaction(connection):
+            return await statement(connection)
+
+    async def _stop_caching(self, sqlstate: str | None) -> bool:
+        """Return whether the statement was not run because its prepared one was lost."""
+        if self._connections is None or not self._connections.stop_caching(sqlstate):
+            return False
+        await self.pool.expire_connections()
+        return True
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ConnectionQueries]:
@@ -195,9 +220,12 @@ class Database:
                 try:
                     # Independent of the default of server, database and role.
                     async with connection.transaction(isolation="read_committed"):
+                        if self._connections is not None and self._connections.is_pooled:
+                            await self._connections.settings.set_for_transaction(connection)
                         yield ConnectionQueries(connection)
                 except (asyncpg.PostgresError, PostgresDown) as error:
                     await self._discard_broken(connection, error.sqlstate)
+                    await self._stop_caching(error.sqlstate)
                     raise
 
     async def ping(self) -> None:
@@ -238,14 +266,13 @@ async def connect_database(
     range, for output. Without it, reading such a row raises an error, for decisions.
     """
     with translated_postgres_errors():
+        opening = PoolConnections(url, SessionSettings(lock_timeout_seconds))
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
             max_size=connections,
-            connect=cast("Any", connect_to_primary),
-            init=lambda one: prepare_connection(
-                one, lock_timeout_seconds, clamps_timestamps=clamps_timestamps
-            ),
+            connect=cast("Any", opening.connect),
+            init=lambda one: set_codecs(one, clamps_timestamps=clamps_timestamps),
             reset=skip_session_reset,
             command_timeout=command_timeout_seconds,
             timeout=CONNECT_TIMEOUT_SECONDS,
@@ -254,7 +281,7 @@ async def connect_database(
             server_settings={"application_name": name},
         )
     try:
-        yield Database(pool)
+        yield Database(pool, opening)
     finally:
         # Do not wait: tasks that still hold a connection are being cancelled.
         pool.terminate()

@@ -13,6 +13,12 @@ _WRITE = re.compile(
 )
 """A call of a function of `sql/functions` counts as a write."""
 
+_LOCKING = re.compile(
+    r"^[^-]*(\b(INSERT INTO|UPDATE|DELETE FROM|FOR (NO KEY )?(UPDATE|SHARE))\b"
+    r"|\b(darkroom_\w+|grant_credits)\()",
+    re.MULTILINE,
+)
+
 
 def sql_folder() -> Path:
     """Return the folder `sql` of the checkout, or of the installed wheel."""
@@ -41,6 +47,12 @@ def get_query(name: str) -> str:
 def is_write(name: str) -> bool:
     """Return whether the statement with that name writes rows."""
     return _WRITE.search(get_query(name)) is not None
+
+
+@cache
+def may_wait_for_lock(name: str) -> bool:
+    """Return whether the statement with that name, or a function that it calls, locks rows."""
+    return _LOCKING.search(get_query(name)) is not None
 
 
 def query_names() -> frozenset[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 
-from shared.adapters.postgres.driver_arguments import Attempt, read_connect_options
-from shared.adapters.postgres.kept_alive_connection import KeptAliveConnection
+from shared.adapters.postgres.connections.driver_arguments import Attempt, read_connect_options
+from shared.adapters.postgres.connections.kept_alive_connection import KeptAliveConnection
 from shared.errors import DatabaseUrlRefused
 
 _BETWEEN_HOSTS_SECONDS = 0.2
@@ -83,7 +83,7 @@ async def _connect_with(tls: Any, attempt: Attempt, options: dict[str, Any]) -> 
         words = str(error.args[0]) if error.args else ""
         if error.sqlstate in _REFUSED_PARAMETERS or _NO_STARTUP_PARAMETER in words:
             raise DatabaseUrlRefused(
-                f"the server refuses a parameter of DATABASE_URL: {words}"
+                f"the server refuses a parameter of DATABASE_URL: {words}", sqlstate=error.sqlstate
             ) from error
         raise
     except ssl.SSLCertVerificationError as error:

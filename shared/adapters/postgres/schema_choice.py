@@ -18,7 +18,7 @@ from shared.adapters.postgres.database import (
 )
 from shared.adapters.postgres.primary_host import connect_to_primary
 from shared.errors import ConfigurationError, PostgresDown, SchemaOutdated
-from shared.server_urls import find_schema_fault, with_search_path
+from shared.postgres_url import find_schema_fault, with_search_path
 
 DEFAULT_SCHEMA = "public"
 LOCK_WAIT_SECONDS = 60

@@ -1,4 +1,4 @@
-"""Sets up sessions of our pools, independent of defaults of server, role and pooler."""
+"""How connections of our pools read values, and what a return to the pool does not do."""
 
 from __future__ import annotations
 
@@ -21,22 +21,8 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-async def prepare_connection(
-    connection: Connection,
-    lock_timeout_seconds: float | None = None,
-    *,
-    clamps_timestamps: bool = False,
-) -> None:
-    """Set READ COMMITTED, the lock timeout, and codecs for jsonb and timestamps.
-
-    Our guarded statements are written for READ COMMITTED. A stricter default would make them fail.
-    The settings are not startup parameters, because poolers refuse unknown startup parameters.
-    `default_transaction_read_only` is never changed.
-    """
-    settings = "SET default_transaction_isolation TO 'read committed'"
-    if lock_timeout_seconds is not None:
-        settings += f"; SET lock_timeout TO {int(lock_timeout_seconds * 1000)}"
-    await connection.execute(settings)
+async def set_codecs(connection: Connection, *, clamps_timestamps: bool = False) -> None:
+    """Set the codecs for jsonb and timestamps. Sends nothing to the server."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

@@ -19,9 +19,9 @@ from shared.adapters.processes.process_records import Process, ProcessKind, list
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS, PRESENCE_TTL_MS, read_presences
 from shared.adapters.redis.deliveries import connect_redis
+from shared.postgres_url import database_address
 from shared.redis_keys import PRESENCES_KEY
 from shared.redis_url.redis_url import redis_address
-from shared.server_urls import database_address
 from tests.support.deployment import eventually
 
 

@@ -151,16 +151,16 @@ async def test_what_may_have_another_cause_is_not_repeated_here(
     assert await database.fetch_row("create_account", "acme", 0, None) is not None
 
 
-async def test_a_prepared_statement_that_is_gone_costs_one_try(
+async def test_a_statement_whose_prepared_one_is_gone_is_repeated_and_prepared_no_more(
     database_url: str,
 ) -> None:
     async with connect_database(database_url, connections=1) as database:
         await database.fetch_row("get_account", "acme")
         async with database.pool.acquire() as connection:
             await connection.execute("DEALLOCATE ALL")
-        with pytest.raises(PostgresDown, match="SQLSTATE 26000"):
-            await database.fetch_row("get_account", "acme")
         assert await database.fetch_row("get_account", "acme") is None
+        prepared = "SELECT count(*) FROM pg_prepared_statements WHERE name <> ''"
+        assert await database.pool.fetchval(prepared) == 0
 
 
 async def test_a_rule_of_ours_is_still_a_refusal_and_keeps_the_connection(
@@ -169,7 +169,7 @@ async def test_a_rule_of_ours_is_still_a_refusal_and_keeps_the_connection(
     async with connect_database(database_url, connections=1) as database:
         pid = await database.pool.fetchval("SELECT pg_backend_pid()")
         with pytest.raises(DatabaseRefused) as caught:
-            await database.fetch_row("grant_to_account", "nobody", 1, "top-up", False, None)
+            await database.fetch_row("grant_to_account", "nobody", 1, "top-up", False, None, None)
         assert caught.value.sqlstate == "DR404"
         assert await database.pool.fetchval("SELECT pg_backend_pid()") == pid
 

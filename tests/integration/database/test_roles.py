@@ -12,7 +12,7 @@ from producer.monitoring.latest_failures import read_failures
 from shared.adapters.monitoring.queue_snapshot import read_snapshot
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.migrations import require_current_schema
-from shared.adapters.postgres.session_setup import prepare_connection
+from shared.adapters.postgres.session_setup import set_codecs
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
@@ -93,7 +93,7 @@ FORBIDDEN: Mapping[str, tuple[str, ...]] = {
 
 async def setup_of(role: str, database_url: str) -> AsyncIterator[DatabaseSetup]:
     pool = await asyncpg.create_pool(
-        database_url, min_size=1, init=prepare_connection, server_settings={"role": role}
+        database_url, min_size=1, init=set_codecs, server_settings={"role": role}
     )
     try:
         yield DatabaseSetup(Database(pool))

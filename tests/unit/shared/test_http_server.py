@@ -17,9 +17,9 @@ from shared.adapters.http.descriptor_limit import max_listener_connections
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits, peer_of
 from shared.adapters.http.http_server import listen
 from shared.adapters.monitoring.incident_log import incidents
+from shared.settings import Settings
 from tests.unit.shared.listeners import Connection, listener
 from tests.unit.shared.test_http_connection import GET, post
-from worker.bootstrap import DATABASE_CONNECTIONS
 from worker.http_ports import DESCRIPTORS_RESERVED
 from worker.webhooks.http_sender import MAX_SENDS_AT_ONCE as WEBHOOKS_AT_ONCE
 
@@ -169,7 +169,7 @@ def test_descriptors_are_kept_back_for_the_servers_behind(limit: int, left: int)
 def test_a_worker_keeps_back_enough_for_its_pools_and_for_hundreds_of_requests_to_kie() -> None:
     text = (ROOT / "worker/bootstrap.py").read_text(encoding="utf-8")
     (redis,) = re.findall(r"connect_redis\(.*connections=(\d+)", text)
-    others = DATABASE_CONNECTIONS + int(redis) + WEBHOOKS_AT_ONCE
+    others = Settings.model_construct().worker_database_connections + int(redis) + WEBHOOKS_AT_ONCE
     assert DESCRIPTORS_RESERVED - others >= 500
     assert max_listener_connections(DESCRIPTORS_RESERVED, limit=1024) == 256
 

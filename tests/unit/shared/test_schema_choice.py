@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.postgres.named_queries import sql_folder
 from shared.adapters.postgres.schema_choice import sql_in_schema
-from shared.server_urls import find_schema_fault, with_search_path
+from shared.postgres_url import find_schema_fault, with_search_path
 
 APPLIED = [
     *sorted((sql_folder() / "migrations").glob("*.sql")),

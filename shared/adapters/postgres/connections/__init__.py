@@ -1,0 +1,1 @@
+"""Opens connections: the URL, its options, and what differs behind a pooler."""
