@@ -27,6 +27,11 @@ BEGIN
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
+    -- Who does not own the schema may not grant this. Then `darkroom migrate` says what is missing.
+    IF ours IS NOT NULL AND (SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace
+                              WHERE oid = 'public'::regnamespace) THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA public TO %s', ours);
+    END IF;
 END $$;
 
 -- The HTTP API, the Python package, and the command line except for keys.

@@ -61,3 +61,75 @@ SELECT pid FROM pg_locks
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND (classid::bigint << 32) + objid::bigint = $1::bigint
  ORDER BY pid;
+
+-- name: missing_rights
+-- What this login lacks to migrate, each with the statement of an administrator. $1 the schema.
+WITH target AS (
+    SELECT $1::text AS name, (SELECT oid FROM pg_namespace WHERE nspname = $1) AS oid,
+           has_database_privilege(current_database(), 'CREATE') AS may_create
+)
+SELECT format('%s may not create tables in schema %I', current_user, name) AS lack,
+       format('GRANT USAGE, CREATE ON SCHEMA %I TO %I;', name, current_user) AS statement
+  FROM target
+ WHERE oid IS NOT NULL
+   AND NOT (has_schema_privilege(oid, 'USAGE') AND has_schema_privilege(oid, 'CREATE'))
+ UNION ALL
+SELECT format('schema %I does not exist', name),
+       format('CREATE SCHEMA %I AUTHORIZATION %I;', name, current_user)
+  FROM target WHERE oid IS NULL AND NOT may_create
+ UNION ALL
+SELECT format('%s does not own the tables of Darkroom, which are those of %s', current_user, owner),
+       format('GRANT %I TO %I;', owner, current_user)
+  FROM (SELECT DISTINCT relowner, pg_get_userbyid(relowner) AS owner
+          FROM pg_class JOIN target ON target.oid = relnamespace
+         WHERE relname IN ('darkroom_migrations', 'darkroom_definitions', 'jobs', 'accounts')) AS table_owner
+ WHERE NOT pg_has_role(relowner, 'USAGE')
+ UNION ALL
+SELECT format('the language %s cannot be used', wanted.name),
+       CASE WHEN lanname IS NULL THEN format('CREATE EXTENSION %I;', wanted.name)
+            ELSE format('GRANT USAGE ON LANGUAGE %I TO %I;', lanname, current_user) END
+  FROM (VALUES ('plpgsql')) AS wanted (name) LEFT JOIN pg_language ON lanname = wanted.name
+ WHERE lanname IS NULL OR NOT has_language_privilege(pg_language.oid, 'USAGE')
+ UNION ALL
+SELECT CASE WHEN found.name IS NULL THEN format('the server has no extension %s: install its package of'
+                                                ' contributed extensions (postgresql-contrib) first', wanted.name)
+            ELSE format('extension %s is missing', wanted.name) END,
+       format('CREATE EXTENSION %I;', wanted.name)
+  FROM target CROSS JOIN (VALUES ('btree_gist')) AS wanted (name)
+  LEFT JOIN (SELECT name, bool_or(trusted) AS is_trusted
+               FROM pg_available_extension_versions GROUP BY name) AS found ON found.name = wanted.name
+ WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = wanted.name)
+   AND (found.name IS NULL
+        OR NOT (found.is_trusted AND may_create)
+           AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user));
+
+-- name: missing_roles
+-- What the roles of sql/roles.sql lack, as the statements of an administrator. $1 the schema.
+WITH part AS (
+    SELECT * FROM (VALUES ('darkroom_service', 'darkroom_api'), ('darkroom_service', 'darkroom_worker'),
+                          ('darkroom_admin', 'darkroom_pricing'), ('darkroom_admin', 'darkroom_billing'),
+                          ('darkroom_admin', 'darkroom_readonly')) AS one (whole, name)
+), wanted AS (
+    SELECT names.name, pg_roles.oid
+      FROM (SELECT whole AS name FROM part UNION SELECT name FROM part) AS names
+      LEFT JOIN pg_roles ON rolname = names.name
+)
+SELECT statement
+  FROM (SELECT 1 AS step, format('CREATE ROLE %I NOLOGIN;', name) AS statement
+          FROM wanted WHERE oid IS NULL
+         UNION ALL
+        SELECT 2, format('GRANT %s TO %I;', string_agg(quote_ident(part.name), ', ' ORDER BY part.name), part.whole)
+          FROM part JOIN wanted AS one ON one.name = part.name JOIN wanted AS whole ON whole.name = part.whole
+         WHERE NOT EXISTS (SELECT FROM pg_auth_members
+                            WHERE roleid = one.oid AND pg_auth_members.member = whole.oid)
+         GROUP BY part.whole
+         UNION ALL
+        SELECT 3, format('GRANT USAGE ON SCHEMA %I TO %s;', $1::text,
+                         string_agg(quote_ident(name), ', ' ORDER BY name))
+          FROM wanted
+         WHERE oid IS NULL AND NOT EXISTS (
+                   SELECT FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+                    WHERE nspname = $1 AND grantee = 0 AND privilege_type = 'USAGE')
+            OR oid IS NOT NULL AND NOT has_schema_privilege(oid, $1::text, 'USAGE')
+        HAVING count(*) > 0) AS list
+ ORDER BY step, statement;

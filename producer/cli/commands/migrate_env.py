@@ -38,6 +38,7 @@ def migrate(
     async def step(settings: Settings) -> None:
         from shared.adapters.postgres.migrations import definition_status, migration_status
         from shared.adapters.postgres.migrations import migrate as apply_migrations
+        from shared.adapters.postgres.missing_rights import list_missing_roles
         from shared.adapters.servers import open_servers
 
         schema = settings.database_schema
@@ -61,6 +62,7 @@ def migrate(
                 servers.database_url, schema=schema, on_definition=definitions.append
             )
             new: list[Migration | SqlDefinition] = [*applied, *definitions]
+            _say_missing_roles(await list_missing_roles(servers.database_url, schema))
             if as_json:
                 print_json(*(_to_json(one) for one in new))
                 return
@@ -101,6 +103,18 @@ def env(as_json: AsJson = False) -> None:
             )
 
     run(step)
+
+
+def _say_missing_roles(statements: list[str]) -> None:
+    if statements:
+        print_message(
+            "the roles of Darkroom are not complete, and this login may not make them. They are"
+            " optional: the owner of the tables can do everything. For logins of less rights, an"
+            " administrator types what follows, and you run `darkroom migrate` again:",
+            "yellow",
+        )
+        for one in statements:
+            print_message(f"  {one}")
 
 
 def _list(known: list[Migration | SqlDefinition], *, as_json: bool) -> None:

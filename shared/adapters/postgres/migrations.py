@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncpg
 
 from shared.adapters.postgres.database import Connection, translated_postgres_errors
+from shared.adapters.postgres.missing_rights import read_schema, require_rights
 from shared.adapters.postgres.named_queries import get_query, sql_folder
 from shared.adapters.postgres.schema_choice import (
     LOCK_WAIT_SECONDS,
@@ -108,6 +109,7 @@ async def migrate(
             run = _Run(connection, folder, read_migrations(folder), chosen.name, lock_wait_seconds)
             if chosen.is_installed and await run.is_done():
                 return []
+            await require_rights(connection, chosen.name)
             applied = await run.apply_migrations()
             for definition in await run.apply_definitions():
                 on_definition(definition)
@@ -130,10 +132,13 @@ class _Run:
 
     async def is_done(self) -> bool:
         """Return whether there is nothing to apply."""
-        async with schema_transaction(self.connection, self.schema):
-            return not _missing(
-                await _compare(self.connection, self.migrations)
-            ) and not await pending_definitions(self.connection, self.folder)
+        try:
+            async with schema_transaction(self.connection, self.schema):
+                return not _missing(
+                    await _compare(self.connection, self.migrations)
+                ) and not await pending_definitions(self.connection, self.folder)
+        except asyncpg.InsufficientPrivilegeError:
+            return False
 
     async def apply_migrations(self) -> list[Migration]:
         """Apply what is missing, and return what this call has applied."""
@@ -186,29 +191,21 @@ class _Run:
 
 async def migration_status(url: str, schema: str | None = None) -> list[Migration]:
     """Return all migrations with the times at which they were applied. Changes nothing."""
-    async with connect_for_migrations(url) as connection, _read(connection, schema):
+    async with connect_for_migrations(url) as connection, read_schema(connection, schema):
         return await _compare(connection, read_migrations())
 
 
 async def definition_status(url: str, schema: str | None = None) -> list[SqlDefinition]:
     """Return all definitions with the times at which they were applied. Changes nothing."""
-    async with connect_for_migrations(url) as connection, _read(connection, schema):
+    async with connect_for_migrations(url) as connection, read_schema(connection, schema):
         return await compare_definitions(connection)
 
 
 async def require_current_schema(url: str) -> None:
     """Raise `SchemaOutdated` if a migration is missing or a definition differs."""
-    async with connect_for_migrations(url) as connection, _read(connection, None):
+    async with connect_for_migrations(url) as connection, read_schema(connection, None):
         _refuse_missing(await _compare(connection, read_migrations()))
         require_same_definitions(await compare_definitions(connection))
-
-
-@asynccontextmanager
-async def _read(connection: Connection, schema: str | None) -> AsyncIterator[None]:
-    async with schema_transaction(connection):
-        chosen = await choose_schema(connection, schema)
-    async with schema_transaction(connection, chosen.name):
-        yield
 
 
 def _missing(migrations: list[Migration]) -> list[Migration]:

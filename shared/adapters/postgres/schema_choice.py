@@ -45,7 +45,14 @@ SELECT current_schema()::text AS first,
                FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
               WHERE relname = 'darkroom_migrations' AND relkind = 'r'
               ORDER BY nspname) AS installed,
-       current_setting('search_path') AS path
+       current_setting('search_path') AS path,
+       -- Names of search_path that exist, but that this login may not use.
+       ARRAY(SELECT nspname::text FROM pg_namespace
+              WHERE NOT has_schema_privilege(oid, 'USAGE')
+                AND nspname IN (SELECT btrim(btrim(part), '"')
+                                  FROM unnest(string_to_array(current_setting('search_path'), ','))
+                                       AS part)
+              ORDER BY nspname) AS hidden
 """
 _IS_FIRST = """
 SELECT coalesce(current_schema() = $1, false) AS is_first,
@@ -57,10 +64,11 @@ _PROTOCOL_VIOLATION = "08P01"
 
 @dataclass(frozen=True, slots=True)
 class SchemaChoice:
-    """The schema to use, and whether it has Darkroom's tables."""
+    """The schema to use, whether it has Darkroom's tables, and whether the login may not look."""
 
     name: str
     is_installed: bool
+    is_hidden: bool = False
 
 
 def sql_in_schema(sql: str, schema: str) -> str:
@@ -97,6 +105,9 @@ async def _choose(connection: Connection, wanted: str | None) -> SchemaChoice:
         return SchemaChoice(wanted, wanted in row["installed"])
     if row["visible"] is not None:
         return SchemaChoice(row["visible"], True)
+    if row["first"] is None and row["hidden"]:
+        hidden: str = row["hidden"][0]
+        return SchemaChoice(hidden, hidden in row["installed"], is_hidden=True)
     if row["first"] is None:
         raise SchemaOutdated(
             f"search_path ({row['path']}) names no schema that exists and that this login may use:"

@@ -305,18 +305,6 @@ async def test_a_schema_older_than_this_version_is_refused_with_the_command_to_t
         await require_current_schema(empty_database_url)
 
 
-async def test_a_role_that_may_not_create_tables_gets_an_error_that_says_so(
-    empty_database_url: str, connection: Connection
-) -> None:
-    stranger = f"r{uuid4().hex[:8]}"
-    await connection.execute(f"CREATE ROLE {stranger} LOGIN")
-    try:
-        with pytest.raises(MigrationFailed, match="permission denied for schema public"):
-            await migrate(with_user(empty_database_url, stranger))
-    finally:
-        await connection.execute(f"DROP ROLE {stranger}")
-
-
 async def test_a_database_that_does_not_answer_is_down(tmp_path: Path) -> None:
     url = f"postgresql:///darkroom?host={tmp_path}"
     for check in (migrate, migration_status, require_current_schema):
