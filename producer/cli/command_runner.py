@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from producer.actor import Actor
-from producer.cli.display.error_output import print_error
 from producer.cli.exit_codes import ExitCode, code_of
+from producer.cli.json_errors import report_error
 from shared.errors import DarkroomError
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except DarkroomError as error:
-        print_error(error, _command_as_typed())
+        report_error(error, _command_as_typed())
         raise typer.Exit(code_of(error)) from None
 
 

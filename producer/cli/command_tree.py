@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -9,8 +10,19 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from producer.cli.request_command import RequestCommand
+from producer.cli.exit_codes import ExitCode
+from producer.cli.json_errors import (
+    errors_as_json,
+    is_json_asked,
+    report_refusal,
+    report_stop,
+    report_usage_error,
+)
+from producer.cli.request.request_command import RequestCommand
 from producer.cli.version_command import new_app
+
+# Typer gives it no public name.
+_UsageError: Any = typer.BadParameter.__base__
 
 _START = "Start"
 _JOBS = "Jobs and money"
@@ -142,6 +154,23 @@ class CommandTree(TyperGroup):
         for one in COMMANDS:
             listed = TyperCommand(one.name, help=one.summary, rich_help_panel=one.panel)
             self.add_command(listed)
+
+    def main(self, args: Any = None, prog_name: str | None = None, *_: Any, **settings: Any) -> Any:
+        """Run the command line. Under `--json`, every error is JSON."""
+        words = sys.argv[1:] if args is None else list(args)
+        if not is_json_asked(words):
+            return super().main(words, prog_name, **settings)
+        with errors_as_json():
+            try:
+                code = super().main(words, prog_name, **{**settings, "standalone_mode": False})
+            except _UsageError as error:
+                report_usage_error(error)
+                sys.exit(ExitCode.USAGE)
+            except typer.Abort:
+                report_refusal()
+                sys.exit(ExitCode.ERROR)
+            report_stop(code or 0)
+            sys.exit(code or 0)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Return the loaded command that the arguments name, with the arguments after it."""

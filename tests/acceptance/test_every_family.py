@@ -18,7 +18,7 @@ import orjson
 from openai import AsyncOpenAI
 from openai.types import ImagesResponse
 
-from producer.cli.request_options import FIELD_OPTIONS
+from producer.cli.request.request_options import FIELD_OPTIONS
 from producer.keys.key_store import KeyStore
 from producer.keys.roles import Role
 from shared.catalog import get_family, list_families

@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from producer.api.responses.problems import TYPE_PREFIX, Problem, listener_problem
+from producer.api.responses.problems import Problem, listener_problem
+from producer.orders.error_json import TYPE_PREFIX
 
 PATH_PREFIX = "/openai/"
 SHOULD_RETRY = "x-should-retry"

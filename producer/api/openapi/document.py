@@ -14,8 +14,9 @@ import orjson
 
 from producer.api.endpoint import Endpoint, Parameter
 from producer.api.openapi.component_schemas import REF, component_schemas
-from producer.api.responses.problems import CONTENT_TYPE, TYPE_PREFIX, titles_by_code
+from producer.api.responses.problems import CONTENT_TYPE, titles_by_code
 from producer.keys.roles import Role
+from producer.orders.error_json import TYPE_PREFIX
 from shared.domain.image_bytes import ImageType
 from shared.installed_version import installed_version
 

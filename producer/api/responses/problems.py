@@ -7,7 +7,6 @@ status. Details contain no secrets and no internals.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -15,19 +14,13 @@ from uuid import uuid4
 import orjson
 from aiohttp import web
 
-from producer.accounts.limit_errors import (
-    DailyLimitReached,
-    LimitReached,
-    PriorityNotAllowed,
-    QueueLimitReached,
-)
+from producer.accounts.limit_errors import LimitReached, PriorityNotAllowed
 from producer.api.responses.http_errors import HttpRefusal
+from producer.orders.error_json import TYPE_PREFIX, error_members
 from shared import errors
-from shared.errors import DarkroomError, Fault
-from shared.job_json import credits_to_json, timestamp_to_json
+from shared.errors import DarkroomError
 
 CONTENT_TYPE = "application/problem+json"
-TYPE_PREFIX = "urn:darkroom:problem:"
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID_LENGTH = 100
 
@@ -121,7 +114,7 @@ def problem_from_error(error: DarkroomError) -> web.Response:
         headers["WWW-Authenticate"] = 'Bearer realm="darkroom"'
     if isinstance(error, LimitReached):
         headers["Retry-After"] = str(error.retry_after_seconds)
-    response = problem(status, error.code, detail, members=_members(error), headers=headers)
+    response = problem(status, error.code, detail, members=error_members(error), headers=headers)
     response.cause = str(error)
     return response
 
@@ -204,49 +197,6 @@ def internal_problem() -> web.Response:
     """Return the response for a bug, without details of the bug."""
     detail = "the mistake is in the log under this request id; nothing may have been stored"
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
-
-
-def _members(error: DarkroomError) -> dict[str, Any]:
-    if isinstance(error, errors.InvalidRequest):
-        return {"errors": faults_to_json(error.faults)}
-    if isinstance(error, PriorityNotAllowed):
-        return {
-            "errors": faults_to_json(error.faults),
-            "account_id": error.account_id,
-            "limit": "max_priority",
-            "allowed": error.allowed,
-        }
-    if isinstance(error, QueueLimitReached | DailyLimitReached):
-        return _limit_members(error)
-    if isinstance(error, errors.InsufficientCredits):
-        return {
-            "account_id": error.account_id,
-            "needed": credits_to_json(error.needed),
-            "available": credits_to_json(error.available),
-            "held": credits_to_json(error.held),
-        }
-    if isinstance(error, errors.IdempotencyConflict):
-        return {"job_id": error.job_id, "differs": list(error.differs)}
-    if isinstance(error, errors.TooLateToCancel):
-        return {"job_id": error.job_id, "state": error.state}
-    return {}
-
-
-def _limit_members(error: QueueLimitReached | DailyLimitReached) -> dict[str, Any]:
-    numbers = {"allowed": error.allowed, "used": error.used, "asked": error.asked}
-    members = {
-        "account_id": error.account_id,
-        "limit": error.limit,
-        **{name: credits_to_json(Decimal(number)) for name, number in numbers.items()},
-    }
-    if isinstance(error, DailyLimitReached):
-        members["resets_at"] = timestamp_to_json(error.resets_at)
-    return members
-
-
-def faults_to_json(faults: tuple[Fault, ...]) -> list[dict[str, str]]:
-    """Return the member `errors`: each fault with its field."""
-    return [{"field": fault.field, "message": fault.message} for fault in faults]
 
 
 def listener_problem(

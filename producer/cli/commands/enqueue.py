@@ -17,7 +17,7 @@ from producer.cli.display.text_format import (
 from producer.cli.exit_codes import ExitCode
 from producer.cli.job_reports import report_enqueued
 from producer.cli.options import AsJson, Timeout, Wait, parse_json_object, parse_time
-from producer.cli.request_options import (
+from producer.cli.request.request_options import (
     check_fields,
     request_fields,
 )

@@ -10,11 +10,11 @@ import orjson
 import typer
 
 from producer.cli.command_runner import exit_on_error
-from producer.cli.display.console import print_data, print_json, print_message
+from producer.cli.display.console import print_data, print_json
 from producer.cli.display.text_format import printable
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, DependencyDown
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -34,13 +34,11 @@ def health(
 
     with exit_on_error():
         target = url or _worker_url(load_settings())
-    try:
-        status, body = _ask(target)
-    except (OSError, http.client.HTTPException) as error:
-        print_message(
-            f"no answer from {printable(target)}: {str(error) or type(error).__name__}", "red"
-        )
-        raise typer.Exit(ExitCode.DEPENDENCY_DOWN) from None
+        try:
+            status, body = _ask(target)
+        except (OSError, http.client.HTTPException) as error:
+            why = str(error) or type(error).__name__
+            raise DependencyDown(f"no answer from {target}: {why}") from None
     if as_json:
         print_json({"ready": status == http.client.OK, "url": target, **body})
     else:

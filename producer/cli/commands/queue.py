@@ -39,7 +39,7 @@ from producer.monitoring.history import (
     HISTORY_HOURS_MAX,
     sample_to_json,
 )
-from shared.errors import DependencyDown, PostgresDown
+from shared.errors import DependencyDown, PostgresDown, RedisDown
 from shared.kie_accounts import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def queue(
             place = context.servers.database_place
             stdout_console().print(queue_overview_view(view, place))
         if view.redis_error is not None:
-            print_message(printable(view.redis_error), "red")
-            return ExitCode.DEPENDENCY_DOWN
+            raise RedisDown(view.redis_error)
         return ExitCode.DONE
 
     run(step)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from rich.table import Table
+from rich.text import Text
 
 from producer.cli.display.console import build_table
 from producer.cli.display.text_format import NO_VALUE, credits_text, printable, time_text
@@ -16,9 +17,9 @@ from producer.monitoring.kie_models import (
     PriceVerdict,
 )
 
-_VERDICTS = {
+_VERDICTS: dict[PriceVerdict, str | Text] = {
     PriceVerdict.AGREES: "agrees",
-    PriceVerdict.MOVED: "[bold red]moved[/]",
+    PriceVerdict.MOVED: Text("moved", style="bold red"),
     PriceVerdict.UNCONFIRMED: "not confirmed",
     PriceVerdict.NOT_ASKED: "not asked yet",
 }
@@ -74,11 +75,11 @@ def build_surprise_table(surprises: Sequence[KieSurprise]) -> Table:
     return table
 
 
-def _state_text(model: KieModelHealth) -> str:
+def _state_text(model: KieModelHealth) -> str | Text:
     if not model.is_listed:
-        return "[bold red]not listed any more[/]"
+        return Text("not listed any more", style="bold red")
     if model.missing_parts:
-        return f"[bold red]differs: {printable(', '.join(model.missing_parts))}[/]"
+        return Text(f"differs: {printable(', '.join(model.missing_parts))}", style="bold red")
     return "as known"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 from tests.acceptance.cli.cli_program import Darkroom
@@ -71,5 +72,9 @@ async def test_ctrl_c_leaves_quietly_with_130_and_the_job_continues(
         await waiting.wait_for_text("queued")
         assert await waiting.stop(signal.SIGINT) == 130
         assert "Traceback" not in waiting.err
-    [job] = await deployment.producer.list()
-    assert job.state == "queued"
+    async with darkroom.running(*A_LIGHTHOUSE, "--idempotency-key", "k", "--json") as waiting:
+        await waiting.wait_for_text("queued")
+        assert await waiting.stop(signal.SIGINT) == 130
+        assert json.loads(waiting.err.splitlines()[-1])["type"].endswith(":interrupted")
+    jobs = await deployment.producer.list()
+    assert [job.state for job in jobs] == ["queued", "queued"]

@@ -143,7 +143,7 @@ def test_every_file_of_the_families_belongs_to_one_that_the_page_describes() -> 
 USE_IT = """
 from producer.api.openapi.component_schemas import component_schemas
 from producer.api.requests.order_body import parse_order
-from producer.cli.request_options import list_models, list_other_fields
+from producer.cli.request.request_options import list_models, list_other_fields
 from shared.catalog import get_family
 
 family = get_family("paper-boat-9")

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from producer.cli.commands.enqueue import build_order
-from producer.cli.request_options import check_fields, list_models, list_other_fields
+from producer.cli.request.request_options import check_fields, list_models, list_other_fields
 from shared.catalog import list_families
 from shared.errors import InvalidRequest
 

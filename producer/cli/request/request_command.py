@@ -12,7 +12,11 @@ class RequestCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, with the values and the models of the catalog."""
-        from producer.cli.request_options import list_models, list_other_fields, values_of_default
+        from producer.cli.request.request_options import (
+            list_models,
+            list_other_fields,
+            values_of_default,
+        )
 
         options: list[Any] = list(self.params)
         for option in options:

@@ -1,0 +1,1 @@
+"""The image request of `darkroom enqueue` and `quote`, from options and the catalog."""
