@@ -33,7 +33,7 @@ from shared.kie_accounts import (
     parse_account_names,
 )
 from shared.postgres_url import find_schema_fault, require_usable
-from shared.redis_url.redis_url import read_redis_url
+from shared.redis_url.redis_url import find_prefix_fault, read_redis_url
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]
@@ -72,6 +72,15 @@ def _redis_url(value: SecretStr) -> SecretStr:
     url = read_redis_url(value.get_secret_value())
     if url.tls is not None:
         url.tls.open_context()
+    if url.prefix:
+        raise ValueError("the prefix of keys is no part of the URL: set REDIS_PREFIX")
+    return value
+
+
+def _redis_prefix(value: str) -> str:
+    fault = find_prefix_fault(value)
+    if fault is not None:
+        raise ValueError(fault)
     return value
 
 
@@ -162,6 +171,8 @@ class Settings(BaseSettings):
     """The most Postgres connections of an API."""
     redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
     """Redis or Valkey 7.0 or newer. Default: an embedded Valkey."""
+    redis_prefix: Annotated[str, AfterValidator(_redis_prefix)] | None = None
+    """What all keys and channels in Redis begin with, so that several Darkrooms share a server."""
     darkroom_home: Path = Path(".darkroom")
     """State of the embedded servers. Processes with the same directory share the servers."""
 

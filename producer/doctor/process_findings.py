@@ -28,7 +28,7 @@ from shared.redis_url.redis_url import redis_address
 _SECOND_READ_SECONDS = HEARTBEAT_SECONDS + 1
 """The time in which every live process writes its row and its mark again."""
 _SAME_REDIS = "give all workers and APIs the same REDIS_URL, and the doctor as well"
-_OWN_REDIS = "give each database a REDIS_URL of its own; another database number will do"
+_OWN_REDIS = "give each database a REDIS_PREFIX or a REDIS_URL of its own"
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.adapters.postgres.schema_choice import require_search_path
 from shared.errors import ConfigurationError, EmbeddedServerError
 from shared.postgres_url import database_address, read_postgres_url, set_parameter
+from shared.redis_url.redis_url import with_prefix
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,10 @@ class Servers:
 
     database_url: str
     redis_url: str
-    """Empty if `needs_redis` is false and no Redis is configured."""
+    """With REDIS_PREFIX, which `open_redis` reads.
+
+    Empty if `needs_redis` is false and no Redis is configured.
+    """
     embedded: EmbeddedServers | None
     """The attachment to the embedded servers. None if both URLs are configured."""
     has_given_database: bool
@@ -87,10 +91,12 @@ async def open_servers(
         database_url = _given_database_url(settings) or _require_url(embedded, "database_url")
         if settings.database_schema is not None and not for_migrations:
             database_url = await require_search_path(database_url, settings.database_schema)
+        redis_url = _secret_text(given_redis)
+        if redis_url is None and needs_valkey:
+            redis_url = _require_url(embedded, "redis_url")
         servers = Servers(
             database_url=database_url,
-            redis_url=_secret_text(given_redis)
-            or (_require_url(embedded, "redis_url") if needs_valkey else ""),
+            redis_url=with_prefix(redis_url, settings.redis_prefix),
             embedded=embedded,
             has_given_database=given_database is not None,
             database_direct_url=_secret_text(settings.database_direct_url),

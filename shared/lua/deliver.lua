@@ -1,35 +1,36 @@
 -- Adds deliveries with the keys of arq's enqueue_job. Existing deliveries are not changed. Wakes the
 -- lanes of deliveries that are due soon. A lane that already has due deliveries is not woken: its
 -- workers were woken for those, or claim as soon as they have a free slot, and find the new ones too.
--- KEYS: the queue of each group of deliveries with the same lane and delay
--- ARGV: 1 arq's job prefix, 2 wake-up channel, 3 wake-up window (ms), 4 changes channel or '', 5 the
--- message for it, 6 arq's in-progress prefix if running deliveries must run once more, or '', 7 prefix
--- of rerun keys, 8 their TTL (ms), 9 a word to publish besides or '', then for each group: prefix of its arq ids, payload before and after
--- the job id, TTL of payloads (ms), delay by this clock (ms), and the job ids without separators.
+-- KEYS: 1 arq's job prefix, 2 arq's in-progress prefix, 3 prefix of rerun keys, 4 wake-up channel,
+-- 5 changes channel, then the queue of each group of deliveries with the same lane and delay
+-- ARGV: 1 wake-up window (ms), 2 the message for the changes channel or '', 3 '1' if running deliveries
+-- must run once more, or '', 4 TTL of rerun keys (ms), 5 a word to publish besides or '', then for each
+-- group: the word that wakes its lane, prefix of its arq ids, payload before and after the job id, TTL
+-- of payloads (ms), delay by this clock (ms), and the job ids without separators.
 local ID_LENGTH = 36
 -- Well below the maximum number of arguments of one call.
 local MOST_IN_ONE_CALL = 2000
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local soon = now + tonumber(ARGV[3])
+local soon = now + tonumber(ARGV[1])
 local called, is_called = {}, {}
 
-for number, queue in ipairs(KEYS) do
-  local at = 10 + (number - 1) * 6
-  local prefix, head, tail, keep_ms, delay, ids = unpack(ARGV, at, at + 5)
+for number = 6, #KEYS do
+  local queue, at = KEYS[number], 6 + (number - 6) * 7
+  local word, prefix, head, tail, keep_ms, delay, ids = unpack(ARGV, at, at + 6)
   local score = math.max(now + tonumber(delay), 1)
   -- Lua would write 14 digits, of which 13 are before the point.
   local score_text = string.format('%.3f', score)
   local due = {}
   if score < soon and not is_called[queue] and redis.call('ZCOUNT', queue, '-inf', now) == 0 then
     is_called[queue] = true
-    called[#called + 1] = queue
+    called[#called + 1] = word
   end
   for first = 1, #ids, ID_LENGTH do
     local id = string.sub(ids, first, first + ID_LENGTH - 1)
-    redis.call('SET', ARGV[1] .. prefix .. id, head .. id .. tail, 'PX', keep_ms, 'NX')
-    if ARGV[6] ~= '' and redis.call('EXISTS', ARGV[6] .. prefix .. id) == 1 then
-      redis.call('SET', ARGV[7] .. prefix .. id, 'again', 'PX', ARGV[8])
+    redis.call('SET', KEYS[1] .. prefix .. id, head .. id .. tail, 'PX', keep_ms, 'NX')
+    if ARGV[3] ~= '' and redis.call('EXISTS', KEYS[2] .. prefix .. id) == 1 then
+      redis.call('SET', KEYS[3] .. prefix .. id, 'again', 'PX', ARGV[4])
     end
     due[#due + 1] = score_text
     due[#due + 1] = prefix .. id
@@ -40,7 +41,7 @@ for number, queue in ipairs(KEYS) do
   end
   if #due > 0 then redis.call('ZADD', queue, 'NX', unpack(due)) end
 end
-if ARGV[9] ~= '' then called[#called + 1] = ARGV[9] end
-if #called > 0 then redis.call('PUBLISH', ARGV[2], table.concat(called, ' ')) end
-if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+if ARGV[5] ~= '' then called[#called + 1] = ARGV[5] end
+if #called > 0 then redis.call('PUBLISH', KEYS[4], table.concat(called, ' ')) end
+if ARGV[2] ~= '' then redis.call('PUBLISH', KEYS[5], ARGV[2]) end
 return redis.status_reply('OK')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -15,6 +16,8 @@ from shared.redis_url.url_options import (
 )
 
 Address = tuple[str, int]
+
+_PREFIX = re.compile(r"(?=.{1,64}$)[\w.:-]*(\{[\w.:-]+\})?[\w.:-]*", re.ASCII)
 
 SCHEMES = {
     "redis": False,
@@ -98,11 +101,26 @@ def read_redis_url(url: str) -> RedisUrl:
     )
 
 
-def with_prefix(url: str, prefix: str) -> str:
-    """Return the URL with what all keys and channels begin with."""
-    if not prefix:
-        return url
+def find_prefix_fault(prefix: str) -> str | None:
+    """Return a sentence on what is wrong with a prefix of keys, or None."""
+    if not _PREFIX.fullmatch(prefix):
+        return (
+            f"{prefix!r:.80} must be 1 to 64 letters, digits, `_`, `.`, `:` or `-`, with one hash"
+            " tag in braces if needed: such as `shop:`, or `{shop}:` for a Redis Cluster"
+        )
+    return None
+
+
+def with_prefix(url: str | None, prefix: str | None) -> str:
+    """Return the URL with what all keys and channels begin with; empty without a URL."""
+    if not url or not prefix:
+        return url or ""
     return f"{url}{'&' if '?' in url else '?'}{PREFIX}={quote(prefix, safe='')}"
+
+
+def without_prefix(url: str) -> str:
+    """Return the URL that `with_prefix` was given."""
+    return re.sub(rf"[?&]{PREFIX}=[^&]*$", "", url)
 
 
 def redis_address(url: str) -> str:

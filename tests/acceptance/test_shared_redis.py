@@ -281,6 +281,7 @@ async def test_a_database_that_was_not_here_first_is_refused(
         assert "of another database" in said
         assert servers.database_url.rpartition("/")[2] in said
         assert "REDIS_URL of its own" in said
+        assert "REDIS_PREFIX of its own" in said
         # Another database number is enough.
         process = {"DATABASE_URL": url, "REDIS_URL": other_number(servers.redis_url)}
         async with deployment.worker_process(**process) as neighbour:

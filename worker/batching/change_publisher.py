@@ -31,8 +31,7 @@ def send_with(scripts: RedisScripts) -> SendChanges:
     """Return a function that publishes through the batch of scripts, in their round trip."""
 
     async def send(changes: Sequence[Change]) -> None:
-        arguments = (CHANGES_CHANNEL, encode_changes(changes))
-        await scripts.run("publish", (), arguments, may_wait=True)
+        await scripts.run("publish", (CHANGES_CHANNEL,), (encode_changes(changes),), may_wait=True)
 
     return send
 

@@ -108,19 +108,36 @@ class Throttle:
 
     async def _acquire_all(self, requests: Sequence[_Request]) -> Sequence[int]:
         limit = self.limit
-        items: list[str] = []
+        logs = _LogNumbers()
+        items: list[str | int] = []
         for one in requests:
-            items += (one.key, one.id, one.reservation)
+            items += (logs.number_of(one.key), one.id, one.reservation)
         arguments = (limit.requests, limit.horizon_ms, self._counted_ms)
-        waits: list[int] = await self.scripts.run("throttle_acquire", (), arguments, items)
+        waits: list[int] = await self.scripts.run("throttle_acquire", logs.keys, arguments, items)
         return waits
 
     async def _mark_all_answered(self, requests: Sequence[_Request]) -> Sequence[int]:
-        items: list[str] = []
+        logs = _LogNumbers()
+        items: list[str | int] = []
         for one in requests:
-            items += (one.key, one.id)
-        await self.scripts.run("throttle_answered", (), (self._counted_ms,), items, may_wait=True)
+            items += (logs.number_of(one.key), one.id)
+        run = self.scripts.run
+        await run("throttle_answered", logs.keys, (self._counted_ms,), items, may_wait=True)
         return [1] * len(requests)
+
+
+class _LogNumbers:
+    """Numbers the logs of one script, from 1. A script is told all keys that it uses."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number_of(self, key: str) -> int:
+        return self._numbers.setdefault(key, len(self._numbers) + 1)
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self._numbers)
 
 
 class _Permit(AbstractAsyncContextManager[None]):

@@ -1,11 +1,10 @@
 -- Claims a batch of due deliveries of one arq queue in one round trip. Each is claimed through a gate:
 -- that of the Kie account with which it will be submitted.
--- KEYS: 1 queue, then for each gate: its throttle log and its brake hash, where it has them, and the
--- brake hashes of its model families
--- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 in-progress prefix, 5 throttle limit,
--- 6 hasten prefix, 7 how long a permit is reserved for a claim (ms), 8 the gate to prefer among equal
--- ones (from 0), 9 how many families each gate has, then for each gate: 1 where it has a log, 2 a
--- brake, 3 both, 0 neither, and the most to claim through it
+-- KEYS: 1 queue, 2 in-progress prefix, 3 prefix of rerun keys, then for each gate: its throttle log and
+-- its brake hash, where it has them, and the brake hashes of its model families
+-- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 throttle limit, 5 how long a permit is reserved
+-- for a claim (ms), 6 the gate to prefer among equal ones (from 0), 7 how many families each gate has,
+-- then for each gate: 1 where it has a log, 2 a brake, 3 both, 0 neither, and the most to claim through it
 -- Returns {ms until the next claim is worthwhile or -1, how many more could be claimed at once, how many
 -- other deliveries are due, brake level of each gate, then of each family of each gate (-1 where bad
 -- outcomes are counted without a pause; of a gate, where Kie was busy and has accepted nothing since),
@@ -14,12 +13,12 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
-local limit = tonumber(ARGV[5])
-local next_gate = tonumber(ARGV[8])
-local families = tonumber(ARGV[9])
-local gates = (#ARGV - 9) / 2
+local limit = tonumber(ARGV[4])
+local next_gate = tonumber(ARGV[6])
+local families = tonumber(ARGV[7])
+local gates = (#ARGV - 7) / 2
 local logs = {}
-local next_key = 2
+local next_key = 4
 local reply = {-1, 0, 0}
 local free_of_gates = {}
 local total = 0
@@ -78,9 +77,9 @@ local function free_by_families(g, free)
 end
 
 for g = 1, gates do
-  local shape = tonumber(ARGV[8 + 2 * g])
+  local shape = tonumber(ARGV[6 + 2 * g])
   local log, hash = take_key(shape % 2 == 1), take_key(shape >= 2)
-  local free = tonumber(ARGV[9 + 2 * g])
+  local free = tonumber(ARGV[7 + 2 * g])
   local level, is_unproven, rate = 0, false, math.huge
   logs[g] = log
   if hash then
@@ -141,17 +140,17 @@ local most = math.min(tonumber(ARGV[1]), total)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
 for i = 1, #due, 2 do
   local id = due[i]
-  local claimed = redis.call('SET', ARGV[4] .. id, ARGV[3], 'NX', 'PX', lease)
+  local claimed = redis.call('SET', KEYS[2] .. id, ARGV[3], 'NX', 'PX', lease)
   if claimed then
     -- Outside of the window while it runs. It is due again if its owner dies.
     local score = now + lease
     redis.call('ZADD', KEYS[1], 'XX', score, id)
-    redis.call('DEL', ARGV[6] .. id)
+    redis.call('DEL', KEYS[3] .. id)
     local gate = pick_gate()
     local log = logs[gate]
     if log then
       -- Counted from now on, so that no other claim uses the same permit.
-      redis.call('ZADD', log, now + tonumber(ARGV[7]), 'reserved:' .. id)
+      redis.call('ZADD', log, now + tonumber(ARGV[5]), 'reserved:' .. id)
       if redis.call('PTTL', log) < 60000 then redis.call('PEXPIRE', log, 60000) end
     elseif counters[gate] then
       counters[gate][2] = counters[gate][2] + 1
@@ -162,7 +161,7 @@ for i = 1, #due, 2 do
     reply[#reply + 1] = gate - 1
     reply[#reply + 1] = now - math.floor(tonumber(due[i + 1]))
   else
-    local left = redis.call('PTTL', ARGV[4] .. id)
+    local left = redis.call('PTTL', KEYS[2] .. id)
     redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)
   end
 end
@@ -172,7 +171,7 @@ for _, counter in pairs(counters) do
     if redis.call('PTTL', counter.hash) < 60000 then redis.call('PEXPIRE', counter.hash, 60000) end
   end
 end
-if gates > 1 or logs[1] or #KEYS > 1 then
+if gates > 1 or logs[1] or #KEYS > 3 then
   reply[2] = most - #due / 2
   reply[3] = redis.call('ZCOUNT', KEYS[1], '-inf', now)
 end

@@ -1,3 +1,3 @@
 -- Publishes a message. Messages are hints (docs/decisions/0008).
--- ARGV: 1 the channel, 2 the message.
-return redis.call('PUBLISH', ARGV[1], ARGV[2])
+-- KEYS: 1 the channel; ARGV: 1 the message.
+return redis.call('PUBLISH', KEYS[1], ARGV[1])

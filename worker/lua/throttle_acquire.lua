@@ -1,6 +1,7 @@
 -- Acquires permits for requests against sliding logs. Each log is counted by itself.
+-- KEYS: the logs
 -- ARGV: 1 limit, 2 how long an unanswered request counts (ms), 3 window with its margin (ms), 4 a
--- JSON array: for each request its log, its id, and the reservation that a claim made for it or ''.
+-- JSON array: for each request the number of its log, its id, and the reservation that a claim made for it or ''.
 -- The score of a member is the time at which it stops counting. A request without an answer counts
 -- as not arrived: it may reach the provider at any time until its answer comes.
 -- Returns for each request 0 (permitted) or the wait in ms.
@@ -12,7 +13,7 @@ local window = tonumber(ARGV[3])
 local items = cjson.decode(ARGV[4])
 local waits = {}
 for i = 1, #items, 3 do
-  local log, id, reservation = items[i], items[i + 1], items[i + 2]
+  local log, id, reservation = KEYS[items[i]], items[i + 1], items[i + 2]
   redis.call('ZREMRANGEBYSCORE', log, '-inf', now)
   if reservation ~= '' then
     redis.call('ZREM', log, reservation)

@@ -62,9 +62,9 @@ async def withdraw_deliveries(scripts: RedisScripts, lane: Lane, job_ids: Sequen
 
     Raises `RedisDown`.
     """
-    arguments = [in_progress_key_prefix, job_key_prefix, retry_key_prefix]
+    keys = [lane.value, in_progress_key_prefix, job_key_prefix, retry_key_prefix]
     arq_ids = [lane.arq_id(job_id) for job_id in job_ids]
-    removed: int = await scripts.run("withdraw", [lane.value], arguments, arq_ids)
+    removed: int = await scripts.run("withdraw", keys, (), arq_ids)
     return removed
 
 
@@ -75,12 +75,11 @@ async def make_deliveries_due(
 
     A running delivery runs once more. Returns how many are due sooner. Raises `RedisDown`.
     """
-    arguments: list[str | int] = [in_progress_key_prefix, RERUN_KEY_PREFIX]
-    arguments += [RERUN_TTL_MS, WAKE_UP_CHANNEL]
+    keys = [lane.value, in_progress_key_prefix, RERUN_KEY_PREFIX, WAKE_UP_CHANNEL]
     items: list[str | int] = []
     for job_id, seconds in due_seconds.items():
         items += [lane.arq_id(job_id), int(seconds * 1000)]
-    hastened: int = await scripts.run("make_due", [lane.value], arguments, items)
+    hastened: int = await scripts.run("make_due", keys, (RERUN_TTL_MS, lane.value), items)
     return hastened
 
 
@@ -164,15 +163,13 @@ class LeasedWorker(Worker):
         claim_limits = (gates := self._gates).claim_limits(free_slots)
         if not self.allow_pick_jobs or free_slots <= 0 or not any(claim_limits):
             return FALLBACK_CLAIM_SECONDS
-        arguments: list[str | int] = [free_slots, self.lease_ms, self.owner, in_progress_key_prefix]
-        arguments += [
-            gates.limit,
-            RERUN_KEY_PREFIX,
-            _RESERVATION_MS,
+        keys = [self.queue_name, in_progress_key_prefix, RERUN_KEY_PREFIX, *gates.keys]
+        arguments = [
+            *(free_slots, self.lease_ms, self.owner, gates.limit, _RESERVATION_MS),
             *gates.claim_arguments(claim_limits),
         ]
         async with self._claiming:
-            reply = await self._scripts.run("claim", [self.queue_name, *gates.keys], arguments)
+            reply = await self._scripts.run("claim", keys, arguments)
             first = 3 + gates.level_count
             claimed = (reply[start::4] for start in range(first, first + 4))
             now = self.loop.time()
@@ -235,8 +232,8 @@ class LeasedWorker(Worker):
             if not running:
                 continue
             try:
-                arguments = (self.owner, self.lease_ms, in_progress_key_prefix)
-                await self._scripts.run("renew", [self.queue_name], arguments, running)
+                keys = (self.queue_name, in_progress_key_prefix)
+                await self._scripts.run("renew", keys, (self.owner, self.lease_ms), running)
             except RedisDown as error:
                 incidents.record_outage(error, doing="renew_leases")
 
@@ -291,12 +288,11 @@ class LeasedWorker(Worker):
         await self._run_ends.send_and_wait((job_id, "finish"))
 
     async def _send_run_ends(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
-        arguments: list[str | int] = [self.owner, in_progress_key_prefix, job_key_prefix]
-        arguments += [retry_key_prefix, RERUN_KEY_PREFIX]
-        keys = [self.queue_name, *self._gates.throttle_keys]
+        keys = [self.queue_name, in_progress_key_prefix, job_key_prefix, retry_key_prefix]
+        keys += [RERUN_KEY_PREFIX, *self._gates.throttle_keys]
         items = [value for end in ends for value in end]
         run = self._scripts.run
-        replies: list[int] = await run("finish", keys, arguments, items, may_wait=True)
+        replies: list[int] = await run("finish", keys, (self.owner,), items, may_wait=True)
         if self._gates.throttle_keys and not self._has_claimed:
             # Runs that sent nothing, such as those of paused jobs, have released their permits.
             self.wake()

@@ -18,6 +18,7 @@ from producer.cli.display.console import (
 from producer.cli.display.text_format import count_text, duration_text, printable, time_text
 from producer.cli.options import AsJson
 from shared.job_json import timestamp_to_json
+from shared.redis_url.redis_url import without_prefix
 
 if TYPE_CHECKING:
     from shared.adapters.postgres.migrations import Migration
@@ -77,7 +78,7 @@ def migrate(
 
 
 def env(as_json: AsJson = False) -> None:
-    """Print export lines with the DATABASE_URL and REDIS_URL in use, for psql and scripts."""
+    """Print export lines with the DATABASE_URL, REDIS_URL and REDIS_PREFIX in use, for scripts."""
 
     async def step(settings: Settings) -> None:
         from shared.adapters.servers import open_servers
@@ -89,7 +90,10 @@ def env(as_json: AsJson = False) -> None:
             linger_seconds=ENV_LINGER_SECONDS,
         )
         async with opening as servers:
-            urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
+            redis_url = without_prefix(servers.redis_url)
+            urls = {"DATABASE_URL": servers.database_url, "REDIS_URL": redis_url}
+            if settings.redis_prefix:
+                urls["REDIS_PREFIX"] = settings.redis_prefix
             is_embedded = servers.embedded is not None
         if as_json:
             print_json(urls)

@@ -147,7 +147,8 @@ class SharedRedisCheck:
         return (
             f"{presence.kind} {presence.name} of another database ({presence.database}) uses this"
             f" Redis ({self._process.redis}): each would take the other's deliveries. Give each"
-            " database a REDIS_URL of its own; another database number of the same Redis will do"
+            " database a REDIS_PREFIX of its own, such as `shop:`, or a REDIS_URL of its own;"
+            " another database number of the same Redis will do"
         )
 
     def _compare_limits(self, result: HeartbeatResult) -> None:

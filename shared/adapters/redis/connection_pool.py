@@ -18,16 +18,23 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.adapters.redis.key_prefix import prefix_keys
 from shared.adapters.redis.redis_errors import requires_reconnect
 
 
 class ReconnectingPool(BlockingConnectionPool):
-    """A pool that closes connections whose server has refused writes."""
+    """A pool that closes connections whose server has refused writes.
 
-    def __init__(self, **options: Any) -> None:
-        kind = options.pop("connection_class", None)
+    Every key and channel of a command gets the prefix.
+    """
+
+    def __init__(
+        self, *, connection_class: type[AbstractConnection], prefix: str = "", **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.connection_class = _tracked(kind or self.connection_class)
+        kind = _tracked(connection_class)
+        self.connection_class = _prefixing(kind, prefix) if prefix else kind
+        self.prefix = prefix
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def release(self, connection: AbstractConnection) -> None:
@@ -71,6 +78,18 @@ def _tracked(kind: type[AbstractConnection]) -> type[AbstractConnection]:
                 raise
 
     return TrackedConnection
+
+
+def _prefixing(kind: type[AbstractConnection], prefix: str) -> type[AbstractConnection]:
+    """Return a subclass of the connection that puts the prefix before every key and channel."""
+
+    class PrefixingConnection(kind):  # type: ignore[valid-type, misc]
+        def pack_command(self, *command: Any) -> list[bytes]:
+            """Encode a command."""
+            packed: list[bytes] = super().pack_command(*prefix_keys(prefix, command))
+            return packed
+
+    return PrefixingConnection
 
 
 class CancellableWrites(AbstractConnection):

@@ -178,23 +178,22 @@ class DeliveryQueue:
         groups: dict[tuple[Lane, float], list[str]] = {}
         for delivery in deliveries:
             groups.setdefault((delivery.lane, delivery.delay_ms), []).append(str(delivery.job_id))
+        keys = [job_key_prefix, in_progress_key_prefix, RERUN_KEY_PREFIX]
+        keys += [WAKE_UP_CHANNEL, CHANGES_CHANNEL]
         arguments: list[str | float | bytes] = [
-            job_key_prefix,
-            WAKE_UP_CHANNEL,
             # Each lane checks twice a second, which finds later deliveries in time.
             WAKE_UP_WINDOW_MS,
-            CHANGES_CHANNEL if changes else "",
             encode_changes(changes),
-            in_progress_key_prefix if rerun_if_running else "",
-            RERUN_KEY_PREFIX,
+            "1" if rerun_if_running else "",
             RERUN_TTL_MS,
             JOBS_WAIT if others_wait else "",
         ]
         for (lane, delay_ms), job_ids in groups.items():
             keep_ms = int(max(delay_ms, 0)) + PAYLOAD_TTL_MS
-            arguments += [f"{lane.name.lower()}:", *_payload_around_id(lane, time_ms)]
+            keys.append(lane.value)
+            arguments += [lane.value, f"{lane.name.lower()}:", *_payload_around_id(lane, time_ms)]
             arguments += [keep_ms, delay_ms, "".join(job_ids)]
-        await self._deliver_script(keys=[lane.value for lane, _ in groups], args=arguments)
+        await self._deliver_script(keys=keys, args=arguments)
 
     async def make_due_now(self, job_id: UUID, lane: Lane) -> None:
         """Make an existing delivery due now. A running delivery runs once more afterwards.
@@ -204,8 +203,8 @@ class DeliveryQueue:
         arq_id = lane.arq_id(job_id)
         with translated_redis_errors():
             await self._make_due_now_script(
-                keys=[lane.value, RERUN_KEY_PREFIX + arq_id],
-                args=[arq_id, RERUN_TTL_MS, WAKE_UP_CHANNEL],
+                keys=[lane.value, RERUN_KEY_PREFIX + arq_id, WAKE_UP_CHANNEL],
+                args=[arq_id, RERUN_TTL_MS, lane.value],
             )
 
     async def find_missing(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -233,6 +232,4 @@ class DeliveryQueue:
     async def ping(self) -> None:
         """Raise `RedisDown` if the server does not reply or refuses writes."""
         with translated_redis_errors():
-            await self._probe_script(
-                keys=[WRITE_PROBE_KEY, ARQ_PROBE_KEY], args=[PROBE_TTL_MS, WRITE_PROBE_KEY]
-            )
+            await self._probe_script(keys=[WRITE_PROBE_KEY, ARQ_PROBE_KEY], args=[PROBE_TTL_MS])

@@ -29,6 +29,7 @@ def open_pool(url: RedisUrl, *, connections: int) -> ReconnectingPool:
         "username": url.username,
         "password": url.password,
         "client_name": url.client_name,
+        "prefix": url.prefix,
     }
     if url.socket_path is None:  # the client refuses these for Unix sockets
         options |= {"socket_keepalive": True, "socket_keepalive_options": tcp_options()}

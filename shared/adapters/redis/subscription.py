@@ -72,7 +72,8 @@ async def _messages(
             message = await pubsub.get_message(timeout=left_seconds)
         if message is not None:
             is_asked, give_up_at = False, loop.time() + check.interval_seconds
-            if message["type"] == "message" and message["channel"] != echo.encode():
+            # The channel begins with REDIS_PREFIX.
+            if message["type"] == "message" and not message["channel"].endswith(echo.encode()):
                 yield message["data"].decode(errors="replace")
         elif loop.time() < give_up_at:
             continue

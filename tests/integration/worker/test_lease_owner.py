@@ -22,8 +22,8 @@ async def test_a_lease_is_renewed_by_its_owner_alone(redis: ArqRedis) -> None:
     due_before = await score_of(redis, job_id)
 
     async def renew_as(owner: str) -> int:
-        arguments = (owner, LEASE_MS, in_progress_key_prefix)
-        return int(await RedisScripts(redis).run("renew", [Lane.POLL.value], arguments, [arq_id]))
+        keys = (Lane.POLL.value, in_progress_key_prefix)
+        return int(await RedisScripts(redis).run("renew", keys, (owner, LEASE_MS), [arq_id]))
 
     assert await renew_as("somebody whose lease has lapsed") == 0
     assert await redis.pttl(lease_key) <= 20_000
@@ -37,10 +37,10 @@ async def test_a_delivery_that_is_due_but_leased_is_claimed_by_nobody_else(redis
     held, free = await deliver(redis, 2)
     lease_key = in_progress_key_prefix + Lane.POLL.arq_id(held)
     await redis.set(lease_key, "the owner", px=20_000)
-    arguments: list[str | int | float] = [10, LEASE_MS, "another", in_progress_key_prefix]
     gates = SubmitGates()
-    arguments += [gates.limit, RERUN_KEY_PREFIX, 1_000, *gates.claim_arguments([10])]
-    reply = await RedisScripts(redis).run("claim", [Lane.POLL.value, *gates.keys], arguments)
+    keys = [Lane.POLL.value, in_progress_key_prefix, RERUN_KEY_PREFIX, *gates.keys]
+    arguments = [10, LEASE_MS, "another", gates.limit, 1_000, *gates.claim_arguments([10])]
+    reply = await RedisScripts(redis).run("claim", keys, arguments)
     claimed = reply[3 + gates.level_count :: 4]
     assert [arq_id.decode() for arq_id in claimed] == [Lane.POLL.arq_id(free)]
     assert await owner_of(redis, held) == "the owner"
