@@ -17,7 +17,7 @@ from shared.adapters.postgres.migrations import migrate, require_current_schema
 from shared.adapters.postgres.schema_choice import require_search_path
 from shared.errors import ConfigurationError, EmbeddedServerError
 from shared.postgres_url import database_address, read_postgres_url, set_parameter
-from shared.redis_url.redis_url import with_prefix
+from shared.redis_url.redis_url import read_redis_url, with_prefix
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -91,7 +91,7 @@ async def open_servers(
         database_url = _given_database_url(settings) or _require_url(embedded, "database_url")
         if settings.database_schema is not None and not for_migrations:
             database_url = await require_search_path(database_url, settings.database_schema)
-        redis_url = _secret_text(given_redis)
+        redis_url = _given_redis_url(settings)
         if redis_url is None and needs_valkey:
             redis_url = _require_url(embedded, "redis_url")
         servers = Servers(
@@ -109,6 +109,15 @@ async def open_servers(
     finally:
         if embedded is not None:
             await asyncio.to_thread(embedded.release)
+
+
+def _given_redis_url(settings: Settings) -> str | None:
+    """Return `REDIS_URL`. Logs parameters that are not used."""
+    url = _secret_text(settings.redis_url)
+    ignored = () if url is None else read_redis_url(url).ignored
+    if ignored:
+        log.warning("redis_url_parameters_unused", parameters=list(ignored))
+    return url
 
 
 def _given_database_url(settings: Settings) -> str | None:
