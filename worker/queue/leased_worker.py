@@ -164,7 +164,7 @@ class LeasedWorker(Worker):
         if not self.allow_pick_jobs or free_slots <= 0 or not any(claim_limits):
             return FALLBACK_CLAIM_SECONDS
         keys = [self.queue_name, in_progress_key_prefix, RERUN_KEY_PREFIX, *gates.keys]
-        arguments = [
+        arguments: list[str | int] = [
             *(free_slots, self.lease_ms, self.owner, gates.limit, _RESERVATION_MS),
             *gates.claim_arguments(claim_limits),
         ]

@@ -39,7 +39,8 @@ async def test_a_delivery_that_is_due_but_leased_is_claimed_by_nobody_else(redis
     await redis.set(lease_key, "the owner", px=20_000)
     gates = SubmitGates()
     keys = [Lane.POLL.value, in_progress_key_prefix, RERUN_KEY_PREFIX, *gates.keys]
-    arguments = [10, LEASE_MS, "another", gates.limit, 1_000, *gates.claim_arguments([10])]
+    arguments: list[str | int | float] = [10, LEASE_MS, "another", gates.limit, 1_000]
+    arguments += gates.claim_arguments([10])
     reply = await RedisScripts(redis).run("claim", keys, arguments)
     claimed = reply[3 + gates.level_count :: 4]
     assert [arq_id.decode() for arq_id in claimed] == [Lane.POLL.arq_id(free)]
