@@ -14,6 +14,7 @@ from shared.adapters.postgres.database import connect_database
 from shared.domain.lifecycle import JobState
 from shared.errors import RowBusy
 from shared.settings import Settings
+from tests.acceptance.test_server_defaults import DEFAULTS, set_defaults
 from tests.deployments.pgbouncer import running_pgbouncer
 from tests.support.deployment import Deployment
 from worker.simulator import Simulator
@@ -99,3 +100,19 @@ async def test_a_database_that_demands_serializable_still_runs_our_statements(
     async with connect_database(pooled_url) as database, database.transaction() as queries:
         level = await queries.connection.fetchval("SHOW transaction_isolation")
     assert level == "read committed"
+
+
+async def test_a_job_lives_under_defaults_that_nobody_expects(
+    database_url: str, pooled: Deployment
+) -> None:
+    # What is read runs without a transaction of its own, so its time is limited by the server.
+    limits = ("statement_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout")
+    await set_defaults(database_url, leave_out=limits)
+    await pooled.database.pool.expire_connections()
+    await pooled.open_account("acme", 1_000)
+    async with pooled.worker():
+        ended = await pooled.ended(await pooled.enqueue(), 60)
+        assert ended.state is JobState.SUCCEEDED
+    async with pooled.database.transaction() as queries:
+        assert await queries.connection.fetchval("SHOW TimeZone") != DEFAULTS["TimeZone"]
+    await pooled.check_invariants_hold()

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from shared.adapters.postgres.connections.session_settings import SessionSettings
 from shared.adapters.postgres.database import (
     CONNECT_TIMEOUT_SECONDS,
     Connection,
@@ -23,16 +24,7 @@ from shared.postgres_url import find_schema_fault, with_search_path
 DEFAULT_SCHEMA = "public"
 LOCK_WAIT_SECONDS = 60
 """A migration that waits for a lock blocks later queries on the table. It must fail."""
-_LOCAL_SETTINGS = f"""
-SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';
-SET LOCAL statement_timeout = '15min';
-SET LOCAL idle_in_transaction_session_timeout = 0;
-SET LOCAL standard_conforming_strings = on;
-SET LOCAL DateStyle = 'ISO';
-SET LOCAL IntervalStyle = 'postgres';
-SET LOCAL TimeZone = 'UTC';
-SET LOCAL bytea_output = 'hex';
-"""
+_SETTINGS = SessionSettings(LOCK_WAIT_SECONDS, statement_timeout_seconds=900)
 _PUBLIC = re.compile(
     r"\bpublic(?=\.[a-z_]|, pg_temp\b|'::regnamespace\b)"
     r"|(?<=\bSCHEMA )public\b|(?<=\bschema )public\b"
@@ -182,8 +174,8 @@ async def schema_transaction(
     With `schema`, names without a schema are found and created there alone.
     """
     async with connection.transaction(isolation="read_committed"):
-        settings = _LOCAL_SETTINGS
+        await _SETTINGS.set_for_transaction(connection)
         if schema is not None:
-            settings += f"SET LOCAL search_path = {quote_schema(schema)}, pg_temp;"
-        await connection.execute(settings)
+            path = f"{quote_schema(schema)}, pg_temp"
+            await connection.execute(f"SET LOCAL search_path = {path}")
         yield
