@@ -33,6 +33,7 @@ from shared.kie_accounts import (
     parse_account_names,
 )
 from shared.postgres_url import find_schema_fault, require_usable
+from shared.proxy_settings import Network, read_networks, read_root_path
 from shared.redis_url.redis_url import find_prefix_fault, read_redis_url
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
@@ -98,6 +99,11 @@ def _image_hosts(value: str) -> str:
                 f"{host!r:.80} must be a host name, with a port if needed, or `none`: such as"
                 " tempfile.aiquickdraw.com or 127.0.0.1:8090"
             )
+    return value
+
+
+def _networks(value: str) -> str:
+    read_networks(value)
     return value
 
 
@@ -220,6 +226,10 @@ class Settings(BaseSettings):
 
     api_public_url: HttpUrl | None = None
     """The URL by which callers reach the API. Default: `API_HOST` and `API_PORT`."""
+    api_root_path: Annotated[str, AfterValidator(read_root_path)] | None = None
+    """The path below which a proxy serves the API. Default: the path of `API_PUBLIC_URL`."""
+    api_trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = None
+    """Addresses and ranges whose `X-Forwarded-For` and `-Proto` are read. Default: none."""
 
     results_url: Annotated[str, AfterValidator(_results_url)] | None = None
     """Where images are copied to. Default: no copies; `darkroom up` uses a local folder."""
@@ -261,6 +271,24 @@ class Settings(BaseSettings):
         if faults:
             faults.append("allowed are name=key pairs separated by commas")
             raise ValueError("; ".join(faults))
+        return value
+
+    @field_validator("api_root_path")
+    @classmethod
+    def _check_root_path(cls, value: str | None, info: ValidationInfo) -> str | None:
+        public_url = info.data.get("api_public_url")
+        if value is not None and public_url is not None and urlsplit(public_url).path != value:
+            raise ValueError(
+                f"{value!r} is not the path of API_PUBLIC_URL ({public_url}), by which links to"
+                " images begin: set both to the same path, or API_PUBLIC_URL alone"
+            )
+        return value
+
+    @field_validator("api_public_url")
+    @classmethod
+    def _check_public_path(cls, value: str | None) -> str | None:
+        if value is not None:
+            read_root_path(urlsplit(value).path)
         return value
 
     @field_validator("kie_accounts")
@@ -316,7 +344,19 @@ class Settings(BaseSettings):
         if self.api_public_url is not None:
             return self.api_public_url
         host = "127.0.0.1" if self.api_host in {"0.0.0.0", "::", ""} else self.api_host  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}{self.root_path}"
+
+    @property
+    def root_path(self) -> str:
+        """The path below which a proxy serves the API. Empty means none."""
+        if self.api_root_path is not None or self.api_public_url is None:
+            return self.api_root_path or ""
+        return read_root_path(urlsplit(self.api_public_url).path)
+
+    @property
+    def trusted_proxies(self) -> tuple[Network, ...]:
+        """The networks of the proxies that are trusted."""
+        return () if self.api_trusted_proxies is None else read_networks(self.api_trusted_proxies)
 
     @property
     def kie_account_names(self) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from producer.orders.order_batcher import OrderBatcher
 from producer.results.stored_images import CopyOptions
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.descriptor_limit import raise_descriptor_limit
+from shared.adapters.http.forwarding import Forwarding
 from shared.adapters.kie.kie_connection import choose_upload_access
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
@@ -110,10 +111,9 @@ async def serving_api(
             context, database, alert_watch, SessionStore(database), _image_hosts(settings)
         )
         images = await _open_images(stack, settings)
-        app = _build_app(console, health, registry, images)
+        app = _build_app(console, health, registry, images, settings.root_path)
         await _require_prices(producer)
-        serving = listeners.serving(app, context.keys, drain_seconds=DRAIN_SECONDS)
-        addresses = await stack.enter_async_context(serving)
+        addresses = await stack.enter_async_context(listeners.serving(app, context.keys))
         await stack.enter_async_context(_run_key_tasks(context))
         phase.finish_start()
         try:
@@ -135,7 +135,15 @@ def _open_addresses(
     settings: Settings, phase: ServicePhase
 ) -> AbstractAsyncContextManager[ListenAddresses]:
     probes = make_start_probes(phase).probe_routes()
-    return open_addresses(settings.api_host, settings.api_port, phase, probes)
+    forwarding = Forwarding(settings.root_path, settings.trusted_proxies)
+    return open_addresses(
+        settings.api_host,
+        settings.api_port,
+        phase,
+        probes,
+        forwarding,
+        drain_seconds=DRAIN_SECONDS,
+    )
 
 
 def _describe_process(servers: Servers) -> Process:
@@ -200,12 +208,13 @@ def _build_app(
     health: HealthEndpoints,
     registry: CollectorRegistry,
     images: OpenaiImages,
+    root_path: str,
 ) -> web.Application:
     """Return the application with the API, its document, the console and the health endpoints."""
     metrics = ApiMetrics(registry)
     extra_routes = [
         *health.routes(),
-        *_document_routes(),
+        *_document_routes(root_path),
         *console_routes(console, metrics),
     ]
     endpoints = (*ENDPOINTS, *openai_endpoints(images))
@@ -213,9 +222,9 @@ def _build_app(
 
 
 @cache
-def _document_routes() -> list[web.RouteDef]:
+def _document_routes(root_path: str) -> list[web.RouteDef]:
     """Return the routes of the document, whose schemas take a tenth of a second to generate."""
-    return document_routes(ENDPOINTS)
+    return document_routes(ENDPOINTS, root_path)
 
 
 def _kie_is_local(settings: Settings) -> bool:

@@ -14,6 +14,7 @@ from producer.jobs.job_filter import JobFilter
 from producer.jobs.job_mask import MASKED_FILTERS
 from producer.keys.key_store import LOCAL_ADMIN, Caller, KeyStore
 from producer.keys.roles import Role
+from shared.adapters.http.forwarding import client_address
 from shared.domain.job import Job
 from shared.errors import JobNotFound, KeyRefused
 
@@ -62,7 +63,7 @@ def caller_actor(call: Call) -> Actor:
         is_operator=caller.key_prefix is not None and caller.role is not Role.SERVICE,
         key_prefix=caller.key_prefix,
         key_role=caller.role.value if caller.key_prefix is not None else None,
-        origin=call.request.remote,
+        origin=client_address(call.request),
     )
 
 

@@ -17,6 +17,7 @@ from producer.console.sessions.login_attempts import LoginAttempts
 from producer.console.sessions.session_store import SessionStore
 from producer.console.sessions.visitor import Visitor
 from producer.keys.roles import Role
+from shared.adapters.http.forwarding import client_address
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.postgres.database import Queries
 
@@ -77,7 +78,7 @@ class PageCall:
             is_operator=True,
             key_prefix=caller.key_prefix,
             key_role=caller.role.value if caller.key_prefix is not None else None,
-            origin=self.request.remote,
+            origin=client_address(self.request),
         )
 
     @property

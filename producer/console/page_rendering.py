@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +18,13 @@ from producer.console.static_files import StaticFile, accepts_gzip
 from producer.console.text_filters import FILTERS
 from producer.keys.roles import Role
 from producer.pauses import Pause
+from shared.adapters.http.forwarding import root_path_of
 from shared.adapters.http.slow_readers import PacedResponse
 
+_OWN_LINKS = re.compile(
+    r'\s(?:href|src|action|formaction|hx-get|hx-post|data-(?:href|live|path|plots-source))="(?=/[^/])'
+)
+"""The attributes that hold a link, before one that begins with a slash."""
 THEME_COOKIE = "darkroom_theme"
 NOTICE_COOKIE = "darkroom_notice"
 _THEMES = frozenset({"dark", "light"})
@@ -132,6 +138,7 @@ class PageRenderer:
                 "may": {name: role in roles for name, roles in self._roles_of_action.items()},
             }
         )
+        text = add_root_path(text, root_path_of(request))
         # Stored texts may have lone surrogates, which UTF-8 cannot encode.
         response = self._compressed(request, text.encode(errors="replace"), view.status)
         if notice:
@@ -151,6 +158,14 @@ class PageRenderer:
         return PacedResponse(
             body=body, status=status, content_type="text/html", charset="utf-8", headers=headers
         )
+
+
+def add_root_path(page: str, root_path: str) -> str:
+    """Return the page with the root path in its links, forms and sources of scripts.
+
+    In texts every quote is escaped, so they have nothing that looks like an attribute.
+    """
+    return _OWN_LINKS.sub(rf"\g<0>{root_path}", page) if root_path else page
 
 
 def redirect_response(path: str, notice: str | None = None) -> web.Response:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -12,18 +14,20 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from producer.api import serving_api
-from producer.api.access.listen_addresses import open_addresses
+from producer.api.access.listen_addresses import ListenAddresses, open_addresses
+from producer.keys.key_store import KeyStore
 from shared.adapters.monitoring.health_endpoints import (
     HealthEndpoints,
     make_start_probes,
 )
 from shared.adapters.processes.service_phase import ServicePhase
 from shared.errors import PostgresDown, RedisDown
+from shared.settings import Settings
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, eventually
 from tests.support.ports import free_port
-from tests.support.round_robin_proxy import RoundRobinProxy, proxy_to
+from tests.support.round_robin_proxy import proxy_to
 
 PROBES = ("/healthz", "/readyz", "/startupz")
 CALLERS = 6
@@ -47,29 +51,63 @@ class OneKey:
         return True
 
 
-@pytest.mark.promise("starting")
-async def test_probes_answer_before_the_start_is_complete_and_then_the_application_does() -> None:
-    phase = ServicePhase()
+@asynccontextmanager
+async def starting(
+    phase: ServicePhase,
+) -> AsyncIterator[tuple[ListenAddresses, web.Application, aiohttp.ClientSession]]:
+    """Open the addresses of an API whose start is not complete, and build an application."""
 
-    async def jobs(_: web.Request) -> web.Response:
-        return web.Response(text="served")
+    async def jobs(request: web.Request) -> web.Response:
+        return web.Response(text=f"served {request.match_info['list']}: {await request.text()}")
 
     app = web.Application()
-    app.router.add_get("/v1/jobs", jobs)
-    opening = open_addresses("127.0.0.1", 0, phase, make_start_probes(phase).probe_routes())
-    async with opening as listeners, aiohttp.ClientSession() as session:
-        port = int(listeners.port)
-        url = f"http://127.0.0.1:{port}/v1/jobs"
+    app.router.add_post("/v1/{list}", jobs)
+    probes = make_start_probes(phase).probe_routes()
+    async with (
+        open_addresses("127.0.0.1", 0, phase, probes, drain_seconds=1) as addresses,
+        aiohttp.ClientSession(f"http://127.0.0.1:{addresses.port}") as session,
+    ):
+        yield addresses, app, session
+
+
+async def test_probes_answer_during_the_start_and_other_requests_wait_for_its_end() -> None:
+    phase, keys = ServicePhase(), cast("KeyStore", OneKey())
+    async with starting(phase) as (addresses, app, session):
+        port = addresses.port
         assert await statuses(session, port) == {"/healthz": 200, "/readyz": 503, "/startupz": 503}
-        async with session.get(url) as early:
-            assert (early.status, early.headers["Connection"]) == (503, "close")
-            assert early.headers["Retry-After"]
-            assert (await early.json())["type"] == "urn:darkroom:problem:starting"
-        keys: Any = OneKey()
-        async with listeners.serving(app, keys, drain_seconds=1), session.get(url) as answer:
-            assert await answer.text() == "served"
+        early = asyncio.create_task(session.post("/v1/jobs", data="early"))
+        await eventually(_has_requests(addresses, 4), "the request has arrived")
+        assert not early.done()
+        async with addresses.serving(app, keys):
+            async with await early as answer:
+                assert answer.headers["Connection"] == "close"
+                assert await answer.text() == "served jobs: early"
+            async with session.post("/v1/jobs", data="later") as answer:
+                assert "Connection" not in answer.headers
+                assert await answer.text() == "served jobs: later"
         with pytest.raises(aiohttp.ClientConnectorError):
-            await session.get(url)
+            await session.post("/v1/jobs")
+
+
+@pytest.mark.promise("starting")
+async def test_a_start_that_fails_refuses_the_requests_that_wait() -> None:
+    async with starting(ServicePhase()) as (addresses, _, session):
+        early = asyncio.create_task(session.post("/v1/jobs", data="early"))
+        await eventually(_has_requests(addresses, 1), "the request has arrived")
+        addresses.give_up()
+        async with await early as answer:
+            assert (answer.status, answer.headers["Connection"]) == (503, "close")
+            assert answer.headers["Retry-After"]
+            problem = await answer.json(content_type=None)
+    assert problem["type"] == "urn:darkroom:problem:starting"
+
+
+def _has_requests(addresses: ListenAddresses, count: int) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        server = addresses._front.server
+        return server is not None and server.requests_count == count
+
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -126,58 +164,83 @@ async def test_the_second_signal_skips_the_delay() -> None:
         await waiting
 
 
-async def _call_until(stop: asyncio.Event, proxy: RoundRobinProxy, number: int) -> list[int]:
+async def call_until(stop: asyncio.Event, url: str, name: str, key: str | None) -> list[int]:
     """Enqueue and read jobs until `stop` is set. Returns the statuses."""
     found = []
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{proxy.port}") as session:
-        api = ApiClient(session)
-        turn = 0
-        while not stop.is_set():
-            turn += 1
-            placed = await api.post("/v1/jobs", order(), Idempotency_Key=f"{number}-{turn}")
+    async with aiohttp.ClientSession() as session:
+        api = ApiClient(session, key)
+        for turn in count():
+            if stop.is_set():
+                break
+            placed = await api.post(f"{url}/v1/jobs", order(), Idempotency_Key=f"{name}-{turn}")
             found.append(placed.status)
             if placed.status == 202:
-                read = await api.get(f"/v1/jobs/{placed.body['id']}", wait=0.05)
+                read = await api.get(f"{url}/v1/jobs/{placed.body['id']}", wait=0.05)
                 found.append(read.status)
     return found
+
+
+async def restart_under_load(
+    settings: Settings,
+    ports: Sequence[int],
+    delay_seconds: float,
+    *,
+    url: str,
+    key: str | None = None,
+    is_in_use: Callable[[int], Awaitable[bool]],
+) -> list[int]:
+    """Restart an API on each port, one after another, while callers use `url`.
+
+    `is_in_use` tells how many of them the proxy uses. Returns the statuses of all requests.
+    """
+
+    async def start(stack: AsyncExitStack, port: int) -> ServicePhase:
+        phase = ServicePhase(delay_seconds)
+        changed = settings.model_copy(update={"api_port": port})
+        await stack.enter_async_context(serving_api(changed, phase))
+        return phase
+
+    async def all_are_in_use() -> bool:
+        return await is_in_use(len(ports))
+
+    async with AsyncExitStack() as outer:
+        running = []
+        for port in ports:
+            stack = await outer.enter_async_context(AsyncExitStack())
+            running.append((stack, await start(stack, port)))
+        await eventually(all_are_in_use, "all are in use")
+        stop = asyncio.Event()
+        callers = [
+            asyncio.create_task(call_until(stop, url, str(number), key))
+            for number in range(CALLERS)
+        ]
+        for port, (stack, phase) in zip(ports, running, strict=True):
+            phase.receive_signal()
+            await phase.wait_for_delay()
+            await stack.aclose()
+            await start(outer, port)
+            await eventually(all_are_in_use, "the new one is in use")
+        stop.set()
+        return [status for one in await asyncio.gather(*callers) for status in one]
 
 
 async def test_a_rolling_restart_of_two_apis_under_load_fails_no_request(
     deployment: Deployment,
 ) -> None:
     ports = [free_port(), free_port()]
+    async with proxy_to(ports) as proxy:
 
-    async def start(stack: AsyncExitStack, port: int) -> ServicePhase:
-        phase = ServicePhase(DELAY_SECONDS)
-        settings = deployment.settings.model_copy(update={"api_port": port})
-        await stack.enter_async_context(serving_api(settings, phase))
-        return phase
+        async def is_in_use(number: int) -> bool:
+            return len(proxy.ready) == number
 
-    async with AsyncExitStack() as outer, proxy_to(ports) as proxy:
-        running = []
-        for port in ports:
-            stack = await outer.enter_async_context(AsyncExitStack())
-            running.append((stack, await start(stack, port)))
-        await eventually(_are_ready(proxy, 2), "both are ready")
-        stop = asyncio.Event()
-        callers = [asyncio.create_task(_call_until(stop, proxy, one)) for one in range(CALLERS)]
-        for port, (stack, phase) in zip(ports, running, strict=True):
-            phase.receive_signal()
-            await phase.wait_for_delay()
-            assert proxy.ready == set(ports) - {port}
-            await stack.aclose()
-            await start(outer, port)
-            await eventually(_are_ready(proxy, 2), "the new one is ready")
-        stop.set()
-        answered = [status for one in await asyncio.gather(*callers) for status in one]
+        answered = await restart_under_load(
+            deployment.settings,
+            ports,
+            DELAY_SECONDS,
+            url=f"http://127.0.0.1:{proxy.port}",
+            is_in_use=is_in_use,
+        )
     assert proxy.failures == []
     assert set(answered) == {200, 202}
     jobs = await deployment.run_sql("SELECT count(*) AS n FROM jobs")
     assert jobs[0]["n"] == answered.count(202) > 2 * CALLERS
-
-
-def _are_ready(proxy: RoundRobinProxy, count: int) -> Any:
-    async def ask() -> bool:
-        return len(proxy.ready) == count
-
-    return ask

@@ -1,8 +1,8 @@
 """Opens the listen addresses of the API.
 
-From the start of the process, the configured address answers health probes. Everything else is
-served there once the start is complete and the first API key exists. Until that key exists, it is
-served to direct requests of this machine alone.
+From the start of the process, the configured address answers health probes. Other requests wait
+for the end of the start, so a proxy that asks no probe fails none of them. Until the first API key
+exists, they are served to direct requests of this machine alone.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from producer.api.access.direct_requests import is_loopback_host
 from producer.api.openai_api.openai_errors import refuse_request
 from producer.keys.key_store import KeyStore
 from shared.adapters.async_tasks import stop_tasks
+from shared.adapters.http.forwarding import Forwarding
 from shared.adapters.http.http_server import LimitedRunner, LimitedServer, RequestGuard, listen
 from shared.adapters.monitoring.health_endpoints import PROBE_PATHS
 from shared.adapters.processes.service_phase import ServicePhase
@@ -33,13 +34,25 @@ _SETTING = "API_PORT"
 KEY_CHECK_SECONDS = 1.0
 """The time between two checks for the first key, after which requests need a key."""
 _RETRY_SECONDS = 2
+START_WAIT_SECONDS = 10.0
+"""How long a request waits for the end of the start."""
 
 
 class ListenAddresses:
     """The listen addresses of one API process. Create it with `open_addresses`."""
 
-    def __init__(self, host: str, phase: ServicePhase, front: LimitedRunner) -> None:
-        self._host, self._phase, self._front = host, phase, front
+    def __init__(
+        self,
+        host: str,
+        phase: ServicePhase,
+        forwarding: Forwarding,
+        front: LimitedRunner,
+        drain_seconds: float,
+    ) -> None:
+        self._host, self._phase, self._forwarding = host, phase, forwarding
+        self._front, self._drain_seconds = front, drain_seconds
+        self._server: asyncio.Future[LimitedServer] = asyncio.get_running_loop().create_future()
+        """What serves the application, once the start is complete."""
         self._has_first_key = False
 
     @property
@@ -48,18 +61,19 @@ class ListenAddresses:
         return int(self._front.addresses[0][1])
 
     @asynccontextmanager
-    async def serving(
-        self, app: web.Application, keys: KeyStore, *, drain_seconds: float
-    ) -> AsyncIterator[list[str]]:
+    async def serving(self, app: web.Application, keys: KeyStore) -> AsyncIterator[list[str]]:
         """Serve the application while the block runs. Yields the addresses as `host:port`.
 
         If the configured address is not loopback and no key was ever created, the application is
-        served on loopback alone. At the end no new connection is accepted, and requests in progress
-        have `drain_seconds` to end. Raises `ConfigurationError` if the port is not available.
+        served on loopback alone. Raises `ConfigurationError` if the port is not available.
         """
         self._has_first_key = is_loopback_host(self._host) or await keys.has_any_key()
         runner = build_runner(
-            app, drain_seconds=drain_seconds, phase=self._phase, guard=self._guard_without_key
+            app,
+            drain_seconds=self._drain_seconds,
+            phase=self._phase,
+            guard=self._guard_without_key,
+            forwarding=self._forwarding,
         )
         await runner.setup()
         port = self.port
@@ -68,15 +82,30 @@ class ListenAddresses:
             if not self._has_first_key:
                 await self._open_loopback(runner, port)
                 waiting.append(asyncio.create_task(self._open_after_first_key(runner, keys, port)))
-            cast("LimitedServer", self._front.server).hand_over(
-                cast("LimitedServer", runner.server)
-            )
+            server = cast("LimitedServer", runner.server)
+            cast("LimitedServer", self._front.server).hand_over(server)
+            self._server.set_result(server)
             yield [f"{self._host if self._has_first_key else LOOPBACK}:{port}"]
         finally:
             await stop_tasks(waiting)
             for site in list(self._front.sites):
                 await site.stop()
-            await runner.cleanup()
+            await asyncio.gather(runner.cleanup(), self._front.cleanup())
+
+    async def wait_for_start(self, request: web.Request) -> web.StreamResponse:
+        """Serve a request that arrived during the start, once the start is complete."""
+        await asyncio.wait([self._server], timeout=START_WAIT_SECONDS)
+        if self._server.done() and not self._server.cancelled():
+            # The clone has no route yet. The application finds its own.
+            return await self._server.result().respond(request.clone())
+        detail = "this process is starting; /startupz says when it has started"
+        refusal = refuse_request(request, 503, "starting", detail)
+        refusal.headers["Retry-After"] = str(_RETRY_SECONDS)
+        return refusal
+
+    def give_up(self) -> None:
+        """Refuse the requests that wait for the end of the start."""
+        self._server.cancel()
 
     async def _open_loopback(self, runner: LimitedRunner, port: int) -> None:
         log.warning(
@@ -110,20 +139,32 @@ class ListenAddresses:
 
 @asynccontextmanager
 async def open_addresses(
-    host: str, port: int, phase: ServicePhase, probes: list[web.RouteDef]
+    host: str,
+    port: int,
+    phase: ServicePhase,
+    probes: list[web.RouteDef],
+    forwarding: Forwarding | None = None,
+    *,
+    drain_seconds: float,
 ) -> AsyncIterator[ListenAddresses]:
     """Listen while the block runs, and answer health probes until the application is served.
 
+    `forwarding` describes the proxies in front of the API. Default: none. At the end no new
+    connection is accepted, and requests in progress have `drain_seconds` to end.
+
     Raises `ConfigurationError` if the port is not available.
     """
+    forwarding = forwarding or Forwarding()
     app = web.Application(middlewares=[_close_connection])
-    app.add_routes([*probes, web.route("*", "/{path:.*}", _refuse_during_start)])
-    front = build_runner(app, drain_seconds=0, phase=phase)
+    front = build_runner(app, drain_seconds=drain_seconds, phase=phase, forwarding=forwarding)
+    addresses = ListenAddresses(host, phase, forwarding, front, drain_seconds)
+    app.add_routes([*probes, web.route("*", "/{path:.*}", addresses.wait_for_start)])
     await front.setup()
     try:
         await listen(front, host, port, settings=_SETTING)
-        yield ListenAddresses(host, phase, front)
+        yield addresses
     finally:
+        addresses.give_up()
         await front.cleanup()
 
 
@@ -135,13 +176,6 @@ async def _close_connection(
     response = await handler(request)
     response.force_close()
     return response
-
-
-async def _refuse_during_start(request: web.Request) -> web.Response:
-    detail = "this process is starting; /startupz says when it has started"
-    refusal = refuse_request(request, 503, "starting", detail)
-    refusal.headers["Retry-After"] = str(_RETRY_SECONDS)
-    return refusal
 
 
 async def _has_key(keys: KeyStore) -> bool:
@@ -172,6 +206,7 @@ def build_runner(
     drain_seconds: float,
     phase: ServicePhase | None = None,
     guard: RequestGuard = lambda _: None,
+    forwarding: Forwarding | None = None,
 ) -> LimitedRunner:
     """Return the aiohttp runner of the API."""
     return LimitedRunner(
@@ -180,6 +215,7 @@ def build_runner(
         refuse=refuse_request,
         phase=phase,
         guard=guard,
+        forwarding=forwarding,
         # Cancel the handler of a caller who has disconnected.
         handler_cancellation=True,
         shutdown_timeout=drain_seconds,

@@ -67,9 +67,9 @@ _HEADERS = {
 }
 
 
-def document_routes(endpoints: Sequence[Endpoint]) -> list[web.RouteDef]:
+def document_routes(endpoints: Sequence[Endpoint], root_path: str = "") -> list[web.RouteDef]:
     """Return the routes of the OpenAPI document of these endpoints, and of its page."""
-    document = _Document.of(render_document(endpoints), "application/json")
+    document = _Document.of(render_document(endpoints, root_path), "application/json")
     page = _Document.of(_static("docs.html"), "text/html")
     routes = [web.get("/openapi.json", document.respond), web.get("/docs", page.respond)]
     for name, content_type in _ASSETS.items():

@@ -69,13 +69,13 @@ _HEADERS: dict[str, dict[str, Any]] = {
 _HEADERS_OF_STATUS = {401: ["WWW-Authenticate"], 429: ["Retry-After"], 503: ["Retry-After"]}
 
 
-def render_document(endpoints: Iterable[Endpoint]) -> bytes:
+def render_document(endpoints: Iterable[Endpoint], root_path: str = "") -> bytes:
     """Return the OpenAPI document of these endpoints as JSON."""
-    return orjson.dumps(build_document(endpoints))
+    return orjson.dumps(build_document(endpoints, root_path))
 
 
-def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
-    """Return the OpenAPI document of these endpoints."""
+def build_document(endpoints: Iterable[Endpoint], root_path: str = "") -> dict[str, Any]:
+    """Return the OpenAPI document of these endpoints, which are served below `root_path`."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -87,7 +87,7 @@ def build_document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/", "description": "this server"}],
+        "servers": [{"url": root_path or "/", "description": "this server"}],
         "security": [{SCHEME: []}],
         "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": {**paths, **_service_paths()},

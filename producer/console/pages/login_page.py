@@ -19,7 +19,7 @@ from producer.console.sessions.request_origin import is_encrypted
 from producer.console.sessions.session_cookie import clear_session_cookies, set_session_cookie
 from producer.keys.key_store import Caller
 from producer.keys.roles import Role
-from shared.adapters.http.http_connection import peer_of
+from shared.adapters.http.forwarding import client_address, client_network, root_path_of
 from shared.errors import KeyRefused
 
 _NOT_ACCEPTED = "This key was not accepted: it is mistyped, revoked, or of another installation."
@@ -47,7 +47,7 @@ class LoginPages:
         path = next_path(form.values.get("next"))
         if not await self._context.api.keys.has_any_key():
             return redirect_response(path)
-        address = peer_of(request.transport) if request.transport is not None else ""
+        address = client_network(request)
         attempts = self._context.login_attempts
         seconds = attempts.seconds_until_allowed(address)
         if seconds is not None:
@@ -64,8 +64,10 @@ class LoginPages:
             attempts.record_failure(address)
             return self._form(request, path, _NOT_ACCEPTED, status=401)
         response = redirect_response(path)
-        clear_session_cookies(response)
-        set_session_cookie(response, token, secure=is_encrypted(request))
+        clear_session_cookies(response, root_path_of(request))
+        set_session_cookie(
+            response, token, secure=is_encrypted(request), root_path=root_path_of(request)
+        )
         return response
 
     async def log_out(self, request: web.Request) -> web.StreamResponse:
@@ -78,14 +80,14 @@ class LoginPages:
             actor = _actor_of(visitor.caller, request)
             await self._context.sessions.end(visitor.session_id, actor=actor)
         response = redirect_response(f"{CONSOLE}/login")
-        clear_session_cookies(response)
+        clear_session_cookies(response, root_path_of(request))
         return response
 
     async def _open_session(self, request: web.Request, caller: Caller) -> str:
         return await self._context.sessions.open(
             caller,
             actor=_actor_of(caller, request),
-            address=request.remote,
+            address=client_address(request),
             user_agent=_printable(request.headers.get("User-Agent", "")),
         )
 
@@ -103,7 +105,7 @@ def _actor_of(caller: Caller, request: web.Request) -> Actor:
         is_operator=True,
         key_prefix=caller.key_prefix,
         key_role=caller.role.value if caller.key_prefix is not None else None,
-        origin=request.remote,
+        origin=client_address(request),
     )
 
 

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from shared.adapters.http.forwarding import is_https
+
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 
@@ -34,10 +36,11 @@ def explain_foreign(request: web.BaseRequest) -> str | None:
 def is_encrypted(request: web.BaseRequest) -> bool:
     """Return whether the browser uses https, also through a proxy that ends TLS.
 
-    `Origin` is stated by the browser itself, for its own page. It needs no trust in a proxy.
+    `Origin` is stated by the browser itself, for its own page. It needs no trusted proxy.
     """
     origins = request.headers.getall("Origin", [])
-    return request.secure or (bool(origins) and all(one.startswith("https://") for one in origins))
+    states_https = bool(origins) and all(one.startswith("https://") for one in origins)
+    return states_https or is_https(request)
 
 
 def _host_of(origin: str) -> str | None:

@@ -14,7 +14,7 @@
     const shown = root.dataset.theme || (dark.matches ? "dark" : "light");
     const wanted = shown === "dark" ? "light" : "dark";
     root.dataset.theme = wanted;
-    document.cookie = `darkroom_theme=${wanted}; path=/console; max-age=31536000; samesite=lax`;
+    document.cookie = `darkroom_theme=${wanted}; path=${root.dataset.path}; max-age=31536000; samesite=lax`;
     document.dispatchEvent(new CustomEvent("themechange"));
   });
 

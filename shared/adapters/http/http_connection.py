@@ -245,9 +245,12 @@ def allow_body_seconds(request: web.BaseRequest, seconds: float) -> None:
 def peer_of(transport: asyncio.BaseTransport) -> str:
     """Return the client address: IPv4, the /64 of IPv6, or an empty string."""
     name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
-        return ""
-    address = ip_address(str(name[0]).partition("%")[0])
+    return network_of(str(name[0])) if isinstance(name, tuple) else ""
+
+
+def network_of(text: str) -> str:
+    """Return what counts as one client: an address of IPv4, or the /64 of one of IPv6."""
+    address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv4Address):
         return str(address)
     if address.ipv4_mapped is not None:

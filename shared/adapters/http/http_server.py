@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+from shared.adapters.http.forwarding import Forwarding
 from shared.adapters.http.http_connection import ConnectionLimits, LimitedConnection
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.processes.service_phase import ServicePhase
@@ -66,6 +67,7 @@ class LimitedServer(web.Server):
         connection: type[LimitedConnection] = LimitedConnection,
         phase: ServicePhase | None = None,
         guard: RequestGuard = lambda _: None,
+        forwarding: Forwarding | None = None,
         **options: Any,
     ) -> None:
         self.name = name
@@ -74,6 +76,7 @@ class LimitedServer(web.Server):
         self._connection = connection
         self._phase = phase
         self._guard = guard
+        self._forwarding = forwarding or Forwarding()
         self._successor: LimitedServer | None = None
         self._plain_handler = handler
         self._open: set[LimitedConnection] = set()
@@ -89,6 +92,7 @@ class LimitedServer(web.Server):
         # Refused bodies are not read to the end, and bodies are never decompressed.
         options |= {"auto_decompress": False, "lingering_time": 0, "access_log": None}
         super().__init__(self._handle, **options)
+        self.request_factory = self._forwarding.strip_paths(self.request_factory)
 
     def __call__(self) -> web.RequestHandler:
         if self._successor is not None:
@@ -112,7 +116,11 @@ class LimitedServer(web.Server):
         """
         limits = self.limits
         peer = self._peers.setdefault(connection.peer, _Peer())
-        if len(peer.open) >= limits.connections_of_peer:
+        # A trusted proxy has the connections of many clients.
+        is_proxy = len(peer.open) >= limits.connections_of_peer and self._forwarding.is_trusted(
+            connection.peer
+        )
+        if len(peer.open) >= limits.connections_of_peer and not is_proxy:
             incidents.record_failure(_REFUSED, self.name, f"one address has {len(peer.open)} open")
             if not self._evict_longest_waiting(peer.waiting):
                 return self._too_many_of_peer
@@ -162,13 +170,18 @@ class LimitedServer(web.Server):
             self._peers.pop(name, None)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = await self._respond(request)
-        if self._phase is not None and self._phase.is_stopping and not response.prepared:
+        self._forwarding.read(request)
+        response = await self.respond(request)
+        if response.prepared:
+            return response
+        self._forwarding.add_root_path(response)
+        if self._phase is not None and self._phase.is_stopping:
             # The next request of this client comes on a new connection, to another process.
             response.force_close()
         return response
 
-    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Return the response of the handler, or a refusal."""
         refusal = self._guard(request)
         if refusal is not None:
             return refusal
@@ -202,6 +215,7 @@ class LimitedRunner(web.AppRunner):
         connection: type[LimitedConnection] = LimitedConnection,
         phase: ServicePhase | None = None,
         guard: RequestGuard = lambda _: None,
+        forwarding: Forwarding | None = None,
         **options: Any,
     ) -> None:
         super().__init__(app, **options)
@@ -213,6 +227,7 @@ class LimitedRunner(web.AppRunner):
             connection=connection,
             phase=phase,
             guard=guard,
+            forwarding=forwarding,
         )
 
     async def _make_server(self) -> web.Server:

@@ -58,8 +58,8 @@ async def serving(
     )
     app = build_application(cast("ApiContext", client), [row], ApiMetrics(registry), [])
     async with (
-        open_addresses("127.0.0.1", 0, ServicePhase(), []) as listeners,
-        listeners.serving(app, cast("KeyStore", client), drain_seconds=1) as addresses,
+        open_addresses("127.0.0.1", 0, ServicePhase(), [], drain_seconds=1) as listeners,
+        listeners.serving(app, cast("KeyStore", client)) as addresses,
         aiohttp.ClientSession(f"http://{addresses[0]}") as session,
     ):
         yield ApiClient(session)
