@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from producer.console.page_table import PAGES
-from producer.keys.key_store import Role
+from producer.keys.roles import Role
 from tests.acceptance.console.test_console_access import path_of
 from tests.acceptance.test_http_access import key_of
 from tests.acceptance.test_http_jobs import order
