@@ -26,7 +26,7 @@ from worker.queue.lanes import build_lanes, build_periodic, build_webhook_lane
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.postgres_notifications import deliver_on_notify
 from worker.queue.submit_feed import SubmitFeed
-from worker.queue.wake_ups import forward_wake_ups
+from worker.queue.wake_ups import forward_wake_ups, wake_lanes_with_deliveries
 from worker.recovery.lost_write_detection import watch_lost_writes
 from worker.recovery.pause_watch import PauseWatch
 from worker.recovery.reconciler import Reconciler
@@ -144,6 +144,7 @@ def _start_background_tasks(
                 deps.metrics.wake_pushes,
                 on_jobs_wait=deps.jobs_wait.set,
             ),
+            wake_lanes_with_deliveries(deps.delivery_queue.redis, lanes),
             feed.run_until_cancelled(),
             deliver_on_notify(
                 resources.servers.listening_url,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import asyncpg
 from bench.measurement.bench_deployment import BenchDeployment
 
 _RESETS = "pg_advisory_unlock_all"
+_NAME = re.compile(r"^__asyncpg_\w+: ")
+_LENGTH = 70
 _MARKS = ("LOG:  execute ", "LOG:  statement: ")
 
 
@@ -19,7 +22,13 @@ def count(lines: Iterable[str]) -> int:
 
     Statements by which a pool resets connections are not counted.
     """
-    return sum(any(mark in line for mark in _MARKS) and _RESETS not in line for line in lines)
+    return len(first_lines(lines))
+
+
+def first_lines(lines: Iterable[str]) -> list[str]:
+    """Return the beginning of each statement in the lines of a Postgres log."""
+    found = (line.partition(mark)[2] for line in lines for mark in _MARKS if mark in line)
+    return [_NAME.sub("", text).strip()[:_LENGTH] for text in found if _RESETS not in text]
 
 
 def log_size(deployment: BenchDeployment) -> int:
@@ -29,9 +38,14 @@ def log_size(deployment: BenchDeployment) -> int:
 
 def count_since(deployment: BenchDeployment, offset: int) -> int:
     """Return the number of statements logged after that length."""
+    return len(statements_since(deployment, offset))
+
+
+def statements_since(deployment: BenchDeployment, offset: int) -> list[str]:
+    """Return the beginning of each statement logged after that length."""
     with _log(deployment).open("rb") as log:
         log.seek(offset)
-        return count(log.read().decode(errors="replace").splitlines())
+        return first_lines(log.read().decode(errors="replace").splitlines())
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 -- Adds deliveries with the keys of arq's enqueue_job. Existing deliveries are not changed. Wakes the
--- lanes of deliveries that are due soon. A lane that already has due deliveries is not woken: its
--- workers were woken for those, or claim as soon as they have a free slot, and find the new ones too.
+-- lanes of deliveries that are due soon, and those whose queue was empty: their workers do not look at
+-- an empty queue. A lane that already has due deliveries is not woken: its workers were woken for those,
+-- or claim as soon as they have a free slot, and find the new ones too.
 -- KEYS: 1 arq's job prefix, 2 arq's in-progress prefix, 3 prefix of rerun keys, 4 wake-up channel,
 -- 5 changes channel, then the queue of each group of deliveries with the same lane and delay
 -- ARGV: 1 wake-up window (ms), 2 the message for the changes channel or '', 3 '1' if running deliveries
@@ -22,7 +23,8 @@ for number = 6, #KEYS do
   -- Lua would write 14 digits, of which 13 are before the point.
   local score_text = string.format('%.3f', score)
   local due = {}
-  if score < soon and not is_called[queue] and redis.call('ZCOUNT', queue, '-inf', now) == 0 then
+  if not is_called[queue] and (score < soon and redis.call('ZCOUNT', queue, '-inf', now) == 0
+      or score >= soon and redis.call('EXISTS', queue) == 0) then
     is_called[queue] = true
     called[#called + 1] = word
   end

@@ -35,12 +35,16 @@ class ClaimTiming:
             await self._woken.wait()
         self._is_woken.clear()
 
-    async def sleep(self, delay_seconds: float) -> None:
-        """Wait for the delay, a wake-up or the fallback, whichever comes first.
+    async def sleep(self, delay_seconds: float | None) -> None:
+        """Wait for the delay, a wake-up or the fallback, whichever comes first; None: for a wake-up
+        alone.
 
         The fallback is at the same time for all lanes of an event loop: they wake up once for it,
         and claim in one round trip.
         """
+        if delay_seconds is None:
+            await self._is_woken.wait()
+            return
         now = asyncio.get_running_loop().time()
         until_fallback = FALLBACK_CLAIM_SECONDS - now % FALLBACK_CLAIM_SECONDS
         await wait_at_most(self._is_woken, min(delay_seconds, until_fallback))

@@ -131,6 +131,8 @@ class LeasedWorker(Worker):
         self._timing = ClaimTiming(_MAX_WAKE_UPS_PER_SECOND.get(lane, BATCHES_PER_SECOND))
         self._claiming = asyncio.Lock()
         self._has_claimed = False
+        self.is_idle = False
+        """Whether the lane waits for a wake-up alone: its queue was empty at the last claim."""
         self._slots = LaneSlots(max_jobs, self._note_slot)
 
     # --- the loop ---------------------------------------------------------------------------
@@ -142,6 +144,7 @@ class LeasedWorker(Worker):
             tasks.create_task(self._renew_leases())
             while True:
                 await self._timing.wait_until_allowed()
+                delay_seconds: float | None
                 try:
                     delay_seconds = await self._claim_due()
                 except (RedisDown, RedisError, OSError) as error:
@@ -151,14 +154,18 @@ class LeasedWorker(Worker):
                 else:
                     incidents.record_recovery(REDIS)
                 stop_if_cancelled()
+                self.is_idle = delay_seconds is None
                 await self._timing.sleep(delay_seconds)
+                self.is_idle = False
 
     def wake(self) -> None:
         """Claim at once: a delivery may be due, or a slot is free."""
         self._timing.wake()
 
-    async def _claim_due(self) -> float:
-        """Claim and start what is due. Returns the seconds until the next claim is worthwhile."""
+    async def _claim_due(self) -> float | None:
+        """Claim and start what is due. Returns the seconds until the next claim is worthwhile, or
+        None where only a wake-up makes it so.
+        """
         free_slots = self.max_jobs - self.job_counter
         claim_limits = (gates := self._gates).claim_limits(free_slots)
         if not self.allow_pick_jobs or free_slots <= 0 or not any(claim_limits):
@@ -182,7 +189,12 @@ class LeasedWorker(Worker):
             self._wake_pushes.record_claimed(taken)
         gates.set_levels(reply[3:first])
         gates.on_claim(taken, int(reply[1]), int(reply[2]))
-        return FALLBACK_CLAIM_SECONDS if int(reply[0]) < 0 else int(reply[0]) / 1000
+        if int(reply[0]) >= 0:
+            return int(reply[0]) / 1000
+        # The first delivery of an empty queue is published. A brake is read until it is off.
+        is_told = self._wake_pushes is not None and self._wake_pushes.is_open
+        is_slowed = any(int(level) > 0 for level in reply[3:first])
+        return None if is_told and not is_slowed else FALLBACK_CLAIM_SECONDS
 
     def _start(self, arq_id: str, score: int, gate: int, due_at: float) -> None:
         running = self.tasks.get(arq_id)

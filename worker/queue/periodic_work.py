@@ -20,7 +20,8 @@ from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import DependencyDown
 
 LONGEST_CHECK_SECONDS = 10.0
-"""The longest time between two checks of whether the work is due."""
+"""How long at most a worker waits after its start, or after an outage, until it checks whether the
+work is due."""
 _TIMEOUT_SECONDS = 300.0
 _SHARE_OF_INTERVAL = 0.9
 _KEY_PREFIX = "darkroom:periodic:"
@@ -47,11 +48,14 @@ class PeriodicRunner:
         self._worker_name = worker_name
         # Shorter than the interval, so that the same worker may run the work again.
         self._lock_ms = int(work.interval_seconds * _SHARE_OF_INTERVAL * 1000)
+        self._shortest_seconds = min(work.interval_seconds, LONGEST_CHECK_SECONDS)
+        self._wait_seconds = self._shortest_seconds
 
     async def run_until_cancelled(self) -> None:
         """Run the work whenever it is due. Outlives outages and errors."""
         while True:
-            await asyncio.sleep(min(self.work.interval_seconds, LONGEST_CHECK_SECONDS))
+            await asyncio.sleep(self._wait_seconds)
+            self._wait_seconds = self._shortest_seconds
             try:
                 await self.run_if_due()
             except DependencyDown as down:
@@ -78,10 +82,13 @@ class PeriodicRunner:
         if not self._may_claim():
             return False
         with translated_redis_errors():
-            is_due = await self._redis.set(
-                _KEY_PREFIX + self.work.name, self._worker_name, nx=True, px=self._lock_ms
-            )
+            key, interval_seconds = _KEY_PREFIX + self.work.name, self.work.interval_seconds
+            is_due = await self._redis.set(key, self._worker_name, nx=True, px=self._lock_ms)
+            left_ms = 0 if is_due else max(await self._redis.pttl(key), 0)
         if is_due:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await self.work.run()
+        # The others take their turn where the worker that ran last does not run again.
+        since_last_seconds = 0 if is_due else (self._lock_ms - left_ms) / 1000
+        self._wait_seconds = interval_seconds - since_last_seconds
         return bool(is_due)

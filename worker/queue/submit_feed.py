@@ -29,6 +29,8 @@ MOST_AT_ONCE = 64
 _ORDER_STEP_MS = 0.001
 """Between two deliveries of one choice, so that they are claimed in its order."""
 _AFTER_OUTAGE_SECONDS = 1.0
+_AFTER_BUSY_SECONDS = 0.5
+"""How long after another worker was choosing this one tries again, where nothing else makes it."""
 _LEAST_WAIT_SECONDS = 0.02
 
 
@@ -136,5 +138,8 @@ class SubmitFeed:
             self._deps.metrics.chosen.inc(len(chosen))
         again: float | None = row["again_seconds"]
         self._jobs_may_wait = row["is_busy"] or again == 0
+        if row["is_busy"]:
+            # The lane may be idle, and make no claim that goes on.
+            again = _AFTER_BUSY_SECONDS
         # With room left, the next claim says whether more are needed.
         return None if again == 0 else again

@@ -146,6 +146,7 @@ class Reconciler:
         await take_back_jobs(self._deps)
         row = await self._deps.queries.fetch_row("jobs_wait")
         if row is not None and row["jobs_wait"]:
+            self.choose_now()
             with translated_redis_errors():
                 await self._deps.delivery_queue.redis.publish(WAKE_UP_CHANNEL, JOBS_WAIT)
 

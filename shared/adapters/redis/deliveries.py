@@ -181,7 +181,7 @@ class DeliveryQueue:
         keys = [job_key_prefix, in_progress_key_prefix, RERUN_KEY_PREFIX]
         keys += [WAKE_UP_CHANNEL, CHANGES_CHANNEL]
         arguments: list[str | float | bytes] = [
-            # Each lane checks twice a second, which finds later deliveries in time.
+            # A lane with deliveries claims twice a second, which finds later ones in time.
             WAKE_UP_WINDOW_MS,
             encode_changes(changes),
             "1" if rerun_if_running else "",

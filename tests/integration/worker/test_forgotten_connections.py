@@ -187,8 +187,9 @@ async def test_a_dead_subscription_to_wake_ups_is_replaced(embedded_redis_url: s
                 assert relay.freeze(hides_ends=True) >= 1
                 await eventually(lambda: _is_closed(path), "the dead subscription is noticed")
                 await eventually(lambda: _is_open(path), "it is subscribed again", 15)
+                assert lane.calls == 3, "it is woken when it may have missed something"
                 await near.publish(WAKE_UP_CHANNEL, lane.queue_name)
-                await seen(lambda: lane.calls == 1, "the lane is woken", 2)
+                await seen(lambda: lane.calls == 4, "the lane is woken", 2)
     events = [line["event"] for line in lines if line.get("path") == "wake"]
     assert events == ["push_connection_lost", "push_connection_restored"]
 

@@ -21,7 +21,6 @@ from tests.integration.worker.bare_lanes import (
     seen,
     wake_pushes,
 )
-from tests.support.deployment import eventually
 from worker.queue.wake_ups import forward_wake_ups
 
 
@@ -39,8 +38,10 @@ async def test_a_delivery_wakes_the_lanes_that_it_is_for_and_no_others(redis: Ar
 async def test_a_delivery_made_due_early_wakes_only_its_own_lane(redis: ArqRedis) -> None:
     async with _recording_lanes(redis) as (submit, poll, webhook):
         (job_id,) = await deliver(redis, lane=Lane.POLL, delay_ms=60_000)
+        await seen(lambda: poll.calls == 1, "the first delivery of the queue was heard of")
+        await deliver(redis, lane=Lane.POLL, delay_ms=50_000)
         await DeliveryQueue(redis).make_due_now(job_id, Lane.POLL)
-        await seen(lambda: poll.calls == 1, "the call was heard")
+        await seen(lambda: poll.calls == 2, "the call was heard")
         assert (submit.calls, webhook.calls) == (0, 0)
 
 
@@ -82,12 +83,10 @@ async def _recording_lanes(
         forward_wake_ups(DeliveryQueue(redis), list(lanes), wake_pushes())
     )
     try:
-        await eventually(lambda: _is_listened_to(redis), "the wake-ups are listened to")
+        await seen(lambda: all(lane.calls == 1 for lane in lanes), "all are woken at the opening")
+        for lane in lanes:
+            lane.calls = 0
         yield lanes
     finally:
         forwarding.cancel()
         await asyncio.gather(forwarding, return_exceptions=True)
-
-
-async def _is_listened_to(redis: ArqRedis) -> bool:
-    return bool(dict(await redis.pubsub_numsub(WAKE_UP_CHANNEL))[WAKE_UP_CHANNEL.encode()])
