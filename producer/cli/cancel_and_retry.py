@@ -11,17 +11,17 @@ import typer
 from producer.bulk.job_selection import MAX_BULK_JOBS, BulkAction, JobSelection
 from producer.cli.command_runner import CommandContext, command_actor, exit_on_error, run_connected
 from producer.cli.confirmation import confirm_doubts
-from producer.cli.display.bulk_tables import (
-    build_accounts_table,
-    build_refusals_table,
-    describe_estimate,
-)
 from producer.cli.display.console import (
     print_data,
     print_json,
     print_message,
     stderr_console,
     stdout_console,
+)
+from producer.cli.display.tables.bulk_tables import (
+    build_accounts_table,
+    build_refusals_table,
+    describe_estimate,
 )
 from producer.cli.display.text_format import (
     CANCEL_REQUESTED_TEXT,

@@ -11,7 +11,7 @@ import pytest
 
 from producer.api.openapi.document import render_document
 from producer.api.routes import ENDPOINTS
-from producer.cli.display.job_tables import rows_of_other_fields
+from producer.cli.display.tables.job_tables import rows_of_other_fields
 from shared.catalog.families.gpt4o_image import ASPECT_RATIOS, QUANTITIES
 from shared.domain.job import Job, Priority, PublicJobFields
 from shared.job_json import JOB_FIELDS

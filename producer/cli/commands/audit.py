@@ -9,8 +9,8 @@ import typer
 
 from producer.audit_entries import Act
 from producer.cli.command_runner import DatabaseContext, run_with_database
-from producer.cli.display.audit_table import build_audit_table
 from producer.cli.display.console import print_json, print_message, print_next_page, stdout_console
+from producer.cli.display.tables.audit_table import build_audit_table
 from producer.cli.options import AsJson, BelowEntry, Limit, OnlyAccount
 from producer.row_json import row_to_json
 

@@ -15,7 +15,7 @@ from producer.cli.display.console import (
     print_next_page,
     stdout_console,
 )
-from producer.cli.display.job_tables import (
+from producer.cli.display.tables.job_tables import (
     build_counts_table,
     build_jobs_table,
     job_details_to_json,

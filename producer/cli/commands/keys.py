@@ -169,7 +169,17 @@ def key_to_json(key: ApiKey) -> dict[str, Any]:
 
 
 def _keys_table(keys: Sequence[ApiKey]) -> Table:
-    table = build_table("prefix", "role", "account", "for", "created", "last used", "state")
+    table = build_table(
+        "prefix",
+        "role",
+        "account",
+        "for",
+        "created",
+        "last used",
+        "state",
+        drop=("created", "for", "last used"),
+        sentences=("for",),
+    )
     for key in keys:
         table.add_row(
             key.prefix,
@@ -185,7 +195,16 @@ def _keys_table(keys: Sequence[ApiKey]) -> Table:
 
 
 def _sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
-    table = build_table("id", "key", "role", "logged in", "last seen", "from", "state")
+    table = build_table(
+        "id",
+        "key",
+        "role",
+        "logged in",
+        "last seen",
+        "from",
+        "state",
+        drop=("logged in", "from", "role", "last seen"),
+    )
     for one in sessions:
         table.add_row(
             str(one["id"]),

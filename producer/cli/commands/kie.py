@@ -8,7 +8,7 @@ import typer
 
 from producer.cli.command_runner import DatabaseContext, run_with_database
 from producer.cli.display.console import print_json, print_message, stdout_console
-from producer.cli.display.kie_tables import build_model_table, build_surprise_table
+from producer.cli.display.tables.kie_tables import build_model_table, build_surprise_table
 from producer.cli.options import AsJson, Limit
 from producer.monitoring.kie_models import (
     SURPRISE_DAYS,

@@ -124,7 +124,17 @@ def _suggest(preview: RoutePreview) -> None:
 
 
 def _models_table(models: list[Model]) -> Table:
-    table = build_table("model", "tasks", "sent by", "can be sent by", "since", "by", "why")
+    table = build_table(
+        "model",
+        "tasks",
+        "sent by",
+        "can be sent by",
+        "since",
+        "by",
+        "why",
+        drop=("why", "by", "since", "can be sent by"),
+        sentences=("why",),
+    )
     for one in models:
         route = one.route
         table.add_row(

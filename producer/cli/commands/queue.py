@@ -29,8 +29,8 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.history_table import history_table
-from producer.cli.display.queue_tables import queue_line, queue_overview_view
+from producer.cli.display.tables.history_table import history_table
+from producer.cli.display.tables.queue_tables import queue_line, queue_overview_view
 from producer.cli.display.text_format import NO_VALUE, printable, time_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson, BelowEntry, Limit, Reason, parse_duration, parse_time
@@ -373,7 +373,17 @@ def _print_pauses(pauses: Sequence[Pause], *, as_json: bool, none: str = "") -> 
 
 def _pauses_table(pauses: Sequence[Pause]) -> Table:
     table = build_table(
-        "id", "applies to", "is", "since", "until", "by", "why", "resumed", right=("id",)
+        "id",
+        "applies to",
+        "is",
+        "since",
+        "until",
+        "by",
+        "why",
+        "resumed",
+        right=("id",),
+        drop=("resumed", "by", "since"),
+        sentences=("why", "resumed"),
     )
     for pause in pauses:
         resumed = f"{time_text(pause.resumed_at)} by {printable(pause.resumed_by or '')}"

@@ -45,6 +45,7 @@ def _table(found: WaitingTable) -> Table:
     table = build_table(
         *("account", "priority", "waiting", "oldest", "weight", "open", "next start"),
         right=("waiting", "oldest", "weight", "open"),
+        drop=("oldest", "open", "weight"),
     )
     for one in found.accounts:
         limit = NO_VALUE if one.max_open_jobs is None else f"{one.open_jobs}/{one.max_open_jobs}"

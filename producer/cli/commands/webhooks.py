@@ -15,13 +15,13 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
+from producer.cli.display.tables.webhook_table import build_webhooks_table
 from producer.cli.display.text_format import (
     command_text,
     count_text,
     printable,
     time_text,
 )
-from producer.cli.display.webhook_table import build_webhooks_table
 from producer.cli.options import AccountId, AsJson, Limit, OnlyAccount
 from producer.row_json import row_to_json
 
@@ -108,7 +108,15 @@ def endpoints(account: OnlyAccount = None, as_json: AsJson = False) -> None:
                 "no webhook endpoints: one is made with the first job that names a webhook URL"
             )
             return
-        table = build_table("account", "url", "since", "rotated", "old secret until")
+        table = build_table(
+            "account",
+            "url",
+            "since",
+            "rotated",
+            "old secret until",
+            drop=("rotated", "since"),
+            sentences=("url",),
+        )
         for row in rows:
             table.add_row(
                 printable(row["account_id"]),

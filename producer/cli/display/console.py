@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 import orjson
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from producer.cli.display.tables.fitting_table import FittingTable
 from producer.cli.display.text_format import command_text
 
 # Without a terminal, lines are neither folded nor cut.
@@ -71,17 +72,31 @@ def print_next_page(command: str, given: Iterable[tuple[str, object]], last_id: 
     print_message(f"older ones: {shown}", "dim")
 
 
-def build_table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
-    """Return a table with these columns. The columns in `right` are aligned right."""
-    table = Table(
+def build_table(
+    *columns: str,
+    right: Iterable[str] = (),
+    drop: Sequence[str] = (),
+    sentences: Sequence[str] = (),
+    title: str | None = None,
+) -> Table:
+    """Return a table with these columns. The columns in `right` are aligned right.
+
+    Where the terminal is too narrow, the columns in `drop` are left out, the first one first. Long
+    words are folded in the columns of `sentences` only.
+    """
+    table = FittingTable(
         title=title,
         title_justify="left",
         title_style="bold",
+        caption_justify="left",
+        caption_style="dim",
         box=box.SIMPLE_HEAD if sys.stdout.isatty() else None,
         header_style="bold",
+        padding=(0, 1 if sys.stdout.isatty() else 2, 0, 0),
         pad_edge=False,
         show_edge=False,
     )
+    table.drop, table.sentences = drop, sentences
     right_columns = set(right)
     for column in columns:
         table.add_column(

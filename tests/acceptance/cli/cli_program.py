@@ -88,7 +88,7 @@ class RunningCommand:
 
 
 class Terminal:
-    """A command on a terminal of its own, 120 columns wide."""
+    """A command on a terminal of its own."""
 
     def __init__(self, process: Process, master: int) -> None:
         self.process = process
@@ -180,10 +180,10 @@ class Darkroom:
             await running.end()
 
     @asynccontextmanager
-    async def on_terminal(self, *words: str) -> AsyncIterator[Terminal]:
+    async def on_terminal(self, *words: str, columns: int = 120) -> AsyncIterator[Terminal]:
         """Start a command on a terminal."""
         master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         process = await self._start(*words, out=slave, err=slave)
         os.close(slave)
         terminal = Terminal(process, master)

@@ -10,8 +10,8 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer.cli.command_runner import open_command_context
-from producer.cli.display.job_tables import build_jobs_table, job_details_view
-from producer.cli.display.queue_tables import queue_overview_view
+from producer.cli.display.tables.job_tables import build_jobs_table, job_details_view
+from producer.cli.display.tables.queue_tables import queue_overview_view
 from producer.doctor import examine
 from producer.orders.order import Order
 from shared.adapters.monitoring.alert_monitor import AlertMonitor

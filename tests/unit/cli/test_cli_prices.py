@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from producer.cli.display.price_tables import margin_text
+from producer.cli.display.tables.price_tables import margin_text
 from producer.money.price_changes import count_repriced_jobs
 from shared.settings import ChargeBasis
 

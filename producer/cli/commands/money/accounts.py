@@ -203,6 +203,7 @@ def list_accounts(
         table = build_table(
             *("account", "balance", "held", "available", "limits", "created"),
             right=("balance", "held", "available"),
+            drop=("created", "limits", "held"),
         )
         for account in accounts:
             table.add_row(
@@ -280,7 +281,7 @@ def _print_statement(statement: Statement) -> None:
         f" {time_text(statement.until)}"
     )
     columns = ("opening", *KINDS, "closing", "lines")
-    table = build_table("month", *columns, right=columns)
+    table = build_table("month", *columns, right=columns, drop=("lines", "opening"))
     for month in statement.months:
         table.add_row(
             month.month,
@@ -314,6 +315,7 @@ def _print_ledger(entries: list[dict[str, Any]]) -> None:
     table = build_table(
         *("id", "at", "entry", "credits", "balance", "held", "for", "by"),
         right=("id", "credits", "balance", "held"),
+        drop=("by", "held", "id"),
     )
     for entry in entries:
         table.add_row(

@@ -9,7 +9,7 @@ import typer
 
 from producer.cli.command_runner import DatabaseContext, run_with_database
 from producer.cli.display.console import print_json, print_message
-from producer.cli.display.price_tables import print_margin
+from producer.cli.display.tables.price_tables import print_margin
 from producer.cli.options import AsJson, Limit, Since, Until
 from producer.money.margins import MarginGroup
 from producer.row_json import row_to_json

@@ -18,8 +18,8 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.kie_tables import build_price_comparison
-from producer.cli.display.price_tables import (
+from producer.cli.display.tables.kie_tables import build_price_comparison
+from producer.cli.display.tables.price_tables import (
     margin_text,
     price_key_text,
     print_price_preview,
@@ -83,6 +83,7 @@ def list_prices(as_json: AsJson = False) -> None:
                 "set by",
             ),
             right=("quantity", "credits", "Kie's", "margin"),
+            drop=("set by", "since", "Kie's", "margin"),
         )
         waiting = await context.billing.price_changes.list_scheduled(limit=20, with_settled=False)
         for price in prices:
@@ -291,17 +292,17 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
             print_json(*(row_to_json(version) for version in versions))
             return
         table = build_table(
-            *("version", "model", "task", "quantity", "variant", "credits", "from", "to", "set by"),
-            "reason",
-            right=("version", "quantity", "credits"),
+            *("version", "price of", "credits", "from", "to", "set by", "reason"),
+            right=("version", "credits"),
+            drop=("reason", "set by", "version"),
+            sentences=("reason",),
         )
         for version in versions:
             table.add_row(
                 str(version["id"]),
-                printable(version["model"]),
-                printable(version["task"]),
-                str(version["quantity"]),
-                printable(version["variant"] or NO_VALUE),
+                price_key_text(
+                    PriceKey(*(version[name] for name in ("model", "task", "quantity", "variant")))
+                ),
                 credits_text(version["credits"]),
                 time_text(version["valid_from"]),
                 time_text(version["valid_to"]) if version["valid_to"] else "in force",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from shared.domain.alerts.alert import Alert
 
 _LATE_SECONDS = 60.0
+_UNLIMITED = 10_000
 
 
 def queue_overview_view(view: Overview, database_place: str) -> Group:
@@ -73,39 +76,63 @@ def _headline(view: Overview) -> Text:
     return line
 
 
-def _figures(view: Overview) -> Table:
+class _Figures:
+    """Groups of names with figures: side by side, or one below another where that is too wide."""
+
+    def __init__(self, groups: Sequence[Sequence[tuple[str, str | Text]]]) -> None:
+        self._groups = groups
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the groups."""
+        wide = self._grid(self._groups)
+        unlimited = options.update(width=_UNLIMITED)
+        is_wide = Measurement.get(console, unlimited, wide).maximum > options.max_width
+        everything = [figure for group in self._groups for figure in group]
+        yield self._grid([everything]) if is_wide else wide
+
+    @staticmethod
+    def _grid(groups: Sequence[Sequence[tuple[str, str | Text]]]) -> Table:
+        grid = Table.grid(padding=(0, 2))
+        for _ in groups:
+            grid.add_column(style="dim")
+            grid.add_column(justify="right")
+        for row in zip(*groups, strict=True):
+            grid.add_row(*(cell for pair in row for cell in pair))
+        return grid
+
+
+def _figures(view: Overview) -> _Figures:
     queue = view.snapshot
     oldest = duration_text(queue.oldest_waiting_seconds) if queue.waiting else NO_VALUE
-    table = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        table.add_column(style="dim")
-        table.add_column(justify="right")
-    rows = (
-        ("waiting", _waiting_text(queue), "done in 5 min", queue.succeeded),
-        ("oldest", oldest, "failed in 5 min", queue.failed),
-        ("submitting", queue.submitting, "cancelled in 5 min", queue.cancelled),
-        ("generating", queue.generating, "accepted per min", f"{view.accepted_per_minute:.1f}"),
-        ("unknown", queue.unknown, "succeeded per min", f"{view.succeeded_per_minute:.1f}"),
-        ("workers", _workers_text(view), "failed per min", f"{view.failed_per_minute:.1f}"),
-    )
-    thirds = (
+    unknown = Text(str(queue.unknown), style="bold magenta" if queue.unknown else "")
+    now: list[tuple[str, str | Text]] = [
+        ("waiting", _waiting_text(queue)),
+        ("oldest", oldest),
+        ("submitting", str(queue.submitting)),
+        ("generating", str(queue.generating)),
+        ("unknown", unknown),
+        ("workers", _workers_text(view)),
+        ("credits held", credits_text(queue.credits_held)),
+    ]
+    lately: list[tuple[str, str | Text]] = [
+        ("done in 5 min", str(queue.succeeded)),
+        ("failed in 5 min", str(queue.failed)),
+        ("cancelled in 5 min", str(queue.cancelled)),
+        ("accepted per min", f"{view.accepted_per_minute:.1f}"),
+        ("succeeded per min", f"{view.succeeded_per_minute:.1f}"),
+        ("failed per min", f"{view.failed_per_minute:.1f}"),
+        ("charged in 5 min", credits_text(queue.credits_charged)),
+    ]
+    durations: list[tuple[str, str | Text]] = [
         ("wait p50", duration_text(queue.wait_p50_seconds)),
         ("wait p95", duration_text(queue.wait_p95_seconds)),
         ("run p50", duration_text(queue.run_p50_seconds)),
         ("run p95", duration_text(queue.run_p95_seconds)),
         ("lag p50", duration_text(queue.lag_p50_seconds)),
         ("lag p95", duration_text(queue.lag_p95_seconds)),
-    )
-    for (first, one, second, two), (third, three) in zip(rows, thirds, strict=True):
-        unknown = first == "unknown" and queue.unknown > 0
-        shown = Text(str(one), style="bold magenta" if unknown else "")
-        table.add_row(first, shown, second, str(two), third, three)
-    table.add_row(
-        *("credits held", credits_text(queue.credits_held)),
-        *("charged in 5 min", credits_text(queue.credits_charged)),
-        *("charged today", credits_text(view.today.credits_charged)),
-    )
-    return table
+        ("charged today", credits_text(view.today.credits_charged)),
+    ]
+    return _Figures([now, lately, durations])
 
 
 def _waiting_text(queue: QueueSnapshot) -> str:
@@ -146,6 +173,7 @@ def _accounts(view: Overview) -> Table:
     table = build_table(
         *("account", "credits left", "as of", "used in 10 s", "submits"),
         right=("credits left", "used in 10 s"),
+        drop=("as of", "credits left"),
         title="Kie accounts",
     )
     paused = {one.value for one in view.operator_pauses if one.scope == "kie_account"}
@@ -182,7 +210,17 @@ def _submits_text(account: KieAccountOverview, now: datetime, *, is_paused: bool
 
 
 def _failures(view: Overview) -> Table:
-    table = build_table("job", "ago", "account", "reason", "message", title="Last failures")
+    table = build_table(
+        "job",
+        "ago",
+        "account",
+        "reason",
+        "message",
+        right=("ago",),
+        drop=("account", "message", "ago"),
+        sentences=("message",),
+        title="Last failures",
+    )
     for failure in view.failures:
         table.add_row(
             str(failure.id),

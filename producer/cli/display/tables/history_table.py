@@ -22,6 +22,7 @@ def history_table(history: History, hours: int) -> Table:
         *("from", "waiting", "oldest", "at Kie", "submitted", "succeeded", "failed"),
         *("run p95", "lag p95", "charged"),
         right=("waiting", "oldest", "at Kie", "submitted", "succeeded", "failed", "charged"),
+        drop=("lag p95", "run p95", "at Kie", "charged", "oldest"),
     )
     for samples in _rows(history, hours):
         table.add_row(

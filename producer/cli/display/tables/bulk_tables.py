@@ -64,7 +64,7 @@ def build_accounts_table(result: BulkResult) -> Table:
 
 def build_refusals_table(result: BulkResult) -> Table:
     """Return a table with a row for each job that was refused."""
-    table = build_table("id", "why")
+    table = build_table("id", "why", sentences=("why",))
     for one in result.refused:
         table.add_row(str(one.id), printable(str(one.error)))
     return table

@@ -16,7 +16,11 @@ Row = Mapping[str, Any]
 def build_audit_table(rows: Sequence[Row], title: str | None = None) -> Table:
     """Return a table with a row for each entry."""
     table = build_table(
-        *("id", "at", "who", "from", "did", "to", "change", "reason"), right=("id",), title=title
+        *("id", "at", "who", "from", "did", "to", "change", "reason"),
+        right=("id",),
+        drop=("from", "id", "reason", "at"),
+        sentences=("to", "change", "reason"),
+        title=title,
     )
     for row in rows:
         table.add_row(

@@ -19,6 +19,8 @@ def build_webhooks_table(rows: Sequence[Mapping[str, Any]], *, title: str | None
     table = build_table(
         *("id", "account", "event", "state", "tries", "ended", "next try", "endpoint", "error"),
         right=("tries",),
+        drop=("next try", "ended", "account", "tries", "endpoint", "event"),
+        sentences=("endpoint", "error"),
         title=title,
     )
     for row in rows:

@@ -10,8 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.cli.display.audit_table import build_audit_table
 from producer.cli.display.console import build_table, styled_state
+from producer.cli.display.tables.audit_table import build_audit_table
+from producer.cli.display.tables.webhook_table import build_webhooks_table
 from producer.cli.display.text_format import (
     NO_VALUE,
     command_text,
@@ -24,7 +25,6 @@ from producer.cli.display.text_format import (
     state_text,
     time_text,
 )
-from producer.cli.display.webhook_table import build_webhooks_table
 from producer.jobs.job_counts import JobCount
 from producer.row_json import row_to_json
 from producer.waiting.wait_texts import wait_text
@@ -56,7 +56,9 @@ JobDetails = Mapping[str, Sequence[Mapping[str, Any]]]
 def build_jobs_table(jobs: Sequence[Job], *, now: datetime) -> Table:
     """Return a table with a row for each job."""
     table = build_table(
-        *("id", "account", "model", "job", "state", "credits", "age"), right=("credits", "age")
+        *("id", "account", "model", "job", "state", "credits", "age"),
+        right=("credits", "age"),
+        drop=("model", "credits", "age", "job", "account"),
     )
     for job in jobs:
         credits = job.credits_quoted if job.credits_charged is None else job.credits_charged
@@ -167,7 +169,16 @@ def _request_value(value: object) -> str:
 
 
 def _timeline(job: Job, events: Sequence[Mapping[str, Any]]) -> Table:
-    table = build_table("at", "after", "event", "detail", right=("after",), title="Timeline")
+    table = build_table(
+        "at",
+        "after",
+        "event",
+        "detail",
+        right=("after",),
+        drop=("after",),
+        sentences=("detail",),
+        title="Timeline",
+    )
     for event in events:
         detail = ", ".join(
             f"{name.replace('_', ' ')} {shortened(str(value), 120)}"
@@ -183,6 +194,8 @@ def _attempts(attempts: Sequence[Mapping[str, Any]]) -> Table:
     table = build_table(
         *("#", "Kie account", "by", "sent", "answered", "outcome", "cost to us", "message"),
         right=("#", "cost to us"),
+        drop=("by", "Kie account", "answered", "cost to us"),
+        sentences=("message",),
         title="Paid POSTs to Kie",
     )
     for attempt in attempts:
@@ -214,6 +227,7 @@ def _late_tasks(late_tasks: Sequence[Mapping[str, Any]]) -> Table:
     table = build_table(
         *("#", "Kie's task", "since", "checks", "next check", "outcome", "cost to us"),
         right=("#", "checks", "cost to us"),
+        drop=("checks", "since", "next check"),
         title="Tasks that the job does not wait for; never charged",
     )
     for late in late_tasks:

@@ -9,7 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.cli.display.console import build_table
-from producer.cli.display.text_format import NO_VALUE, credits_text, printable, time_text
+from producer.cli.display.text_format import (
+    NO_VALUE,
+    credits_text,
+    printable,
+    task_quantity_text,
+    time_text,
+)
 from producer.monitoring.kie_models import (
     ComparedPrice,
     KieModelHealth,
@@ -30,6 +36,7 @@ def build_model_table(models: Sequence[KieModelHealth]) -> Table:
     table = build_table(
         *("at Kie", "used by", "state", "credits", "success", "usual", "asked"),
         right=("credits", "success", "usual"),
+        drop=("usual", "asked", "success"),
     )
     for one in models:
         table.add_row(
@@ -47,15 +54,13 @@ def build_model_table(models: Sequence[KieModelHealth]) -> Table:
 def build_price_comparison(prices: Sequence[ComparedPrice]) -> Table:
     """Return one line for each price."""
     table = build_table(
-        *("model", "task", "quantity", "variant", "credits", "Kie's, kept here", "Kie says", ""),
-        right=("quantity", "credits", "Kie's, kept here", "Kie says"),
+        *("price of", "credits", "Kie's, kept here", "Kie says", ""),
+        right=("credits", "Kie's, kept here", "Kie says"),
+        drop=("credits",),
     )
     for one in prices:
         table.add_row(
-            printable(one.model),
-            printable(one.task),
-            str(one.quantity),
-            printable(one.variant or NO_VALUE),
+            printable(f"{one.model} {task_quantity_text(one.task, one.quantity, one.variant)}"),
             credits_text(one.credits),
             credits_text(one.provider_credits),
             _credits_list(one.kie_credits),
@@ -66,7 +71,17 @@ def build_price_comparison(prices: Sequence[ComparedPrice]) -> Table:
 
 def build_surprise_table(surprises: Sequence[KieSurprise]) -> Table:
     """Return one line for each surprise."""
-    table = build_table("day", "used by", "kind", "value", "seen", "last", right=("seen",))
+    table = build_table(
+        "day",
+        "used by",
+        "kind",
+        "value",
+        "seen",
+        "last",
+        right=("seen",),
+        drop=("last",),
+        sentences=("value",),
+    )
     for one in surprises:
         table.add_row(
             *(one.day.isoformat(), printable(one.family), one.kind, printable(one.value)),

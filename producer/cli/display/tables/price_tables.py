@@ -63,19 +63,20 @@ def print_price_preview(preview: PricePreview) -> None:
 def print_scheduled(rows: Sequence[Row]) -> None:
     """Print scheduled changes with their outcome."""
     table = build_table(
-        *("id", "takes hold", "model", "task", "quantity", "variant", "credits", "Kie's"),
+        *("id", "takes hold", "price of", "credits", "Kie's"),
         *("outcome", "by", "reason"),
-        right=("id", "quantity", "credits", "Kie's"),
+        right=("id", "credits", "Kie's"),
+        drop=("by", "reason", "Kie's"),
+        sentences=("reason",),
         title="Scheduled",
     )
     for row in rows:
         table.add_row(
             str(row["id"]),
             time_text(row["takes_effect_at"]),
-            printable(row["model"]),
-            printable(row["task"]),
-            str(row["quantity"]),
-            printable(row["variant"] or NO_VALUE),
+            printable(
+                f"{row['model']} {task_quantity_text(row['task'], row['quantity'], row['variant'])}"
+            ),
             credits_text(row["credits"]),
             credits_text(row["provider_credits"]),
             _outcome_text(row),
@@ -90,6 +91,7 @@ def print_margin(group: str, rows: Sequence[Row]) -> None:
     table = build_table(
         *(group, "jobs", "charged", "refunded", "Kie's", "uncharged", "margin"),
         right=("jobs", "charged", "refunded", "Kie's", "uncharged", "margin"),
+        drop=("uncharged", "refunded", "jobs"),
     )
     for row in rows:
         uncharged = row["uncharged_jobs"]
