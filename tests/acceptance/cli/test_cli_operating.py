@@ -84,7 +84,7 @@ async def test_without_postgres_commands_leave_with_6_and_name_the_doctor(
 
 async def test_an_unusable_environment_lists_every_fault(darkroom: Darkroom) -> None:
     said = await darkroom.elsewhere(API_PORT="x", CHARGE_BASIS="maybe").run("queue")
-    assert said.code == 1
+    assert said.code == 2
     assert "API_PORT" in said.err
     assert "CHARGE_BASIS" in said.err
 
