@@ -181,6 +181,32 @@ async def test_a_page_led_here_under_another_name_is_refused(deployment: Deploym
             answer.expect(200)
 
 
+async def test_one_configured_address_answers_probes_alone_until_there_is_a_key(
+    deployment: Deployment,
+) -> None:
+    host, port = own_address(), free_port()
+    settings = deployment.settings.model_copy(update={"api_host": host, "api_port": port})
+    async with serving_api(settings) as addresses, aiohttp.ClientSession() as session:
+        assert addresses == [f"127.0.0.1:{port}"]
+        async with session.get(f"http://127.0.0.1:{port}/v1/jobs") as here:
+            assert here.status == 200
+        for path, status in (("/readyz", 200), ("/v1/jobs", 401), ("/readyz/", 401)):
+            async with session.get(f"http://{host}:{port}{path}") as there:
+                assert there.status == status, path
+        key = await key_of(deployment, Role.ADMIN)
+
+        async def is_served() -> bool:
+            headers = {"Authorization": f"Bearer {key}"}
+            async with session.get(f"http://{host}:{port}/v1/jobs", headers=headers) as there:
+                return there.status == 200
+
+        await eventually(is_served, "the address serves", 5)
+        new = {"Connection": "close"}
+        with pytest.raises(aiohttp.ClientConnectorError):
+            async with aiohttp.ClientSession() as other:
+                await other.get(f"http://127.0.0.1:{port}/healthz", headers=new)
+
+
 @pytest.mark.promise(
     "the API serves this machine alone", "Other machines are answered `/healthz`, `/readyz`"
 )

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from typing import Any, cast
+from uuid import UUID
 
 import aiohttp
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from producer.api import serving_api
 from producer.api.access.listen_addresses import ListenAddresses, open_addresses
@@ -148,6 +150,20 @@ async def test_an_api_is_degraded_without_redis_and_not_ready_without_postgres(
     phase.begin_stop()
     body, status = await health._check_readiness()
     assert (status, body["status"]) == (503, "stopping")
+
+
+async def test_an_api_that_starts_without_redis_takes_orders_and_says_degraded(
+    deployment: Deployment,
+) -> None:
+    away = SecretStr(f"redis://127.0.0.1:{free_port()}")
+    async with deployment.api(redis_url=away) as api:
+        (await api.get("/startupz")).expect(200)
+        told = (await api.get("/readyz")).expect(200)
+        assert (told["status"], told["checks"]["postgres"]) == ("degraded", "ok")
+        assert "Redis does not answer" in told["checks"]["redis"]
+        job = (await api.post("/v1/jobs", order())).expect(202)
+    async with deployment.worker():
+        assert (await deployment.ended(UUID(job["id"]))).state == "succeeded"
 
 
 async def test_the_second_signal_skips_the_delay() -> None:

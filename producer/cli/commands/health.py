@@ -89,4 +89,6 @@ def _report(url: str, status: int, body: dict[str, Any]) -> None:
     results = checks if isinstance(checks, dict) else {}
     line = ", ".join(f"{name} {printable(str(result))}" for name, result in results.items())
     word = "ready" if status == http.client.OK else f"not ready (HTTP {status})"
+    if status == http.client.OK and body.get("status") == "degraded":
+        word = "ready, but degraded"
     print_data(f"{printable(url)} is {word}" + (f": {line}" if line else ""))

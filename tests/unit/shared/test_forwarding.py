@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -19,6 +21,7 @@ from shared.proxy_settings import read_networks, read_root_path
 from shared.settings import Settings
 
 Headers = Sequence[tuple[str, str]]
+ROOT = Path(__file__).parents[3]
 FOR = "X-Forwarded-For"
 LOCAL = "127.0.0.0/8, 10.0.0.0/8, fd00::/8"
 
@@ -158,6 +161,14 @@ async def test_the_root_path_is_added_to_own_paths_alone(to: str) -> None:
         session.get(url, params={"to": to}) as answer,
     ):
         assert answer.headers["Location"] == to
+
+
+@pytest.mark.parametrize("folder", ["producer", "worker", "shared"])
+def test_no_other_code_asks_a_request_for_its_peer_or_scheme(folder: str) -> None:
+    for file in (ROOT / folder).rglob("*.py"):
+        if file.name != "forwarding.py":
+            found = re.findall(r"request\.(?:remote|secure|scheme)\b", file.read_text("utf-8"))
+            assert not found, f"{file}: behind a proxy this is not the client's"
 
 
 @pytest.mark.parametrize("path", ["/darkroom", "/a/b.c/d-e", "/~me"])
