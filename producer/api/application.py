@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
+from producer.accounts.limit_errors import QueueLimitReached
 from producer.api.api_metrics import ApiMetrics
 from producer.api.authentication import authenticate
 from producer.api.endpoint import UPLOAD_HELD_BYTES, ApiContext, Call, Endpoint
@@ -113,16 +114,17 @@ async def _handle(
             or (endpoint.supports_wait and "wait" in request.query),
         )
         try:
-            async with context.producer.waiting.timing_refusals():
-                response = await _run_with_timeout(
-                    endpoint, Call(request, caller, context, reservation)
-                )
+            response = await _run_with_timeout(
+                endpoint, Call(request, caller, context, reservation)
+            )
             # A request that has changed something always gets its response.
             reservation.set_response_bytes(_length_of(response), may_refuse=endpoint.is_read_only)
         except BaseException:
             reservation.close()
             raise
     except DarkroomError as error:
+        if isinstance(error, QueueLimitReached):
+            await context.producer.waiting.set_retry_after(error)
         return problem_from_error(error)
     call_after_response_read(request, reservation.close)
     return response

@@ -135,7 +135,7 @@ def _network_fault(text: str) -> str:
         wider = ipaddress.ip_network(text, strict=False)
     except ValueError:
         host, _, port = text.rpartition(":")
-        if port.isdigit() and ":" not in host:
+        if port.isascii() and port.isdigit() and ":" not in host:
             return "has a port: write the host alone, for all of its ports"
         return "is neither an address nor a network such as 10.0.0.0/8"
     return f"has bits beyond its prefix: write {wider}"

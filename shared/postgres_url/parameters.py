@@ -140,7 +140,8 @@ def _read_ssl(value: str) -> str:
 
 def _choice_fault(name: str, value: str) -> str:
     allowed = ", ".join(_CHOICES[name])
-    shown = f"{value!r:.40} is not possible" if value.replace("-", "").isalnum() else "is unknown"
+    is_word = value.isascii() and value.replace("-", "").isalnum()
+    shown = f"{value!r:.40} is not possible" if is_word else "is unknown"
     return f"{name}: {shown}; allowed are {allowed}"
 
 

@@ -36,7 +36,7 @@ SECRETS: Mapping[str, frozenset[str]] = {
     "worker": frozenset(
         {
             *("DATABASE_URL", "REDIS_URL", "METRICS_KEY"),
-            *("KIE_API_KEY", "KIE_API_KEYS", "KIE_WEBHOOK_HMAC_KEY"),
+            *("KIE_API_KEY", "KIE_API_KEYS", "KIE_WEBHOOK_HMAC_KEY", "DATABASE_DIRECT_URL"),
         }
     ),
     "admin": frozenset({"DATABASE_URL"}),
@@ -135,6 +135,17 @@ def test_every_other_setting_reaches_the_api_and_the_workers(
         for setting in handed - fixed:
             default = _DEFAULTS.get(setting, "")
             assert services[name]["environment"][setting] == f"${{{setting}:-{default}}}"
+
+
+def test_every_service_with_a_database_is_told_its_schema(
+    services: dict[str, dict[str, Any]],
+) -> None:
+    told = {
+        name: service["environment"].get("DATABASE_SCHEMA")
+        for name, service in services.items()
+        if "DATABASE_URL" in service.get("environment", {})
+    }
+    assert told == dict.fromkeys(LOGINS, "${DATABASE_SCHEMA:-}")
 
 
 def test_who_uses_the_store_of_images_is_handed_what_its_client_reads(
