@@ -136,7 +136,7 @@ COMMANDS = (
     ),
     ListedCommand(
         *("env", _OPERATIONS, "commands.migrate_env:env"),
-        "Print export lines with the DATABASE_URL and REDIS_URL in use, for psql and scripts.",
+        "Print export lines with the DATABASE_URL, REDIS_URL and REDIS_PREFIX in use, for scripts.",
     ),
     ListedCommand(
         *("health", _OPERATIONS, "commands.health:health"),

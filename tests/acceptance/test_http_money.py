@@ -120,6 +120,7 @@ async def test_a_grant_is_an_entry_of_the_ledger(deployment: Deployment) -> None
     ]
 
 
+@pytest.mark.promise("Another amount or reason is `409`")
 async def test_a_grant_with_a_used_key_gets_the_first_entry_again(deployment: Deployment) -> None:
     path, body = "/v1/accounts/acme/grants", {"credits": 5, "reason": "invoice 17"}
     async with deployment.api() as api:
@@ -129,10 +130,11 @@ async def test_a_grant_with_a_used_key_gets_the_first_entry_again(deployment: De
         assert again.headers["Idempotent-Replayed"] == "true"
         listed = (await api.get("/v1/accounts/acme/ledger")).expect(200)["entries"]
         assert listed[0].items() >= first.expect(200)["entry"].items()
-        other = await api.post(path, {**body, "credits": 6}, Idempotency_Key="i-17")
-        assert other.expect(409)["detail"].endswith(
-            "differs in: credits; use a new key for a new grant"
-        )
+        for name, value in (("credits", 6), ("reason", "invoice 18")):
+            other = await api.post(path, {**body, name: value}, Idempotency_Key="i-17")
+            assert other.expect(409)["detail"].endswith(
+                f"differs in: {name}; use a new key for a new grant"
+            )
 
 
 @pytest.mark.parametrize("name", ["idempotency_key", "Idempotency-Key", "idempotencyKey"])

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from socket import create_connection
 from time import monotonic, sleep
+from typing import NoReturn
 
 import pytest
 
@@ -31,8 +32,13 @@ def require_program(name: str) -> str:
     """Return the path of a program. Skips the test where it is not installed."""
     path = find_program(name)
     if path is None:
-        pytest.skip(f"{NOT_INSTALLED}{name}")
+        skip_for_want_of(name)
     return path
+
+
+def skip_for_want_of(what: str) -> NoReturn:
+    """Skip the test, which needs what is not installed."""
+    pytest.skip(f"{NOT_INSTALLED}{what}")
 
 
 def unprivileged_user() -> str | None:

@@ -19,9 +19,9 @@ from time import monotonic, sleep
 import pytest
 
 from tests.deployments.programs import (
-    NOT_INSTALLED,
     require_program,
     running_program,
+    skip_for_want_of,
     unprivileged_user,
 )
 from tests.support.ports import port_for_restarts
@@ -50,12 +50,12 @@ def install_wheel(folder: Path) -> Path:
         ["/usr/bin/python3", "-m", "venv", str(folder / "venv")], capture_output=True, timeout=100
     )
     if made.returncode != 0:
-        pytest.skip(f"{NOT_INSTALLED}/usr/bin/python3 with venv")
+        skip_for_want_of("/usr/bin/python3 with venv")
     installed = subprocess.run(
         [folder / "venv/bin/pip", "install", "--quiet", wheel], capture_output=True, timeout=400
     )
     if installed.returncode != 0:
-        pytest.skip(f"{NOT_INSTALLED}packages: no index")
+        skip_for_want_of("an index of packages")
     return folder / "venv/bin/darkroom"
 
 
