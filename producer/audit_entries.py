@@ -33,6 +33,9 @@ class Act(StrEnum):
     KEY_REVOKED = "key_revoked"
     WEBHOOK_ENDPOINT_CREATED = "webhook_endpoint_created"
     """Created by an operator. Endpoints that jobs create have no entry."""
+    WEBHOOK_SECRET_CREATED = "webhook_secret_created"  # noqa: S105
+    """The secret of an account. Those of endpoints are made with them."""
+    WEBHOOK_SECRET_REVOKED = "webhook_secret_revoked"  # noqa: S105
     WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"  # noqa: S105
     WEBHOOK_REPLAYED = "webhook_replayed"
     QUEUE_PAUSED = "queue_paused"

@@ -39,7 +39,7 @@ from producer.pauses import PauseAdmin
 from producer.results.stored_images import CopyOptions, StoredImages
 from producer.waiting.wait_estimates import WaitEstimates
 from producer.waiting.waiting_snapshot import SnapshotReader
-from producer.webhook_admin import WebhookAdmin
+from producer.webhooks.webhook_admin import WebhookAdmin
 from shared.adapters.kie.kie_connection import UploadAccess, choose_upload_access
 from shared.adapters.monitoring.alert_monitor import AlertReport, read_alerts
 from shared.adapters.postgres.database import Connection, Database, connect_database

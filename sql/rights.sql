@@ -23,7 +23,7 @@ BEGIN
                                   installation, job_attempts, kie_models, kie_surprises,
                                   job_events, job_images, jobs, jobs_masked, late_tasks, ledger_entries,
                                   active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, priority_turns, processes, provider_balance_checks,
-                                  scheduled_prices, webhook_endpoints, webhook_messages FROM %s',
+                                  scheduled_prices, webhook_account_secrets, webhook_endpoints, webhook_messages, webhook_tries FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
@@ -43,7 +43,7 @@ BEGIN
     GRANT SELECT ON accounts, api_keys, audit_entries, completion_times, console_sessions,
         darkroom_definitions, darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
         pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
-        webhook_endpoints, webhook_messages TO darkroom_api;
+        webhook_account_secrets, webhook_endpoints, webhook_messages, webhook_tries TO darkroom_api;
     GRANT SELECT ON history_samples, hourly_totals, daily_account_totals, totals_progress TO darkroom_api;
     GRANT SELECT ON kie_models, kie_surprises TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_settlements, darkroom_corrections, darkroom_covered_period TO darkroom_api;
@@ -60,7 +60,8 @@ BEGIN
         darkroom_change_price, darkroom_schedule_price, darkroom_unschedule_price,
         darkroom_price_doubts, darkroom_first_entry_at, darkroom_resolve_unknown,
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
-        darkroom_rotate_webhook_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
+        darkroom_rotate_webhook_secret, darkroom_create_account_secret, darkroom_rotate_account_secret,
+        darkroom_revoke_account_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
         darkroom_find_jobs, darkroom_find_unretried_jobs, darkroom_count_jobs, darkroom_check_filter,
         darkroom_find_jobs_between, darkroom_find_jobs_of_distant_clocks, darkroom_id_range,
         darkroom_first_id_since, darkroom_clock_distance,
@@ -94,7 +95,7 @@ BEGIN
     GRANT SELECT ON accounts, callback_inbox, completion_times, darkroom_definitions,
         darkroom_migrations, installation, job_attempts, job_events, jobs, jobs_masked, late_tasks,
         ledger_entries, pricing, pricing_history, processes, provider_balance_checks,
-        scheduled_prices, webhook_endpoints, webhook_messages TO darkroom_worker;
+        scheduled_prices, webhook_account_secrets, webhook_endpoints, webhook_messages TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_claim_jobs, darkroom_record_submitted,
         darkroom_record_stray_task, darkroom_record_deferred, darkroom_record_unknown,
         darkroom_record_progress, darkroom_hold_for_review, darkroom_settle_jobs,
@@ -135,6 +136,9 @@ BEGIN
        ON processes TO darkroom_worker;
     GRANT UPDATE (state, tries, next_try_at, last_try_at, last_status, last_error, delivered_at)
        ON webhook_messages TO darkroom_worker;
+    -- The result of a try needs the id of the message that it returns.
+    GRANT SELECT (message_id), INSERT (message_id, status, error, seconds)
+       ON webhook_tries TO darkroom_worker;
     -- For the doctor, who runs beside workers as well: that each act is noted, not by whom.
     GRANT SELECT (act, account_id, subject, after) ON audit_entries TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_webhook_endpoint TO darkroom_worker;
@@ -214,6 +218,9 @@ BEGIN
        ON console_sessions TO darkroom_readonly;
     GRANT SELECT (id, account_id, url, previous_secret_until, created_at, rotated_at)
        ON webhook_endpoints TO darkroom_readonly;
+    GRANT SELECT (account_id, previous_secret_until, created_at, rotated_at)
+       ON webhook_account_secrets TO darkroom_readonly;
+    GRANT SELECT ON webhook_tries TO darkroom_readonly;
     GRANT SELECT (id, job_id, account_id, endpoint_id, event, state, created_at, tries, next_try_at,
                   retry_until, last_try_at, last_status, last_error, delivered_at, replayed_at,
                   provider_task_id) ON webhook_messages TO darkroom_readonly;

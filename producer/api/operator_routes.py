@@ -9,7 +9,6 @@ from producer.api.handlers import bulk_handlers, operator_handlers
 from producer.keys.roles import Role
 from producer.list_pages import PAGE_BYTES
 from producer.model_routes import model_not_found
-from producer.webhook_messages import no_such_message
 from shared.catalog import list_families
 from shared.errors import DarkroomError, JobNotFound
 
@@ -19,10 +18,6 @@ JOB_ID = {"id": {"type": "string", "format": "uuid"}}
 def job_not_found(parts: Mapping[str, str]) -> DarkroomError:
     """Return the error for a path whose id names no job."""
     return JobNotFound(parts["id"][:80])
-
-
-def _message_not_found(parts: Mapping[str, str]) -> DarkroomError:
-    return no_such_message(parts["id"])
 
 
 def _model_not_found(parts: Mapping[str, str]) -> DarkroomError:
@@ -98,19 +93,6 @@ OPERATOR_ENDPOINTS: tuple[Endpoint, ...] = (
         body="Resolution",
         responses={200: "Job"},
         problems=(404, 409, 422),
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/webhooks/{id}/replay",
-        handler=operator_handlers.replay_webhook,
-        name="replayWebhook",
-        summary="Send a webhook message again, with the same id and another day of tries",
-        tag="webhooks",
-        roles=OPERATOR_ROLES,
-        path_schemas={"id": {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"}},
-        not_found=_message_not_found,
-        responses={200: "WebhookDelivery"},
-        problems=(404, 422),
     ),
     Endpoint(
         method="GET",

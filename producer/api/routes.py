@@ -23,6 +23,7 @@ from producer.api.money_routes import ACCOUNT_ID, MONEY_ENDPOINTS
 from producer.api.monitoring_routes import MONITORING_ENDPOINTS
 from producer.api.operator_routes import JOB_ID, OPERATOR_ENDPOINTS, job_not_found
 from producer.api.pause_routes import PAUSE_ENDPOINTS
+from producer.api.webhook_routes import WEBHOOK_ENDPOINTS
 from producer.audit_entries import Act
 from producer.jobs.job_filter import FILTER_RULES
 from producer.list_pages import PAGE_BYTES
@@ -215,6 +216,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     *MONITORING_ENDPOINTS,
     *PAUSE_ENDPOINTS,
+    *WEBHOOK_ENDPOINTS,
     Endpoint(
         method="GET",
         path="/v1/audit",

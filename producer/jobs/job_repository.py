@@ -24,7 +24,7 @@ from producer.orders.insert_parameters import (
     prepare_order,
 )
 from producer.orders.order import Order
-from producer.webhook_messages import show_message_id
+from producer.webhooks.webhook_messages import show_message_id
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.job_rows import job_from_row, jobs_from_rows
 from shared.adapters.postgres.row_dicts import as_dicts

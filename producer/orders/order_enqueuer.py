@@ -9,7 +9,7 @@ from producer.actor import Actor, actor_name, actor_to_json
 from producer.jobs.job_repository import EnqueueResult, JobRepository
 from producer.orders.order import Order
 from producer.orders.route_check import RouteCheck
-from producer.webhook_admin import find_destination_faults
+from producer.webhooks.webhook_admin import find_destination_faults
 from shared.adapters.concurrency_limit import ConcurrencyLimit
 from shared.adapters.monitoring.incident_log import REDIS, incidents
 from shared.adapters.postgres.database import Connection, ConnectionQueries, Database

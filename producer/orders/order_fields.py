@@ -30,7 +30,12 @@ database refuses more than 64 KiB."""
 _ACCOUNT_ID = re.compile(rf"[^\x00-\x20\x7f-\x9f\s]{{1,{ACCOUNT_LENGTH}}}")
 _STRING_OR_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE]([+-]?[0-9]+)')
 _EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]")
-_WEBHOOK_LENGTH = 2048
+ACCOUNT_SCHEMA: dict[str, Any] = {
+    "minLength": 1,
+    "maxLength": ACCOUNT_LENGTH,
+    "pattern": r"^[^\x00-\x20\x7f-\x9f\s]+$",
+}
+WEBHOOK_LENGTH = 2048
 # After an even number of backslashes this is NUL. After an odd number it is plain text.
 _NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -47,7 +52,8 @@ def stored_length(text: bytes) -> int:
     return len(text) + sum(abs(int(one)) for one in exponents if one is not None)
 
 
-def _check_account(value: object) -> object:
+def check_account(value: object) -> object:
+    """Return the id of an account. Raises `ValueError` if no account can have it."""
     if isinstance(value, str) and _ACCOUNT_ID.fullmatch(value) and not has_lone_surrogate(value):
         return value
     raise ValueError(
@@ -88,14 +94,14 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
 
 def _check_webhook(value: object) -> object:
     # The limit is in bytes, because an index contains the URL.
-    if isinstance(value, str) and value.isprintable() and len(value.encode()) <= _WEBHOOK_LENGTH:
+    if isinstance(value, str) and value.isprintable() and len(value.encode()) <= WEBHOOK_LENGTH:
         with suppress(ValueError):
             parts = urlsplit(value)
             if parts.scheme in {"http", "https"} and parts.hostname:
                 return value
     raise ValueError(
         f"{format_value(value)} must be an http:// or https:// URL of at most"
-        f" {_WEBHOOK_LENGTH} characters"
+        f" {WEBHOOK_LENGTH} characters"
     )
 
 
@@ -121,13 +127,9 @@ class OrderFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    account_id: Annotated[str, BeforeValidator(_check_account)] = Field(
+    account_id: Annotated[str, BeforeValidator(check_account)] = Field(
         description="who pays; the account must exist",
-        json_schema_extra={
-            "minLength": 1,
-            "maxLength": ACCOUNT_LENGTH,
-            "pattern": r"^[^\x00-\x20\x7f-\x9f\s]+$",
-        },
+        json_schema_extra=ACCOUNT_SCHEMA,
     )
     idempotency_key: Annotated[str | None, optional(_check_key)] = Field(
         default=None,
@@ -141,7 +143,7 @@ class OrderFields(BaseModel):
     webhook_url: Annotated[str | None, optional(_check_webhook)] = Field(
         default=None,
         description="receives a signed POST when the job ends; a public http:// or https:// URL",
-        max_length=_WEBHOOK_LENGTH,
+        max_length=WEBHOOK_LENGTH,
         json_schema_extra={"format": "public-url"},
     )
     priority: Annotated[Priority, BeforeValidator(_check_priority)] = Field(

@@ -71,6 +71,18 @@ async def end_jobs(deployment: Deployment, producer: Producer, webhook_url: str)
     return jobs
 
 
+def _webhook_paths(
+    messages: list[dict[str, Any]], account: dict[str, list[str]]
+) -> dict[str, dict[str, list[str]]]:
+    """Return the ids in the paths of webhook messages and of secrets."""
+    ids = {"id": [str(message["id"]) for message in messages]}
+    secrets = ("getWebhookSecret", "createWebhookSecret", "rotateWebhookSecret")
+    return {
+        **dict.fromkeys(("getWebhook", "replayWebhook"), ids),
+        **dict.fromkeys((*secrets, "revokeWebhookSecret"), account),
+    }
+
+
 async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) -> Known:
     """Make what well-formed requests are about; see `tests/schemathesis_hooks.py`."""
     await deployment.producer.billing.create_account("other")
@@ -99,7 +111,7 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
         "paths": {
             **dict.fromkeys(("getJob", "cancelJob", "streamJob"), ended),
             **dict.fromkeys(("getJobDetails", "retryJob", "resolveJob"), ended),
-            "replayWebhook": {"id": [message["id"] for message in messages]},
+            **_webhook_paths(messages, account),
             **dict.fromkeys(("getAccount", "listLedger", "grantCredits"), account),
             **dict.fromkeys(("getStatement", "downloadStatement"), account),
             **dict.fromkeys(("changePrice", "previewPrice"), price_path),

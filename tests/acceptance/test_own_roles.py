@@ -156,6 +156,7 @@ async def _operator_routes(
     queued, untold = await deployment.enqueue(), await dead(deployment)
     (message,) = await deployment.producer.webhooks.list()
     lost = {"verdict": "lost", "reason": "for the test"}
+    secret = "/v1/accounts/acme/webhook-secret"
     return {
         ("GET", "/v1/jobs/{id}/details"): lambda: api.get(f"/v1/jobs/{charged.id}/details"),
         ("POST", "/v1/jobs/{id}/retry"): lambda: api.post(
@@ -168,6 +169,12 @@ async def _operator_routes(
         ("POST", "/v1/webhooks/{id}/replay"): lambda: api.post(
             f"/v1/webhooks/{message['id']}/replay"
         ),
+        ("GET", "/v1/webhooks"): lambda: api.get("/v1/webhooks", account_id="acme"),
+        ("GET", "/v1/webhooks/{id}"): lambda: api.get(f"/v1/webhooks/{message['id']}"),
+        ("PUT", "/v1/accounts/{id}/webhook-secret"): lambda: api.put(secret, {}),
+        ("GET", "/v1/accounts/{id}/webhook-secret"): lambda: api.get(secret),
+        ("POST", "/v1/accounts/{id}/webhook-secret/rotate"): lambda: api.post(f"{secret}/rotate"),
+        ("POST", "/v1/accounts/{id}/webhook-secret/revoke"): lambda: api.post(f"{secret}/revoke"),
     }
 
 
@@ -194,6 +201,7 @@ def _money_routes(
         ),
         ("GET", "/v1/margin"): lambda: api.get("/v1/margin", by="account"),
         ("GET", "/v1/accounts"): lambda: api.get("/v1/accounts"),
+        ("POST", "/v1/accounts"): lambda: api.post("/v1/accounts", {"id": "shop", "credits": 5}),
         ("GET", "/v1/accounts/{id}/statement"): lambda: api.get("/v1/accounts/acme/statement"),
         ("GET", "/v1/accounts/{id}/statement.csv"): lambda: api.get(
             "/v1/accounts/acme/statement.csv"

@@ -46,7 +46,7 @@ class OutgoingMessage:
     url: str = field(repr=False)
     endpoint: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)
-    """The secret of the endpoint, and during a rotation the one before it."""
+    """The secret of the endpoint and that of the account, and during a rotation the one before."""
     tries: int
     next_try_at: datetime
     retry_until: datetime
@@ -147,7 +147,12 @@ async def _send(
 async def _record_delivered(
     deps: Dependencies, message: OutgoingMessage, answer: SendResult
 ) -> None:
-    if await deps.queries.fetch_row("record_webhook_delivered", message.id, answer.status) is None:
+    if (
+        await deps.queries.fetch_row(
+            "record_webhook_delivered", message.id, answer.status, answer.seconds
+        )
+        is None
+    ):
         return
     deps.metrics.count_webhook("delivered", answer.seconds)
     incidents.record_success("webhook_failed", message.host)
@@ -175,7 +180,13 @@ async def _record_failed(
             asked_seconds=read_retry_after(answer.retry_after, now),
         )
     recorded = await deps.queries.fetch_row(
-        "record_webhook_failed", message.id, message.tries, answer.status, answer.error, again_at
+        "record_webhook_failed",
+        message.id,
+        message.tries,
+        answer.status,
+        answer.error,
+        again_at,
+        answer.seconds,
     )
     if recorded is None:
         return (
@@ -207,7 +218,10 @@ def _log_failed(message: OutgoingMessage, answer: SendResult, again_at: datetime
 
 
 def _message_from_row(row: asyncpg.Record) -> OutgoingMessage:
-    secrets = (row["secret"], row["previous_secret"])
+    secrets = (
+        *(row["secret"], row["previous_secret"]),
+        *(row["account_secret"], row["previous_account_secret"]),
+    )
     return OutgoingMessage(
         id=UUID(int=row["message_id"].int),
         job_id=UUID(int=row["message_job_id"].int),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from urllib.parse import quote
 
 from aiohttp import web
 
 from producer.api.authentication import caller_account, caller_actor, require_account
 from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.handlers.job_handlers import REPLAYED_HEADER, read_idempotency_key
-from producer.api.requests.admin_bodies import Grant, Refund, parse_admin_body
+from producer.api.requests.admin_bodies import Grant, NewAccount, Refund, parse_admin_body
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.limits_body import LimitsChange
 from producer.api.requests.order_body import parse_order
@@ -61,6 +62,17 @@ async def list_accounts(call: Call) -> web.StreamResponse:
     accounts = await call.context.billing.accounts(after=after, limit=limit + 1)
     next_id = accounts[limit - 1].id if len(accounts) > limit else None
     return list_response("accounts", [account_to_json(one) for one in accounts[:limit]], next_id)
+
+
+async def create_account(call: Call) -> web.StreamResponse:
+    """Create an account, and grant it credits in the same statement."""
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
+    given = parse_admin_body(NewAccount, body)
+    account = await call.context.billing.create_account(
+        given.id, Decimal(str(given.credits)), actor=caller_actor(call)
+    )
+    headers = {"Location": f"/v1/accounts/{quote(account.id, safe='')}"}
+    return json_response(account_to_json(account), 201, headers)
 
 
 async def show_account(call: Call) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""Handlers for operators: details of a job, retry, resolve, replay of a webhook, and routes."""
+"""Handlers for operators: details of a job, retry, resolve, and routes."""
 
 from __future__ import annotations
 
@@ -81,14 +81,6 @@ async def _resolve(call: Call, job: Job, body: Resolution) -> Job:
             return await producer.resolve_undelivered(
                 job.id, body.reason, actor=actor, task_id=body.task_id
             )
-
-
-async def replay_webhook(call: Call) -> web.StreamResponse:
-    """Send a webhook message again, and return it."""
-    row = await call.context.producer.webhooks.replay(
-        call.request.match_info["id"], actor=caller_actor(call)
-    )
-    return json_response(row_to_json(row))
 
 
 async def list_models(call: Call) -> web.StreamResponse:

@@ -18,7 +18,13 @@ from producer.api.openapi.file_models import FILE_MODELS
 from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
-from producer.api.requests.admin_bodies import Grant, PriceChange, Refund, ScheduledPriceOrder
+from producer.api.requests.admin_bodies import (
+    Grant,
+    NewAccount,
+    PriceChange,
+    Refund,
+    ScheduledPriceOrder,
+)
 from producer.api.requests.bulk_bodies import ManyImages, ManyJobs, ManyRetries
 from producer.api.requests.limits_body import LimitsChange
 from producer.api.requests.operator_bodies import RESOLUTIONS, Retry, RouteChoice
@@ -49,7 +55,7 @@ _NOTES: dict[str, dict[str, Any]] = {
 }
 
 _BODIES: tuple[type[BaseModel], ...] = (
-    *(PriceChange, ScheduledPriceOrder, Grant, Refund, LimitsChange),
+    *(PriceChange, ScheduledPriceOrder, NewAccount, Grant, Refund, LimitsChange),
     *(PauseStart, BrakeEnd, Retry, RouteChoice, ManyJobs, ManyRetries, ManyImages),
     *RESOLUTIONS.values(),
 )

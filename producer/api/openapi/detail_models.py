@@ -91,6 +91,48 @@ class WebhookDelivery(BaseModel):
     replayed_at: AwareDatetime | None
 
 
+class WebhookTry(BaseModel):
+    """One try to deliver a webhook message."""
+
+    at: AwareDatetime
+    status: int | None = Field(description="the HTTP status; null: no answer came")
+    error: str | None = Field(description="why it was not accepted; null: it was")
+    seconds: float
+
+
+class WebhookWithTries(WebhookDelivery):
+    """A webhook message with each of its tries."""
+
+    history: list[WebhookTry] = Field(
+        description="the newest 100 tries, newest first, those before a replay included"
+    )
+
+
+class WebhookPage(BaseModel):
+    """Webhook messages, newest first."""
+
+    webhooks: list[WebhookDelivery]
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class RevokedWebhookSecret(BaseModel):
+    """The secret of an account that was ended, without it."""
+
+    account_id: str
+    created_at: AwareDatetime
+    rotated_at: AwareDatetime | None
+
+
+class WebhookSecret(RevokedWebhookSecret):
+    """A secret that signs webhooks."""
+
+    url: str | None = Field(description="whose messages it signs; null: all of the account")
+    secret: str = Field(examples=["whsec_"])
+    previous_secret_until: AwareDatetime | None = Field(
+        description="until when the secret before signs as well"
+    )
+
+
 class RetryOfJob(BaseModel):
     """The job that repeats the request of this one."""
 
@@ -119,4 +161,6 @@ class JobDetails(BaseModel):
     retries: list[RetryOfJob]
 
 
-DETAIL_MODELS: tuple[type[BaseModel], ...] = (JobDetails,)
+DETAIL_MODELS: tuple[type[BaseModel], ...] = (
+    *(JobDetails, WebhookWithTries, WebhookPage, WebhookSecret, RevokedWebhookSecret),
+)

@@ -21,6 +21,7 @@ from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.order_body import pop_key_faults, require_few_fields
 from producer.money.price_key import VARIANT_MAX
 from producer.orders.field_limits import DEFAULT_MODEL
+from producer.orders.order_fields import ACCOUNT_SCHEMA, check_account
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.text_and_url_checks import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate
@@ -117,6 +118,21 @@ _CONFIRM = Field(
     default=False,
     description="confirms a change that looks like a typing error, by more than 5 times",
 )
+
+
+class NewAccount(BaseModel):
+    """The account to create."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"id": "acme", "credits": 100}]}
+    )
+
+    id: Annotated[str, BeforeValidator(check_account)] = Field(
+        description="its name, by which services enqueue", json_schema_extra=ACCOUNT_SCHEMA
+    )
+    credits: _Price = Field(
+        default=0, description="granted at once", json_schema_extra=_PRICE_SCHEMA
+    )
 
 
 class PriceChange(BaseModel):

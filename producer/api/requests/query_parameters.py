@@ -12,6 +12,7 @@ from aiohttp import web
 
 from producer.job_ids import read_uuid
 from producer.jobs.job_filter import FILTER_RULES, JobFilter
+from producer.webhooks.webhook_messages import parse_message_id
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_field_name, format_value
 from shared.text_and_url_checks import has_lone_surrogate
@@ -159,6 +160,16 @@ class QueryParameters:
         found = read_uuid(value)
         if found is None:
             self._faults.append(Fault(name, f"{format_value(value)} must be {wanted}"))
+        return found
+
+    def webhook_id(self, name: str) -> UUID | None:
+        """Return the parameter as the id of a webhook message, or None if it is missing."""
+        value = self._given.get(name)
+        found = None if value is None else parse_message_id(value)
+        if value is not None and found is None:
+            self._faults.append(
+                Fault(name, f"{format_value(value)} must be the cursor of a page before")
+            )
         return found
 
     def job_filter(self) -> JobFilter:

@@ -17,6 +17,7 @@ from producer.cli.display.console import (
 )
 from producer.cli.display.tables.webhook_table import build_webhooks_table
 from producer.cli.display.text_format import (
+    NO_VALUE,
     command_text,
     count_text,
     printable,
@@ -27,7 +28,13 @@ from producer.row_json import row_to_json
 
 app = typer.Typer(no_args_is_help=True)
 
-Url = Annotated[str, typer.Argument(metavar="URL", help="The webhook's URL; its query is ignored.")]
+Url = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[URL]",
+        help="The webhook's URL without query. Without: the whole account.",
+    ),
+]
 
 
 @app.command("list")
@@ -131,37 +138,89 @@ def endpoints(account: OnlyAccount = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def show(
+    message_id: Annotated[str, typer.Argument(metavar="ID", help="The message's id, msg_...")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a message with each of its tries, newest first."""
+
+    async def step(context: CommandContext) -> None:
+        row = await context.producer.webhooks.get(message_id)
+        if as_json:
+            history = [row_to_json(one) for one in row["history"]]
+            print_json({**row_to_json(row), "history": history})
+            return
+        stdout_console().print(build_webhooks_table([row]))
+        table = build_table("at", "status", "took", "error")
+        for one in row["history"]:
+            table.add_row(
+                time_text(one["at"]),
+                str(one["status"] or NO_VALUE),
+                f"{one['seconds']:.2f} s",
+                printable(one["error"] or NO_VALUE),
+            )
+        stdout_console().print(table)
+
+    run_connected(step)
+
+
+@app.command()
 def secret(
     account_id: AccountId,
-    url: Url,
+    url: Url = None,
     create: Annotated[
-        bool, typer.Option("--create", help="Make the endpoint if no job has named it yet.")
+        bool, typer.Option("--create", help="Make the endpoint, or the account's secret.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the secret that signs what is sent to an endpoint."""
+    """Print the secret that signs what is sent to an endpoint, or by the whole account."""
 
     async def step(context: CommandContext) -> None:
-        allow_loopback = context.settings.webhooks_allow_loopback if create else None
-        row = await context.producer.webhooks.secret(
-            account_id, url, allow_loopback=allow_loopback, actor=command_actor()
-        )
+        webhooks, actor = context.producer.webhooks, command_actor()
+        if url is not None:
+            allow_loopback = context.settings.webhooks_allow_loopback if create else None
+            row = await webhooks.secret(account_id, url, allow_loopback=allow_loopback, actor=actor)
+        elif create:
+            row = await webhooks.account_secrets.create(account_id, actor=actor)
+        else:
+            row = await webhooks.account_secrets.show(account_id)
         _print_secret(row, as_json=as_json)
 
     run_connected(step)
 
 
 @app.command()
-def rotate(account_id: AccountId, url: Url, as_json: AsJson = False) -> None:
-    """Give an endpoint a new secret and print it; the old one is valid for another 24 hours."""
+def rotate(account_id: AccountId, url: Url = None, as_json: AsJson = False) -> None:
+    """Give an endpoint or the account a new secret; the old one is valid for another 24 hours."""
 
     async def step(context: CommandContext) -> None:
-        row = await context.producer.webhooks.rotate(account_id, url, actor=command_actor())
+        webhooks, actor = context.producer.webhooks, command_actor()
+        if url is None:
+            row = await webhooks.account_secrets.rotate(account_id, actor=actor)
+        else:
+            row = await webhooks.rotate(account_id, url, actor=actor)
         _print_secret(row, as_json=as_json)
         if not as_json:
             print_message(
                 f"the old secret is valid until {time_text(row['previous_secret_until'])}"
             )
+
+    run_connected(step)
+
+
+@app.command()
+def revoke(account_id: AccountId, as_json: AsJson = False) -> None:
+    """End the secret of the whole account at once; those of its endpoints stay."""
+
+    async def step(context: CommandContext) -> None:
+        row = await context.producer.webhooks.account_secrets.revoke(
+            account_id, actor=command_actor()
+        )
+        if as_json:
+            print_json(row_to_json(row))
+        else:
+            made = time_text(row["created_at"])
+            print_data(f"the webhook secret of {printable(account_id)}, made {made}, signs no more")
 
     run_connected(step)
 

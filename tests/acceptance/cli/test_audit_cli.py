@@ -18,6 +18,7 @@ URL = "https://hooks.example/end"
 READING = {
     *("jobs list", "jobs show", "jobs wait", "accounts show", "accounts ledger"),
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
+    "webhooks show",
     *("webhooks secret", "queue pauses", "jobs counts", "accounts list", "accounts statement"),
     *("prices preview", "prices scheduled", "models list"),
     *("keys sessions", "queue history", "queue waiting"),
@@ -33,6 +34,7 @@ NOTED_ABOVE = {
 WEBHOOKS_AND_KEYS = {
     "webhooks rotate": "webhook_secret_rotated",
     "webhooks replay": "webhook_replayed",
+    "webhooks revoke": "webhook_secret_revoked",
     "keys end-session": "session_ended",
     "keys revoke": "key_revoked",
 }
@@ -115,6 +117,7 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         ("webhooks", "secret", "acme", f"{URL}/new", "--create"),
         ("webhooks", "rotate", "acme", URL),
         ("webhooks", "replay", message),
+        ("webhooks", "secret", "acme", "--create"),
         ("keys", "end-session", str(session.id)),
         ("keys", "revoke", key.prefix),
         ("queue", "pause", "--everything", "--reason", "for the test"),
@@ -125,8 +128,9 @@ async def test_every_command_that_changes_something_for_others_is_noted(
         ("accounts", "refund", str(charged.id), "--reason", "blurred"),
         ("prices", "schedule", *price, "9", "--at", "2027-12-31T00:00Z", "--reason", "new year"),
     )
-    assert [one.code for one in done] == [0] * 12, [one.err for one in done]
-    assert (await darkroom.run("prices", "unschedule", "1")).code == 0
+    assert [one.code for one in done] == [0] * 13, [one.err for one in done]
+    for command in (("prices", "unschedule", "1"), ("webhooks", "revoke", "acme")):
+        assert (await darkroom.run(*command)).code == 0
     noted = await deployment.producer.billing.audit(actor=getpass.getuser())
     assert {(one["act"], one["via"], one["origin"]) for one in noted} == {
         (act, "cli", socket.gethostname())
@@ -136,6 +140,7 @@ async def test_every_command_that_changes_something_for_others_is_noted(
             *MODELS.values(),
             *MONEY.values(),
             "webhook_endpoint_created",
+            "webhook_secret_created",
             "job_resolved",
         )
     }

@@ -81,8 +81,6 @@ async def played_by(
     async def new(state: JobState) -> str:
         return str((await setup.job_in(state)).id)
 
-    message = await dead(deployment)
-    rows = await deployment.run_sql("SELECT id FROM webhook_messages WHERE job_id = $1", message.id)
     failed: Job = await setup.job_in(JobState.FAILED)
     return {
         "api": {
@@ -113,14 +111,24 @@ async def played_by(
             "jobs cancel": (await new(JobState.QUEUED),),
             "jobs retry": (str(failed.id),),
             "jobs resolve": (await new(JobState.UNKNOWN), "--lost", "--reason", "not there"),
-            "webhooks list": (),
-            "webhooks endpoints": (),
-            "webhooks replay": (f"msg_{rows[0]['id'].hex}",),
-            "webhooks secret": ("acme", f"{URL}/new", "--create"),
-            "webhooks rotate": ("acme", URL),
+            **await _played_with_webhooks(deployment),
         },
         "worker": {"doctor": ()},
         **await _played_with_money(setup),
+    }
+
+
+async def _played_with_webhooks(deployment: Deployment) -> dict[str, tuple[str, ...]]:
+    """Return what is typed about messages and secrets."""
+    await dead(deployment)
+    [message] = await deployment.producer.webhooks.list()
+    await deployment.producer.webhooks.account_secrets.create("acme")
+    return {
+        **dict.fromkeys(("webhooks list", "webhooks endpoints"), ()),
+        **dict.fromkeys(("webhooks replay", "webhooks show"), (message["id"],)),
+        "webhooks revoke": ("acme",),
+        "webhooks secret": ("acme", f"{URL}/new", "--create"),
+        "webhooks rotate": ("acme", URL),
     }
 
 

@@ -54,6 +54,8 @@ PLAIN_SQL: Mapping[Act, str] = {
         "UPDATE jobs SET state = 'cancelled', reason = 'by hand', finished_at = now()"
         " WHERE id = (SELECT id FROM jobs WHERE state = 'queued' LIMIT 1)"
     ),
+    Act.WEBHOOK_SECRET_CREATED: "INSERT INTO webhook_account_secrets (account_id) VALUES ('acme')",
+    Act.WEBHOOK_SECRET_REVOKED: "DELETE FROM webhook_account_secrets",
     Act.WEBHOOK_SECRET_ROTATED: (
         "UPDATE webhook_endpoints SET secret = darkroom_new_webhook_secret(),"
         " previous_secret = secret, previous_secret_until = now(), rotated_at = now()"

@@ -54,6 +54,9 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_revoke_key": ("'dk_AAAAAAAAAAAA', NULL", "key_revoked"),
     "darkroom_create_webhook_endpoint": (f"'acme', '{URL}?'", "webhook_endpoint_created"),
     "darkroom_rotate_webhook_secret": (f"'acme', '{URL}', 60", "webhook_secret_rotated"),
+    "darkroom_create_account_secret": ("'acme'", "webhook_secret_created"),
+    "darkroom_rotate_account_secret": ("'acme', 60", "webhook_secret_rotated"),
+    "darkroom_revoke_account_secret": ("'acme'", "webhook_secret_revoked"),
     "darkroom_cancel_job": (
         "(SELECT id FROM jobs WHERE state = 'queued' LIMIT 1)",
         "job_cancelled",

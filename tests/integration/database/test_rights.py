@@ -82,6 +82,13 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "webhook_endpoints": {
         "SELECT": {"api": ALL, "worker": ALL, "readonly": "-secret previous_secret"},
     },
+    "webhook_account_secrets": {
+        "SELECT": {"api": ALL, "worker": ALL, "readonly": "-secret previous_secret"},
+    },
+    "webhook_tries": {
+        "SELECT": {"api": ALL, "worker": "message_id", "readonly": ALL},
+        "INSERT": {"worker": "message_id status error seconds"},
+    },
     "webhook_messages": {
         "SELECT": {"api": ALL, "worker": ALL, "readonly": "-url"},
         "UPDATE": {
@@ -154,6 +161,9 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_settle_late": ("api",),
     "darkroom_create_webhook_endpoint": ("api",),
     "darkroom_rotate_webhook_secret": ("api",),
+    "darkroom_create_account_secret": ("api",),
+    "darkroom_rotate_account_secret": ("api",),
+    "darkroom_revoke_account_secret": ("api",),
     "darkroom_replay_webhooks": ("api",),
     "darkroom_pause": ("api",),
     "darkroom_resume": ("api",),

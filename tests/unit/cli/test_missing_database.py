@@ -49,6 +49,8 @@ ASKED: dict[str, tuple[str, ...]] = {
     "webhooks endpoints": (),
     "webhooks replay": (ID,),
     "webhooks secret": ("acme", "https://shop.example/hook"),
+    "webhooks show": (ID,),
+    "webhooks revoke": ("acme",),
     "webhooks rotate": ("acme", "https://shop.example/hook"),
     "prices list": (),
     "prices compare": (),

@@ -13,7 +13,8 @@ from producer.actor import Actor, actor_to_json
 from producer.jobs.locked_rows import name_locked_row
 from producer.list_pages import DEFAULT_LIST_LIMIT, find_limit_faults
 from producer.orders.order import Order
-from producer.webhook_messages import no_such_message, parse_message_id, show_message_id
+from producer.webhooks.account_secrets import SECRET_OVERLAP_SECONDS, AccountSecrets
+from producer.webhooks.webhook_messages import no_such_message, parse_message_id, show_message_id
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.row_dicts import as_dicts
@@ -32,8 +33,8 @@ from shared.errors import (
 
 WebhookState = Literal["pending", "delivered", "dead"]
 
-SECRET_OVERLAP_SECONDS = 24 * 3600
-"""How long messages are also signed with the old secret after a rotation."""
+TRIES_MAX = 100
+"""The most tries that are shown of a message."""
 _PAGE_LENGTH = 1_000
 
 
@@ -75,27 +76,46 @@ class WebhookAdmin:
         self._database = database
         self._delivery_queue = delivery_queue
         self._receivers = receivers
+        self.account_secrets = AccountSecrets(database)
+        """The secrets that sign all webhooks of an account."""
 
     async def list(
         self,
         *,
         account_id: str | None = None,
         state: str | None = None,
+        job_id: UUID | None = None,
+        before: UUID | str | None = None,
         limit: int = DEFAULT_LIST_LIMIT,
     ) -> list[dict[str, Any]]:
         """Return up to `limit` messages, newest first. The largest limit is 1,000.
 
-        `id` is the `webhook-id` that receivers get. `endpoint` is the URL without its query. Raises
-        `InvalidRequest`.
+        `before` is the id of a message: only older ones are returned. `id` is the `webhook-id` that
+        receivers get. `endpoint` is the URL without its query. Raises `InvalidRequest`.
         """
         faults = find_limit_faults(limit)
         if state is not None and state not in get_args(WebhookState):
             allowed = ", ".join(get_args(WebhookState))
             faults.insert(0, Fault("state", f"{state!r:.80} must be one of {allowed}"))
+        last = None if before is None else parse_message_id(before)
+        if before is not None and last is None:
+            faults.append(Fault("before", f"{str(before)!r:.80} is no id of a webhook message"))
         if faults:
             raise InvalidRequest(faults)
-        rows = await self._database.fetch("list_webhooks", account_id, state, limit)
+        rows = await self._database.fetch("list_webhooks", account_id, state, limit, job_id, last)
         return [show_message_id(row) for row in as_dicts(rows)]
+
+    async def get(self, message_id: UUID | str) -> dict[str, Any]:
+        """Return one message with `history`, its newest 100 tries, newest first.
+
+        The tries before a replay are among them. Raises `NotFound`.
+        """
+        found = parse_message_id(message_id)
+        row = None if found is None else await self._database.fetch_row("get_webhook", found)
+        if row is None:
+            raise no_such_message(message_id)
+        tries = await self._database.fetch("list_webhook_tries", found, TRIES_MAX)
+        return {**show_message_id(dict(row)), "history": as_dicts(tries)}
 
     async def replay(
         self, message_id: UUID | str, *, actor: Actor | str | None = None

@@ -1,0 +1,1 @@
+"""Lists and replays webhook messages, and manages the secrets that sign them."""
