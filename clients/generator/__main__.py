@@ -9,7 +9,12 @@ from pathlib import Path
 
 from clients.generator.openapi_schemas import read_document
 from clients.generator.order_rules import order_rules_text
-from clients.generator.python_models import models_text, orders_text, problems_text
+from clients.generator.python_models import (
+    models_text,
+    orders_text,
+    problems_text,
+    webhook_models_text,
+)
 from clients.generator.sync_client import sync_text
 from clients.generator.typescript_types import types_text
 from tests.support.node_client import compiler
@@ -23,6 +28,7 @@ def generated_files() -> dict[Path, str]:
     python = CLIENTS / "python" / "darkroom_client"
     generated = {
         python / "generated" / "models.py": models_text(document),
+        python / "generated" / "webhook_models.py": webhook_models_text(document),
         python / "generated" / "orders.py": orders_text(document),
         python / "generated" / "problems.py": problems_text(document),
     }

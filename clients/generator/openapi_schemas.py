@@ -16,7 +16,16 @@ _REF = "#/components/schemas/"
 _ROLES = re.compile(r"Roles: ([\w, ]+)\.")
 _PROBLEM = re.compile(r"^- `(\w+)`: (.+)$", re.MULTILINE)
 _LISTS = frozenset(
-    {"JobPage", "LedgerPage", "Prices", "Jobs", "ShownJob", "JobPart", "StatementCsv"}
+    {
+        "JobPage",
+        "LedgerPage",
+        "WebhookPage",
+        "Prices",
+        "Jobs",
+        "ShownJob",
+        "JobPart",
+        "StatementCsv",
+    }
 )
 """Schemas that the clients unpack: they return iterators and lists."""
 _PLAIN = frozenset({"JsonValue", "Notes", "Note"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ _NAMES = {"Job": "JobFields", "FaultOfField": "FieldFault"}
 """Names of schemas in the client, where they differ."""
 _ALIASES = {"state": "JobState", "priority": "Priority"}
 """Enumerations that have a name, by the property that holds them."""
+_VALUES = {"state": "queued", "priority": "high"}
+"""A value by which such an enumeration is told from others of the same name."""
 _TYPES = {"string": "str", "integer": "int", "boolean": "bool", "null": "None"}
 _ORDER_ONLY = ("account_id", "metadata", "webhook_url", "priority", "run_at")
 _MEMBERS = {
@@ -34,8 +37,28 @@ _MEMBERS = {
 
 def models_text(document: Schema) -> str:
     """Return `models.py`: one frozen dataclass per schema of an answer."""
+    names = [name for name in model_names(document) if not _is_about_webhooks(name)]
+    job = document["components"]["schemas"]["Job"]["properties"]
+    aliases = [f"{alias} = {_literal(job[name]['enum'])}" for name, alias in _ALIASES.items()]
+    return _models_text(document, names, aliases)
+
+
+def webhook_models_text(document: Schema) -> str:
+    """Return `webhook_models.py`: the answers about webhook messages and their secrets."""
+    names = [name for name in model_names(document) if _is_about_webhooks(name)]
+    return _models_text(document, names, [])
+
+
+def _is_about_webhooks(name: str) -> bool:
+    return "Webhook" in name and name != "WebhookMessage"
+
+
+def _models_text(document: Schema, names: list[str], aliases: list[str]) -> str:
     schemas = document["components"]["schemas"]
-    job = schemas["Job"]["properties"]
+    body = list(aliases)
+    for name in _sorted_by_use(names, schemas):
+        body += ["", "", *_dataclass(name, schemas[name])]
+    typing = [name for name in ("Any", "Literal") if re.search(rf"\b{name}\b", "\n".join(body))]
     lines = [
         '"""What the API returns. Written by `make types` from the OpenAPI document."""',
         "",
@@ -44,12 +67,10 @@ def models_text(document: Schema) -> str:
         "from dataclasses import dataclass",
         "from datetime import datetime",
         "from decimal import Decimal",
-        "from typing import Any, Literal",
+        f"from typing import {', '.join(typing)}",
         "",
-        *(f"{alias} = {_literal(job[name]['enum'])}" for name, alias in _ALIASES.items()),
+        *body,
     ]
-    for name in _sorted_by_use(model_names(document), schemas):
-        lines += ["", "", *_dataclass(name, schemas[name])]
     return "\n".join(lines) + "\n"
 
 
@@ -100,7 +121,7 @@ def _type(name: str, rule: Schema) -> str:
     model = referenced(rule)
     if model:
         return _NAMES.get(model, model)
-    if "enum" in rule and name in _ALIASES:
+    if name in _ALIASES and _VALUES[name] in rule.get("enum", ()):
         return _ALIASES[name]
     if "enum" in rule or "const" in rule:
         values = rule.get("enum", [rule.get("const")])

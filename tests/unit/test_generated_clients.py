@@ -35,6 +35,13 @@ METHODS = {
     "getStatement": "statement",
     "downloadStatement": "statement_csv",
     "streamAccount": "account_events",
+    "listWebhooks": "webhooks",
+    "getWebhook": "webhook",
+    "replayWebhook": "replay_webhook",
+    "getWebhookSecret": "webhook_secret",
+    "createWebhookSecret": "webhook_secret",
+    "rotateWebhookSecret": "rotate_webhook_secret",
+    "revokeWebhookSecret": "revoke_webhook_secret",
 }
 """Each operation of a service key with the method of the client."""
 

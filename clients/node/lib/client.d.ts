@@ -1,6 +1,6 @@
 import { type JobEvent } from "./events.js";
 import { Job } from "./job.js";
-import type { Account, BulkResult, File, JobCounts, JobState, LedgerEntry, Order, Price, Priority, Quote, Statement } from "./models.js";
+import type { Account, BulkResult, File, JobCounts, JobState, LedgerEntry, Order, Price, Priority, Quote, RevokedWebhookSecret, Statement, WebhookDelivery, WebhookSecret, WebhookWithTries } from "./models.js";
 import { type RetryPolicy } from "./retries.js";
 export interface Options {
     /** Where the API is. Default: `DARKROOM_URL`, or http://127.0.0.1:8080. */
@@ -133,5 +133,27 @@ export declare class Darkroom {
     }): Promise<Statement>;
     /** Returns the lines of a statement as CSV. */
     statementCsv(accountId?: string, period?: Period): Promise<string>;
+    /** Yields webhook messages, newest first, page by page. */
+    webhooks(where?: {
+        accountId?: string;
+        jobId?: string;
+        state?: WebhookDelivery["state"];
+    }): AsyncGenerator<WebhookDelivery, void, void>;
+    /** Returns a webhook message with each of its tries. */
+    webhook(messageId: string): Promise<WebhookWithTries>;
+    /** Sends a webhook message again, with the same id and another day of tries. */
+    replayWebhook(messageId: string): Promise<WebhookDelivery>;
+    /**
+     * Returns the secret that signs all webhooks of an account, or those to a URL. With `create` it
+     * is made where there is none.
+     */
+    webhookSecret(url?: string, options?: {
+        accountId?: string;
+        create?: boolean;
+    }): Promise<WebhookSecret>;
+    /** Replaces a secret and returns the new one. The old one signs as well for a day. */
+    rotateWebhookSecret(url?: string, accountId?: string): Promise<WebhookSecret>;
+    /** Ends the secret of the account at once. Those of its URLs stay. */
+    revokeWebhookSecret(accountId?: string): Promise<RevokedWebhookSecret>;
 }
 export {};

@@ -2,7 +2,7 @@ import { type RetryPolicy } from "./retries.js";
 /** One request. */
 export interface Call {
     readonly path: string;
-    readonly method?: "GET" | "POST";
+    readonly method?: "GET" | "POST" | "PUT";
     readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
     /** Sent as JSON. */
     readonly json?: unknown;

@@ -257,6 +257,12 @@ export interface Quote {
     /** As a job has it. */
     readonly wait_reason: "paused" | "no_worker" | "submits_refused" | "account_limit" | null;
 }
+/** The secret of an account that was ended, without it. */
+export interface RevokedWebhookSecret {
+    readonly account_id: string;
+    readonly created_at: string;
+    readonly rotated_at: string | null;
+}
 /** What changed an account's balance in a period. Holds and releases are not in it. */
 export interface Statement {
     readonly account_id: string;
@@ -307,12 +313,74 @@ export interface StatementTotals {
     /** Negative. */
     readonly capture: number;
 }
+/** A webhook message and the tries to deliver it. */
+export interface WebhookDelivery {
+    /** The `webhook-id` that receivers get. */
+    readonly id: string;
+    readonly job_id: string;
+    readonly account_id: string;
+    readonly event: string;
+    readonly state: JobState;
+    /** The URL without its query. */
+    readonly endpoint: string;
+    readonly created_at: string;
+    readonly tries: number;
+    readonly next_try_at: string;
+    readonly retry_until: string;
+    readonly last_try_at: string | null;
+    readonly last_status: number | null;
+    readonly last_error: string | null;
+    readonly delivered_at: string | null;
+    readonly replayed_at: string | null;
+}
 /** What is posted to `webhook_url` when a job has ended, or images came after its end. Signed by Standard Webhooks. */
 export interface WebhookMessage {
     readonly type: "job.succeeded" | "job.failed" | "job.cancelled" | "job.delivered_late";
     /** When the job ended, or the late images were stored. */
     readonly timestamp: string;
     readonly data: JobFields;
+}
+/** A secret that signs webhooks. */
+export interface WebhookSecret {
+    readonly account_id: string;
+    readonly created_at: string;
+    readonly rotated_at: string | null;
+    /** Whose messages it signs; null: all of the account. */
+    readonly url: string | null;
+    readonly secret: string;
+    /** Until when the secret before signs as well. */
+    readonly previous_secret_until: string | null;
+}
+/** One try to deliver a webhook message. */
+export interface WebhookTry {
+    readonly at: string;
+    /** The HTTP status; null: no answer came. */
+    readonly status: number | null;
+    /** Why it was not accepted; null: it was. */
+    readonly error: string | null;
+    readonly seconds: number;
+}
+/** A webhook message with each of its tries. */
+export interface WebhookWithTries {
+    /** The `webhook-id` that receivers get. */
+    readonly id: string;
+    readonly job_id: string;
+    readonly account_id: string;
+    readonly event: string;
+    readonly state: JobState;
+    /** The URL without its query. */
+    readonly endpoint: string;
+    readonly created_at: string;
+    readonly tries: number;
+    readonly next_try_at: string;
+    readonly retry_until: string;
+    readonly last_try_at: string | null;
+    readonly last_status: number | null;
+    readonly last_error: string | null;
+    readonly delivered_at: string | null;
+    readonly replayed_at: string | null;
+    /** The newest 100 tries, newest first, those before a replay included. */
+    readonly history: readonly (WebhookTry)[];
 }
 /** Text-to-image by flux1-kontext. */
 export interface Flux1KontextTextToImage {

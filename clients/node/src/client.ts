@@ -18,7 +18,11 @@ import type {
   Price,
   Priority,
   Quote,
+  RevokedWebhookSecret,
   Statement,
+  WebhookDelivery,
+  WebhookSecret,
+  WebhookWithTries,
 } from "./models.js";
 import { RETRIES, type RetryPolicy } from "./retries.js";
 
@@ -292,6 +296,62 @@ export class Darkroom {
   async statementCsv(accountId?: string, period: Period = {}): Promise<string> {
     const account = path("accounts", this.#account(accountId), "statement.csv");
     return this.#exchange.text({ path: account, query: texts(period) });
+  }
+
+  /** Yields webhook messages, newest first, page by page. */
+  webhooks(
+    where: { accountId?: string; jobId?: string; state?: WebhookDelivery["state"] } = {},
+  ): AsyncGenerator<WebhookDelivery, void, void> {
+    const { accountId, jobId, state } = where;
+    return this.#pages(path("webhooks"), "webhooks", {
+      account_id: accountId,
+      job_id: jobId,
+      state,
+    });
+  }
+
+  /** Returns a webhook message with each of its tries. */
+  async webhook(messageId: string): Promise<WebhookWithTries> {
+    return this.#exchange.json({ path: path("webhooks", messageId) });
+  }
+
+  /** Sends a webhook message again, with the same id and another day of tries. */
+  async replayWebhook(messageId: string): Promise<WebhookDelivery> {
+    return this.#exchange.json({ method: "POST", path: path("webhooks", messageId, "replay") });
+  }
+
+  /**
+   * Returns the secret that signs all webhooks of an account, or those to a URL. With `create` it
+   * is made where there is none.
+   */
+  async webhookSecret(
+    url?: string,
+    options: { accountId?: string; create?: boolean } = {},
+  ): Promise<WebhookSecret> {
+    return this.#exchange.json({
+      method: options.create ? "PUT" : "GET",
+      path: path("accounts", this.#account(options.accountId), "webhook-secret"),
+      query: { url },
+    });
+  }
+
+  /** Replaces a secret and returns the new one. The old one signs as well for a day. */
+  async rotateWebhookSecret(url?: string, accountId?: string): Promise<WebhookSecret> {
+    return this.#exchange.json({
+      method: "POST",
+      path: path("accounts", this.#account(accountId), "webhook-secret", "rotate"),
+      query: { url },
+      isSentOnce: true,
+    });
+  }
+
+  /** Ends the secret of the account at once. Those of its URLs stay. */
+  async revokeWebhookSecret(accountId?: string): Promise<RevokedWebhookSecret> {
+    return this.#exchange.json({
+      method: "POST",
+      path: path("accounts", this.#account(accountId), "webhook-secret", "revoke"),
+      isSentOnce: true,
+    });
   }
 
   async #job(call: Call): Promise<Job> {

@@ -6,7 +6,7 @@ import { pauseAfter, sleep, type RetryPolicy } from "./retries.js";
 /** One request. */
 export interface Call {
   readonly path: string;
-  readonly method?: "GET" | "POST";
+  readonly method?: "GET" | "POST" | "PUT";
   readonly query?: Readonly<Record<string, string | readonly string[] | undefined>>;
   /** Sent as JSON. */
   readonly json?: unknown;

@@ -31,7 +31,13 @@ from darkroom_client.generated.models import (
     Statement,
 )
 from darkroom_client.generated.orders import Order, OrderFields
-from darkroom_client.http import calls
+from darkroom_client.generated.webhook_models import (
+    RevokedWebhookSecret,
+    WebhookDelivery,
+    WebhookSecret,
+    WebhookWithTries,
+)
+from darkroom_client.http import calls, webhook_calls
 from darkroom_client.http.calls import ENDED, PAGE_LENGTH, Call, JobFilter, Page
 from darkroom_client.http.connection import Connection
 from darkroom_client.http.event_stream import Event
@@ -322,6 +328,51 @@ class Darkroom:
         """Return the lines of a statement as CSV."""
         name = self._account(account_id)
         return self._connection.send(calls.statement_csv(name, from_, to))
+
+    def webhooks(
+        self,
+        *,
+        account_id: str | None = None,
+        job_id: str | None = None,
+        state: Literal["pending", "delivered", "dead"] | None = None,
+    ) -> Iterator[WebhookDelivery]:
+        """Yield webhook messages, newest first, page by page."""
+        given = {"account_id": account_id, "job_id": job_id, "state": state}
+        where = {name: value for name, value in given.items() if value is not None}
+
+        def page(cursor: str | None) -> Call[Page[WebhookDelivery]]:
+            return webhook_calls.list_webhooks(where, PAGE_LENGTH, cursor)
+
+        yield from self._connection.entries(page)
+
+    def webhook(self, message_id: str) -> WebhookWithTries:
+        """Return a webhook message with each of its tries."""
+        return self._connection.send(webhook_calls.get_webhook(message_id))
+
+    def replay_webhook(self, message_id: str) -> WebhookDelivery:
+        """Send a webhook message again, with the same id and another day of tries."""
+        return self._connection.send(webhook_calls.replay_webhook(message_id))
+
+    def webhook_secret(
+        self, url: str | None = None, *, account_id: str | None = None, create: bool = False
+    ) -> WebhookSecret:
+        """Return the secret that signs all webhooks of an account, or those to a URL.
+
+        With `create` it is made where there is none.
+        """
+        call = webhook_calls.create_secret if create else webhook_calls.get_secret
+        return self._connection.send(call(self._account(account_id), url))
+
+    def rotate_webhook_secret(
+        self, url: str | None = None, *, account_id: str | None = None
+    ) -> WebhookSecret:
+        """Replace a secret and return the new one. The old one signs as well for a day."""
+        call = webhook_calls.rotate_secret(self._account(account_id), url)
+        return self._connection.send(call)
+
+    def revoke_webhook_secret(self, *, account_id: str | None = None) -> RevokedWebhookSecret:
+        """End the secret of the account at once. Those of its URLs stay."""
+        return self._connection.send(webhook_calls.revoke_secret(self._account(account_id)))
 
     def _account(self, account_id: str | None) -> str:
         name = account_id or self._account_id

@@ -98,6 +98,44 @@ async def test_the_end_of_a_job_is_told_by_a_signed_webhook(
         verify_webhook(secret, told.headers, told.body + b" ")
 
 
+async def test_a_service_sees_its_webhooks_and_verifies_them_with_the_secret_of_the_account(
+    darkroom: AsyncDarkroom,
+) -> None:
+    with pytest.raises(problems.NotFound):
+        await darkroom.webhook_secret()
+    first = await darkroom.webhook_secret(create=True)
+    assert await darkroom.webhook_secret() == first
+    async with receiving() as receiver:
+        job = await darkroom.enqueue(
+            prompt="a cat", aspect_ratio="1:1", webhook_url=f"{receiver.url}/hook/1042?a=1"
+        )
+        await job.wait()
+
+        async def is_noted() -> bool:
+            return [one.state async for one in darkroom.webhooks(job_id=job.id)] == ["delivered"]
+
+        await eventually(is_noted, "the end is told")
+        [told] = [one async for one in darkroom.webhooks(state="delivered")]
+        assert told.endpoint == f"{receiver.url}/hook/1042"
+        shown = await darkroom.webhook(told.id)
+        assert [(one.status, one.error) for one in shown.history] == [(204, None)]
+        second = await darkroom.rotate_webhook_secret()
+        await darkroom.replay_webhook(told.id)
+
+        async def is_told_again() -> bool:
+            return len(receiver.requests) == 2
+
+        await eventually(is_told_again, "it is told again")
+    for request, secrets in zip(receiver.requests, ([first], [first, second]), strict=True):
+        for one in secrets:
+            assert verify_webhook(one.secret, request.headers, request.body).id == told.id
+    own = await darkroom.webhook_secret(told.endpoint)
+    assert (own.url, own.secret != second.secret) == (told.endpoint, True)
+    assert (await darkroom.revoke_webhook_secret()).account_id == "acme"
+    with pytest.raises(problems.NotFound):
+        await darkroom.webhook_secret()
+
+
 async def test_prices_are_those_of_a_new_darkroom(system: System, darkroom: AsyncDarkroom) -> None:
     prices = [
         (one.model, one.task, one.quantity, one.variant, one.credits, one.provider_credits)

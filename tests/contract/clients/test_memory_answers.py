@@ -42,7 +42,9 @@ def job_ids(darkroom: InMemoryDarkroom) -> Mapping[str, str]:
     return {"succeeded": succeeded.id, "failed": failed.id, "running": running.id}
 
 
-def requests(job_ids: Mapping[str, str], file_id: str) -> dict[str, list[dict[str, Any]]]:
+def requests(
+    job_ids: Mapping[str, str], file_id: str, message_id: str
+) -> dict[str, list[dict[str, Any]]]:
     """Return the requests of each operation: arguments of the path, and of the request."""
     ids = [{"id": one} for one in job_ids.values()]
     acme = {"id": "acme"}
@@ -63,6 +65,13 @@ def requests(job_ids: Mapping[str, str], file_id: str) -> dict[str, list[dict[st
         "getAccount": [acme],
         "listLedger": [acme, {**acme, "params": {"limit": 1}}],
         "getStatement": [acme],
+        "listWebhooks": [{}, {"params": {"limit": 1, "state": "pending"}}],
+        "getWebhook": [{"id": message_id}, {"id": "msg_none"}],
+        "replayWebhook": [{"id": message_id}],
+        "createWebhookSecret": [acme, {**acme, "params": {"url": "https://shop.example/?a=1"}}],
+        "getWebhookSecret": [acme, {**acme, "params": {"url": "https://shop.example/"}}],
+        "rotateWebhookSecret": [acme],
+        "revokeWebhookSecret": [acme, acme],
     }
 
 
@@ -70,7 +79,11 @@ def test_every_answer_fits_its_schema(
     darkroom: InMemoryDarkroom, job_ids: Mapping[str, str]
 ) -> None:
     file_id = darkroom.client().upload(one_colour_png(1)).id
-    told = requests(job_ids, file_id)
+    darkroom.client().enqueue(
+        prompt="a cat", aspect_ratio="3:2", webhook_url="http://127.0.0.1:9/"
+    ).wait()
+    message_id = darkroom.webhooks[-1].id
+    told = requests(job_ids, file_id, message_id)
     assert set(told) == {one["operationId"] for one in service_operations(DOCUMENT)} - NOT_JSON
     headers = {"Authorization": f"Bearer {darkroom.key}"}
     with httpx2.Client(base_url=darkroom.url, headers=headers, trust_env=False) as http:

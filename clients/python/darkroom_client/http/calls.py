@@ -192,8 +192,8 @@ def get_job(job_id: str, wait_seconds: float = 0.0) -> Call[JobFields]:
 
 def list_jobs(where: JobFilter, limit: int, cursor: str | None) -> Call[Page[JobFields]]:
     """List jobs, newest first."""
-    query = {**filter_query(where), **_page_query(limit, cursor)}
-    return Call("GET", "/v1/jobs", _page_reader("jobs", JobFields), query=query)
+    query = {**filter_query(where), **page_query(limit, cursor)}
+    return Call("GET", "/v1/jobs", page_reader("jobs", JobFields), query=query)
 
 
 def count_jobs(where: JobFilter) -> Call[JobCounts]:
@@ -308,8 +308,8 @@ def list_ledger(account_id: str, limit: int, cursor: str | None) -> Call[Page[Le
     return Call(
         "GET",
         _path("accounts", account_id, "ledger"),
-        _page_reader("entries", LedgerEntry),
-        query=_page_query(limit, cursor),
+        page_reader("entries", LedgerEntry),
+        query=page_query(limit, cursor),
     )
 
 
@@ -321,7 +321,7 @@ def get_statement(
     account_id: str, from_: datetime | None, to: datetime | None, cursor: str | None
 ) -> Call[Statement]:
     """Show what changed the balance in a period, by month and line."""
-    query = {**_period(from_, to), **_page_query(_STATEMENT_LINES, cursor)}
+    query = {**_period(from_, to), **page_query(_STATEMENT_LINES, cursor)}
     path = _path("accounts", account_id, "statement")
     return Call("GET", path, lambda data: read_model(Statement, data), query=query)
 
@@ -342,11 +342,13 @@ def account_events_path(account_id: str) -> str:
     return _path("accounts", account_id, "events")
 
 
-def _page_query(limit: int, cursor: str | None) -> dict[str, str]:
+def page_query(limit: int, cursor: str | None) -> dict[str, str]:
+    """Return the parameters of one page."""
     return {"limit": str(limit), **({"cursor": cursor} if cursor else {})}
 
 
-def _page_reader(name: str, kind: type[T]) -> Callable[[Any], Page[T]]:
+def page_reader(name: str, kind: type[T]) -> Callable[[Any], Page[T]]:
+    """Return what reads a page of models from its member `name`."""
     return lambda data: Page(
         tuple(read_model(kind, one) for one in data[name]), data["next_cursor"]
     )

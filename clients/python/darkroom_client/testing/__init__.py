@@ -2,6 +2,6 @@
 
 from darkroom_client.testing.memory_darkroom import InMemoryDarkroom
 from darkroom_client.testing.scripted_kie import Outcome, ScriptedKie
-from darkroom_client.testing.webhook_sender import SentWebhook
+from darkroom_client.testing.webhooks.webhook_sender import SentWebhook
 
 __all__ = ["InMemoryDarkroom", "Outcome", "ScriptedKie", "SentWebhook"]

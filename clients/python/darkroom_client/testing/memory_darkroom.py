@@ -24,7 +24,8 @@ from darkroom_client.testing.job_routes import JobRoutes
 from darkroom_client.testing.jobs import Jobs
 from darkroom_client.testing.problem import Refusal
 from darkroom_client.testing.scripted_kie import ScriptedKie
-from darkroom_client.testing.webhook_sender import SentWebhook, WebhookSender
+from darkroom_client.testing.webhooks.webhook_routes import WebhookRoutes
+from darkroom_client.testing.webhooks.webhook_sender import SentWebhook, WebhookSender
 
 _IMAGES = "/kie/images/"
 _KEY = re.compile("dk_[a-zA-Z0-9]{12}_[a-zA-Z0-9]{43}")
@@ -74,6 +75,7 @@ class InMemoryDarkroom:
         self._routes: Sequence[Route] = (
             *JobRoutes(self._jobs).routes(),
             *account_routes.routes(),
+            *WebhookRoutes(self._accounts, self._webhooks).routes(),
         )
         self._server = HttpServer(self._handle, port)
         self.url = self._server.url
@@ -132,7 +134,7 @@ class InMemoryDarkroom:
 
     def webhook_secret(self, url: str, account_id: str | None = None) -> str:
         """Return the secret that signs the webhooks to this URL."""
-        return self._webhooks.secret(account_id or self.account_id, url)
+        return str(self._webhooks.secrets.create(account_id or self.account_id, url)["secret"])
 
     @property
     def webhooks(self) -> Sequence[SentWebhook]:
