@@ -65,6 +65,7 @@ BEGIN
         darkroom_find_jobs, darkroom_find_unretried_jobs, darkroom_count_jobs, darkroom_check_filter,
         darkroom_find_jobs_between, darkroom_find_jobs_of_distant_clocks, darkroom_id_range,
         darkroom_first_id_since, darkroom_clock_distance,
+        darkroom_find_masked_jobs, darkroom_count_masked_jobs,
         darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session
        TO darkroom_api;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_api;
@@ -209,6 +210,17 @@ BEGIN
     GRANT SELECT (id, account_id, sha256, bytes, content_type, width, height, created_at, expires_at)
        ON files TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_first_entry_at TO darkroom_readonly;
+    -- Not the columns that jobs_masked leaves out, nor those that tell what a webhook was sent to.
+    GRANT SELECT (id, account_id, model, task, quantity, variant, state, reason, message, progress,
+                  provider_task_id, credits_quoted, quoted_price_id, credits_charged, price_id,
+                  charge_basis, attempt, priority, run_at, due_at, created_at, attempted_at,
+                  submitted_at, deadline_at, finished_at, provider_finished_at, updated_at, retry_of,
+                  retry_number, route, consumed_credits, images_due_at, cancel_requested_at,
+                  cancel_reason) ON jobs TO darkroom_readonly;
+    GRANT EXECUTE ON FUNCTION darkroom_find_masked_jobs, darkroom_count_masked_jobs,
+        darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled,
+        darkroom_places_in_turn, darkroom_waiting_accounts, darkroom_first_id_since,
+        darkroom_price_doubts TO darkroom_readonly;
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
                   provider_account, route) ON job_attempts TO darkroom_readonly;
     GRANT SELECT (id, prefix, role, account_id, name, created_at, created_by, last_used_at, revoked_at)

@@ -39,6 +39,11 @@ from shared.errors import (
 )
 
 _CANCEL_TRIES = 5
+_MASKED = {
+    "get_job": "get_masked_job",
+    "list_jobs": "list_masked_jobs",
+    "count_jobs": "count_masked_jobs",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,12 @@ class ReadState:
 class JobRepository:
     """Inserts, reads, lists and cancels jobs. Every method may raise `PostgresDown`."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, *, is_masked: bool = False) -> None:
+        """With `is_masked`, `get`, `page`, `list` and `count` work without the right to read
+        prompts: these and metadata, images and keys come empty.
+        """
         self._queries = queries
+        self._names = _MASKED if is_masked else {}
 
     async def insert(self, orders: Sequence[Order]) -> list[EnqueueResult]:
         """Insert the orders as jobs with their holds, in one statement, in the order given.
@@ -163,7 +172,7 @@ class JobRepository:
 
     async def get(self, job_id: UUID) -> Job:
         """Return the job, or raise `JobNotFound`."""
-        row = await self._queries.fetch_row("get_job", job_id)
+        row = await self._queries.fetch_row(self._names.get("get_job", "get_job"), job_id)
         if row is None:
             raise JobNotFound(str(job_id))
         return job_from_row(row)
@@ -223,7 +232,7 @@ class JobRepository:
         towards the size of the page.
         """
         rows = await self._queries.fetch(
-            "list_jobs",
+            self._names.get("list_jobs", "list_jobs"),
             below,
             limit,
             "request" not in without,
@@ -238,7 +247,9 @@ class JobRepository:
 
     async def count(self, where: JobFilter) -> Sequence[JobCount]:
         """Return how many jobs match, by state and reason."""
-        rows = await self._queries.fetch("count_jobs", where.to_json())
+        rows = await self._queries.fetch(
+            self._names.get("count_jobs", "count_jobs"), where.to_json()
+        )
         return sort_counts(
             [JobCount(JobState(row["state"]), row["reason"], row["jobs"]) for row in rows]
         )

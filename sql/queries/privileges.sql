@@ -33,7 +33,7 @@ SELECT rights FROM darkroom_definitions WHERE name = 'rights';
 
 -- name: logins_without_their_role
 -- The logins by which a process of Darkroom is connected that are no member of the role for it, and the
--- login of this session unless it is a member of either. The owner of the tables needs none.
+-- login of this session unless it is a member of either, or may look at least. The owner of the tables needs none.
 WITH session AS (
     SELECT DISTINCT usename AS login, CASE application_name WHEN 'darkroom-worker' THEN 'darkroom_worker'
                                                    ELSE 'darkroom_api' END AS role
@@ -42,8 +42,9 @@ WITH session AS (
        AND application_name IN ('darkroom-worker', 'darkroom-api', 'darkroom-producer')
     UNION
     SELECT current_user, 'darkroom_worker'
-     WHERE NOT coalesce((SELECT pg_has_role(current_user, oid, 'usage') FROM pg_roles
-                          WHERE rolname = 'darkroom_api'), false)
+     WHERE NOT EXISTS (SELECT FROM pg_roles
+                        WHERE rolname IN ('darkroom_api', 'darkroom_readonly')
+                          AND pg_has_role(current_user, oid, 'usage'))
 )
 SELECT login, role, EXISTS (SELECT FROM pg_roles WHERE rolname = session.role) AS is_there
   FROM session

@@ -22,13 +22,27 @@ from tests.acceptance.cli.test_webhooks_cli import dead
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.command_words import list_commands
 from tests.support.database_logins import logged_in
-from tests.support.deployment import Deployment
+from tests.support.deployment import Deployment, text_to_image
 from tests.support.example_images import encoded_image
 
 URL = "https://shop.example/hook"
 PRICE = ("gpt-4o-image", "text-to-image", "1")
 ONE_JOB = "019f0000-0000-7000-8000-000000000000"
-ROLES = ("api", "worker", "pricing", "billing")
+ROLES = ("api", "worker", "pricing", "billing", "readonly", "admin")
+# What members of darkroom_readonly run. Images are not theirs, nor what changes anything.
+READS = {
+    *("queue", "queue waiting", "queue pauses", "queue history", "quote", "doctor", "audit"),
+    *("margin", "jobs list", "jobs counts", "jobs show", "models list", "kie models"),
+    *("kie surprises", "webhooks list", "webhooks endpoints", "keys list", "keys sessions"),
+    *("accounts list", "accounts show", "accounts ledger", "accounts statement"),
+    *("prices list", "prices compare", "prices history", "prices preview", "prices scheduled"),
+}
+OF_THE_API_ALONE = {
+    *("enqueue", "jobs wait", "jobs cancel", "jobs retry", "jobs resolve", "jobs download"),
+    *("files upload", "files show", "results prune", "results retry", "models route"),
+    *("queue pause", "queue resume", "queue end-brake"),
+    *("webhooks replay", "webhooks secret", "webhooks rotate"),
+}
 # Not over a database that is shared by roles: their own servers, none, or none of ours.
 ELSEWHERE = {"demo", "up", "simulate-kie", "env", "health", "version", "migrate"}
 # Programs that go on: tests/acceptance/test_own_roles.py runs both as logins.
@@ -185,9 +199,9 @@ async def _played_with_money(setup: DatabaseSetup) -> dict[str, dict[str, tuple[
     }
 
 
-async def test_every_command_runs_as_a_login_of_its_role(
-    as_role: dict[str, Darkroom], deployment: Deployment, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def played(deployment: Deployment, tmp_path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What each role types, the arguments by the command."""
     setup = DatabaseSetup(deployment.database)
     await deployment.run_sql(
         "INSERT INTO api_keys (id, prefix, secret_sha256, role)"
@@ -196,18 +210,68 @@ async def test_every_command_runs_as_a_login_of_its_role(
     played = await played_by(setup, deployment, tmp_path)
     session = await open_session(deployment)
     played["billing"] |= {"keys sessions": ("--ended",), "keys end-session": (str(session.id),)}
+    return played
+
+
+async def failures(darkroom: Darkroom, commands: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Run the commands, and return what those that failed have said."""
+    failed = {}
+    for some in batched(commands.items(), 4):
+        words = [(*command.split(), *arguments) for command, arguments in some]
+        for command, said in zip(words, await darkroom.run_all(*words), strict=True):
+            # The doctor leaves with 1 for what this test's Valkey is set to, and says what.
+            if said.code and (command[0] != "doctor" or "✗ postgres" in said.out):
+                failed[" ".join(command)] = said.err + said.out
+    return failed
+
+
+async def test_every_command_runs_as_a_login_of_its_role(
+    as_role: dict[str, Darkroom],
+    deployment: Deployment,
+    played: dict[str, dict[str, tuple[str, ...]]],
+) -> None:
     typed = {command for commands in played.values() for command in commands}
     assert typed | ELSEWHERE | PROGRAMS == list_commands()
-    failed = {}
     for role, commands in played.items():
-        for some in batched(commands.items(), 4):
-            words = [(*command.split(), *arguments) for command, arguments in some]
-            for command, said in zip(words, await as_role[role].run_all(*words), strict=True):
-                # The doctor leaves with 1 for what this test's Valkey is set to, and says what.
-                if said.code and (command[0] != "doctor" or "denied" in said.out):
-                    failed[" ".join(command)] = said.err + said.out
-    assert failed == {}
+        assert await failures(as_role[role], commands) == {}
     await deployment.check_invariants_hold()
+
+
+async def test_who_looks_runs_every_command_that_reads_and_who_is_admin_those_of_money_too(
+    as_role: dict[str, Darkroom],
+    deployment: Deployment,
+    played: dict[str, dict[str, tuple[str, ...]]],
+) -> None:
+    arguments = {command: words for typed in played.values() for command, words in typed.items()}
+    of_money = (played["pricing"].keys() | played["billing"].keys()) - READS
+    assert READS | OF_THE_API_ALONE | of_money == arguments.keys()
+    setup = DatabaseSetup(deployment.database)
+    before = await setup.snapshot()
+    reading = {command: arguments[command] for command in sorted(READS)}
+    assert await failures(as_role["readonly"], reading) == {}
+    assert await setup.snapshot() == before
+    changing = {command: arguments[command] for command in arguments if command in of_money}
+    assert await failures(as_role["admin"], changing) == {}
+    await deployment.check_invariants_hold()
+
+
+async def test_who_looks_sees_no_prompt_and_cannot_search_for_one(
+    as_role: dict[str, Darkroom], deployment: Deployment
+) -> None:
+    request = text_to_image("a secret lighthouse")
+    job = await deployment.enqueue(request, metadata={"shop": "7"}, idempotency_key="order-7")
+    readonly = as_role["readonly"]
+    shown = await readonly.run("jobs", "show", str(job.id), "--json")
+    listed = await readonly.run("jobs", "list", "--json")
+    for seen in (shown.object, listed.object):
+        assert (seen["id"], seen["state"]) == (str(job.id), "queued")
+        assert (seen["request"]["prompt"], seen["metadata"]) == ("(masked)", {})
+    assert "lighthouse" not in shown.out + listed.out
+    assert "order-7" not in shown.out + listed.out
+    for guess in (("--metadata", "shop=7"), ("--idempotency-key", "order-7")):
+        for command in ("list", "counts"):
+            said = await readonly.run("jobs", command, *guess)
+            assert "permission denied: a filter by metadata" in said.err
 
 
 async def test_a_worker_of_another_login_is_seen_by_who_enqueues(

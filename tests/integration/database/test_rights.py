@@ -36,6 +36,8 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "worker": ALL,
             "pricing": "model task quantity variant state credits_quoted credits_charged price_id"
             " finished_at",
+            "readonly": "-request metadata result_urls late_result_urls images webhook_url"
+            " idempotency_key",
         }
     },
     "job_attempts": {"SELECT": {"worker": ALL, "api": "-token", "readonly": "-token"}},
@@ -149,7 +151,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_change_price": ("api", "pricing"),
     "darkroom_schedule_price": ("api", "pricing"),
     "darkroom_unschedule_price": ("api", "pricing"),
-    "darkroom_price_doubts": ("api", "pricing"),
+    "darkroom_price_doubts": ("api", "pricing", "readonly"),
     "darkroom_first_entry_at": ("api", "billing", "readonly"),
     "darkroom_apply_scheduled_prices": ("worker",),
     "darkroom_create_key": ("billing",),
@@ -206,6 +208,8 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_corrections": ("api", "worker", "readonly"),
     "darkroom_covered_period": ("api", "worker", "pricing", "readonly"),
     # These read with the rights of their caller.
+    "darkroom_find_masked_jobs": ("api", "readonly"),
+    "darkroom_count_masked_jobs": ("api", "readonly"),
     "darkroom_find_jobs": ("api",),
     "darkroom_find_jobs_between": ("api",),
     "darkroom_find_jobs_of_distant_clocks": ("api",),
@@ -215,12 +219,12 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_job_matches": ("api",),
     "darkroom_is_retried": ("api",),
     "darkroom_check_filter": ("api",),
-    "darkroom_first_id_since": ("api", "worker"),
-    "darkroom_measure_queue": ("api", "worker"),
-    "darkroom_waiting_since": ("api", "worker"),
-    "darkroom_count_scheduled": ("api", "worker"),
-    "darkroom_places_in_turn": ("api",),
-    "darkroom_waiting_accounts": ("api",),
+    "darkroom_first_id_since": ("api", "worker", "readonly"),
+    "darkroom_measure_queue": ("api", "worker", "readonly"),
+    "darkroom_waiting_since": ("api", "worker", "readonly"),
+    "darkroom_count_scheduled": ("api", "worker", "readonly"),
+    "darkroom_places_in_turn": ("api", "readonly"),
+    "darkroom_waiting_accounts": ("api", "readonly"),
     # Depends only on its argument.
     "darkroom_webhook_endpoint": ("api", "worker"),
     "darkroom_clock_distance": ("api",),
