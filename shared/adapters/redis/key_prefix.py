@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-_EVERY_ARGUMENT = frozenset(
-    {"DEL", "EXISTS", "UNLINK", "WATCH", "MGET", "SUBSCRIBE", "UNSUBSCRIBE"}
-)
+_EVERY_ARGUMENT = frozenset({"DEL", "EXISTS", "SUBSCRIBE", "UNSUBSCRIBE"})
 _FIRST_ARGUMENT = frozenset(
     {
-        *("GET", "SET", "SETEX", "PSETEX", "INCR", "INCRBY"),
-        *("EXPIRE", "PEXPIRE", "TTL", "PTTL"),
+        *("GET", "SET", "PUBLISH"),
         *("HDEL", "HGET", "HGETALL", "HLEN", "HMGET", "HSET", "HSETNX"),
-        *("ZADD", "ZCARD", "ZCOUNT", "ZINCRBY", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREM"),
-        *("ZSCORE", "PUBLISH"),
+        *("ZMSCORE", "ZRANGE", "ZREM"),
     }
 )
-_COUNTED_ARGUMENTS = frozenset({"EVAL", "EVALSHA"})
-_NO_KEYS = frozenset(
-    {
-        *("AUTH", "CLIENT", "HELLO", "INFO", "PING", "SCRIPT", "SELECT", "TIME", "ASKING"),
-        *("MULTI", "EXEC", "DISCARD", "UNWATCH"),
-    }
-)
+_COUNTED_ARGUMENTS = frozenset({"EVALSHA"})
+_NO_KEYS = frozenset({"INFO", "PING", "SCRIPT", "SELECT", "TIME"})
+COMMANDS = _EVERY_ARGUMENT | _FIRST_ARGUMENT | _COUNTED_ARGUMENTS | _NO_KEYS
+"""What Darkroom sends, beside its logins."""
+_LOGINS = frozenset({"AUTH", "CLIENT", "HELLO"})
+_ARQ_FIRST_ARGUMENT = frozenset({"EXPIRE", "INCR", "PEXPIRE", "SETEX", "ZINCRBY"})
+"""What arq sends besides, to run a delivery that another program has added."""
+_ARQ_NO_KEYS = frozenset({"MULTI", "EXEC"})
 
 
 def prefix_keys(prefix: str, command: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -35,9 +32,9 @@ def prefix_keys(prefix: str, command: tuple[Any, ...]) -> tuple[Any, ...]:
     Raises `ValueError` for a command whose keys are not known.
     """
     name = str(command[0]).partition(" ")[0].upper()
-    if name in _NO_KEYS:
+    if name in _NO_KEYS | _LOGINS | _ARQ_NO_KEYS:
         return command
-    if name in _FIRST_ARGUMENT:
+    if name in _FIRST_ARGUMENT | _ARQ_FIRST_ARGUMENT:
         return (command[0], _prefixed(prefix, command[1]), *command[2:])
     if name in _EVERY_ARGUMENT:
         return (command[0], *(_prefixed(prefix, key) for key in command[1:]))

@@ -34,6 +34,11 @@ _ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
 _PIPELINE = re.compile(r"^Command # [0-9]+ \(.*?\) of pipeline caused error: \(['\"]", re.DOTALL)
 _TOO_MANY_CLIENTS = "max number of clients reached"
 _SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ")
+_SCRIPT_NOPERM = "ACL failure in script"
+_RULES = (
+    " (the user of REDIS_URL lacks a command, key or channel: `ACL LOG` of the server names it, and"
+    " the rules are in docs/deployment.md, The Redis user)"
+)
 _CLOSED_TRANSPORT = "unable to perform operation on <"
 
 
@@ -54,7 +59,9 @@ def translated_redis_errors() -> Iterator[None]:
 def to_redis_down(error: Exception) -> RedisDown:
     """Return `RedisDown` for an error of the client."""
     what = "cannot do this now" if is_server_reply(error) else "does not answer"
-    return RedisDown(f"Redis {what}: {error_text(error)}")
+    text = error_text(error)
+    lacking = _RULES if text.startswith("NOPERM ") or _SCRIPT_NOPERM in text else ""
+    return RedisDown(f"Redis {what}: {text}{lacking}")
 
 
 def error_text(error: Exception) -> str:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
     ("command", "sent"),
     [
         (("GET", "k"), ("GET", "p:k")),
-        (("ZADD", b"k", 1, "member"), ("ZADD", b"p:k", 1, "member")),
+        (("ZREM", b"k", "member"), ("ZREM", b"p:k", "member")),
         (("DEL", "k", "l"), ("DEL", "p:k", "p:l")),
         (("SUBSCRIBE", "c", "d"), ("SUBSCRIBE", "p:c", "p:d")),
         (("PUBLISH", "c", "c"), ("PUBLISH", "p:c", "c")),

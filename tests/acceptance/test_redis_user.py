@@ -1,0 +1,119 @@
+"""Everything runs as the Redis user of docs/deployment.md, who may do nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arq.connections import ArqRedis
+from pydantic import SecretStr
+
+from producer import JobState, Producer
+from producer.doctor.examination import examine
+from shared.adapters.embedded import acquire_servers
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
+from shared.adapters.redis.key_prefix import COMMANDS
+from shared.adapters.servers import Servers
+from shared.errors import RedisDown
+from tests.support.deployment import Deployment, text_to_image
+
+ROOT = Path(__file__).parents[2]
+RULES = re.compile(r"^ACL SETUSER darkroom (on >PASSWORD .*?)\n```", re.MULTILINE | re.DOTALL)
+HARMLESS = b"client|setinfo"
+
+
+def documented_rules() -> list[str]:
+    """Return the rules of the documented user, one word each."""
+    match = RULES.search((ROOT / "docs" / "deployment.md").read_text(encoding="utf-8"))
+    assert match
+    return match[1].split()
+
+
+def commands_in_scripts() -> set[str]:
+    """Return every command that a script calls."""
+    files = [file for name in ("shared", "worker") for file in (ROOT / name / "lua").glob("*.lua")]
+    return {name for file in files for name in re.findall(r"call\('(\w+)'", file.read_text())}
+
+
+@pytest.fixture(scope="module")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Valkey for this file."""
+    home: Path = tmp_path_factory.mktemp("user")
+    with acquire_servers(home, postgres=False, linger_seconds=0, fsync=False) as servers:
+        assert servers.redis_url is not None
+        yield servers.redis_url
+
+
+@asynccontextmanager
+async def redis_user(url: str, rules: list[str]) -> AsyncIterator[tuple[str, ArqRedis]]:
+    """Make the user in the block. Yields its URL, and a connection of an administrator."""
+    async with connect_redis(url) as operator:
+        words: list[Any] = ["ACL", "SETUSER", "darkroom", "reset", *rules]
+        await operator.execute_command(*words)
+        await operator.execute_command("ACL", "LOG", "RESET")
+        yield f"{url}?username=darkroom&password=PASSWORD", operator
+        await operator.execute_command("ACL", "DELUSER", "darkroom")
+
+
+async def denials(operator: ArqRedis) -> set[bytes]:
+    """Return the commands, keys and channels that were denied."""
+    entries = await operator.execute_command("ACL", "LOG")
+    return {dict(zip(one[::2], one[1::2], strict=True))[b"object"] for one in entries}
+
+
+def test_the_rules_allow_what_is_sent_and_nothing_else() -> None:
+    allowed = {rule[1:].partition("|")[0].upper() for rule in documented_rules() if rule[0] == "+"}
+    assert allowed == COMMANDS | commands_in_scripts()
+
+
+async def test_worker_api_doctor_and_waits_run_as_the_documented_user(
+    deployment: Deployment, servers: Servers, own_valkey: str
+) -> None:
+    async with redis_user(own_valkey, documented_rules()) as (url, operator):
+        changes = {"redis_url": SecretStr(url)}
+        settings = deployment.settings.model_copy(update=changes)
+        async with (
+            deployment.worker_with_callbacks(**changes) as resources,
+            deployment.api(**changes) as api,
+            Producer.connect_to(replace(servers, redis_url=url)) as producer,
+        ):
+            await producer.billing.create_account("shop")
+            await producer.billing.grant("shop", Decimal(1_000), "for the test")
+            jobs = [
+                await producer.enqueue(text_to_image(f"picture {n}"), account_id="shop")
+                for n in range(3)
+            ]
+            ended = [await producer.wait(job.id, timeout_seconds=20) for job in jobs]
+            assert {job.state for job in ended} == {JobState.SUCCEEDED}
+            assert (await api.get("/readyz")).status == 200
+            (account,) = resources.deps.accounts
+            await account.brake.apply("busy", "429")
+            findings = {finding.name: finding async for finding in examine(settings)}
+            assert findings["redis"].ok
+            assert "error" not in str(findings["redis keeps its keys"].detail)
+        assert await denials(operator) <= {HARMLESS}
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        ("+evalsha", "evalsha"),
+        ("+publish", "ACL failure in script|publish"),
+        ("~arq:*", "key"),
+        ("&darkroom:*", "channel"),
+    ],
+)
+async def test_a_missing_right_is_named_with_the_place_of_the_rules(
+    own_valkey: str, without: str, words: str
+) -> None:
+    rules = [rule for rule in documented_rules() if rule != without]
+    async with redis_user(own_valkey, rules) as (url, _), connect_redis(url) as redis:
+        with pytest.raises(RedisDown, match=words) as caught:
+            await DeliveryQueue(redis).ping()
+        assert "docs/deployment.md, The Redis user" in str(caught.value)
