@@ -10,6 +10,7 @@ from functools import partial
 from random import Random
 
 import structlog
+from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -32,7 +33,8 @@ from shared.adapters.postgres.server_clock import ServerClock, measure_clock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.service_phase import ServicePhase
-from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
+from shared.adapters.redis.deliveries import DeliveryQueue
+from shared.adapters.redis.server_check import connect_checked_redis
 from shared.adapters.results_store import open_results_store
 from shared.adapters.servers import Servers, open_servers
 from shared.postgres_url import database_address
@@ -103,7 +105,7 @@ async def open_worker(
         provider = await choose_kie(settings, servers)
         database = await stack.enter_async_context(_connect(settings, servers))
         clock = await _open_clock(database)
-        redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=100))
+        redis = await stack.enter_async_context(_connect_redis(servers))
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         process = _describe_process(settings, servers)
@@ -223,6 +225,10 @@ def _open_throttles(settings: Settings, scripts: RedisScripts) -> tuple[Throttle
     submits = submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
     polls = poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
     return Throttle(scripts, submits), Throttle(scripts, polls)
+
+
+def _connect_redis(servers: Servers) -> AbstractAsyncContextManager[ArqRedis]:
+    return connect_checked_redis(servers.redis_url, connections=100)
 
 
 def _connect(settings: Settings, servers: Servers) -> AbstractAsyncContextManager[Database]:

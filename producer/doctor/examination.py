@@ -17,14 +17,13 @@ from producer.doctor.lost_write_findings import FIX, describe_lost_writes
 from producer.doctor.price_findings import check_prices
 from producer.doctor.privilege_findings import check_privileges
 from producer.doctor.process_findings import check_processes
+from producer.doctor.redis_findings import check_redis
 from producer.doctor.server_findings import describe_servers
 from shared.adapters.embedded import find_running_servers
-from shared.adapters.monitoring.incident_log import FIXES, POSTGRES, REDIS
+from shared.adapters.monitoring.incident_log import FIXES, POSTGRES
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.migrations import definition_status, migration_status
 from shared.adapters.postgres.sql_definitions import SqlDefinition
-from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
-from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
 from shared.errors import DarkroomError
 from shared.settings import Settings
@@ -53,7 +52,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
             return
         yield describe_servers(servers, settings, running)
         if servers.redis_url:
-            async for finding in _check_redis(servers, stack):
+            async for finding in check_redis(servers.redis_url):
                 yield finding
         else:
             yield Finding("redis is given", False, REDIS_NOT_GIVEN, "set REDIS_URL")
@@ -167,37 +166,6 @@ def _check_kie_balance(last: Mapping[str, Any], name: str) -> Finding:
         f"last check {last['age_seconds']:.0f} s ago: {last['verdict']}, {last['balance']} credits"
         f" left; drift found {drifts} times in the last day",
         "see `provider_balance_checks` and compare with Kie's log page" if drifts else None,
-    )
-
-
-async def _check_redis(servers: Servers, stack: AsyncExitStack) -> AsyncIterator[Finding]:
-    redis = await stack.enter_async_context(connect_redis(servers.redis_url, connections=2))
-    try:
-        await DeliveryQueue(redis).ping()
-        with translated_redis_errors():
-            info = await redis.info("server")
-            memory = await redis.info("memory")
-            persistence = await redis.info("persistence")
-    except DarkroomError as error:
-        yield Finding("redis", False, str(error), FIXES[REDIS])
-        return
-    version = info.get("valkey_version") or info.get("redis_version")
-    yield Finding("redis", True, f"Redis or Valkey {version} answers")
-    policy = memory.get("maxmemory_policy", "unknown")
-    yield Finding(
-        "redis keeps its keys",
-        policy == "noeviction",
-        f"maxmemory-policy is {policy}",
-        None if policy == "noeviction" else "set maxmemory-policy to noeviction",
-    )
-    keeps = bool(persistence.get("aof_enabled"))
-    yield Finding(
-        "redis survives a restart",
-        keeps,
-        "append-only file is on"
-        if keeps
-        else "append-only file is off: a restart costs seconds of redelivery, no job",
-        None if keeps else "set appendonly to yes",
     )
 
 

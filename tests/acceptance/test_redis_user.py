@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arq.connections import ArqRedis
 from pydantic import SecretStr
 
 from producer import JobState, Producer
@@ -24,7 +23,7 @@ from shared.errors import RedisDown
 from tests.support.deployment import Deployment, text_to_image
 
 ROOT = Path(__file__).parents[2]
-RULES = re.compile(r"^ACL SETUSER darkroom (on >PASSWORD .*?)\n```", re.MULTILINE | re.DOTALL)
+RULES = re.compile(r"^ACL SETUSER darkroom-app (on >PASSWORD .*?)\n```", re.MULTILINE | re.DOTALL)
 HARMLESS = b"client|setinfo"
 
 
@@ -51,9 +50,10 @@ def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def redis_user(url: str, rules: list[str]) -> AsyncIterator[tuple[str, ArqRedis]]:
+async def redis_user(url: str, rules: list[str]) -> AsyncIterator[tuple[str, Any]]:
     """Make the user in the block. Yields its URL, and a connection of an administrator."""
-    async with connect_redis(url) as operator:
+    async with connect_redis(url) as redis:
+        operator: Any = redis
         words: list[Any] = ["ACL", "SETUSER", "darkroom", "reset", *rules]
         await operator.execute_command(*words)
         await operator.execute_command("ACL", "LOG", "RESET")
@@ -61,7 +61,7 @@ async def redis_user(url: str, rules: list[str]) -> AsyncIterator[tuple[str, Arq
         await operator.execute_command("ACL", "DELUSER", "darkroom")
 
 
-async def denials(operator: ArqRedis) -> set[bytes]:
+async def denials(operator: Any) -> set[bytes]:
     """Return the commands, keys and channels that were denied."""
     entries = await operator.execute_command("ACL", "LOG")
     return {dict(zip(one[::2], one[1::2], strict=True))[b"object"] for one in entries}

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from shared.adapters.monitoring.kie_account_limits import decode_hash, parse_submit_rate
 from shared.adapters.postgres.database import Queries
@@ -183,7 +184,11 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
         for section in ("memory", "replication", "persistence"):
             pipe.info(section)
         pipe.get(WIPED_KEY)
-        *brakes, memory, replication, persistence, wiped_ms = await pipe.execute()
+        replies = await pipe.execute(raise_on_error=False)
+        _raise_unless_forbidden(replies)
+    *brakes, memory, replication, persistence, wiped_ms = [
+        {} if isinstance(reply, NoPermissionError) else reply for reply in replies
+    ]
     pauses = [_read_pause(fields) for fields in brakes]
     rates = [parse_submit_rate(decode_hash(fields)) for fields in brakes[: len(accounts)]]
     of_accounts = zip(accounts, pauses, strict=False)
@@ -198,12 +203,21 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
             (*account_model, pause) for account_model, pause in of_families if pause is not None
         ),
         is_replica=replication.get("role", "master") != "master",
-        policy=str(memory.get("maxmemory_policy", "noeviction")),
+        # Without a limit nothing is evicted, whatever the policy.
+        policy=str(memory.get("maxmemory_policy", "noeviction")) if limit else "noeviction",
         memory_share=int(memory.get("used_memory", 0)) / limit if limit else 0.0,
         saves=persistence.get("rdb_last_bgsave_status", "ok") == "ok"
         and persistence.get("aof_last_write_status", "ok") == "ok",
         wiped_at=_timestamp(int(wiped_ms) / 1000) if wiped_ms else None,
     )
+
+
+def _raise_unless_forbidden(replies: Sequence[Any]) -> None:
+    """Raise the first error that is not about `INFO`, which some managed servers forbid."""
+    for reply in replies:
+        is_forbidden_info = isinstance(reply, NoPermissionError) and "'info'" in str(reply)
+        if isinstance(reply, Exception) and not is_forbidden_info:
+            raise reply
 
 
 def _read_pause(values: Mapping[bytes, bytes]) -> SubmitPause | None:

@@ -33,7 +33,7 @@ _ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
 # The client's prefix of an error in a pipeline.
 _PIPELINE = re.compile(r"^Command # [0-9]+ \(.*?\) of pipeline caused error: \(['\"]", re.DOTALL)
 _TOO_MANY_CLIENTS = "max number of clients reached"
-_SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ")
+_SPOILING = ("READONLY ", "LOADING ", "MASTERDOWN ", "NOREPLICAS ", "NOAUTH ", "MOVED ")
 _SCRIPT_NOPERM = "ACL failure in script"
 _RULES = (
     " (the user of REDIS_URL lacks a command, key or channel: `ACL LOG` of the server names it, and"

@@ -8,6 +8,7 @@ from redis.asyncio.connection import Connection, UnixDomainSocketConnection
 
 from shared.adapters.redis.connection_pool import ReconnectingPool
 from shared.adapters.redis.sentinel import primary_options
+from shared.adapters.redis.slot_owner import slot_owner_options
 from shared.adapters.redis.tls_connection import TlsConnection
 from shared.adapters.tcp_keepalive import tcp_options
 from shared.redis_url.redis_url import RedisUrl
@@ -43,6 +44,8 @@ def _place_of(url: RedisUrl) -> dict[str, Any]:
         return {"connection_class": UnixDomainSocketConnection, "path": url.socket_path}
     if url.service is not None:
         return {**primary_options(url), **tls}
+    if "{" in url.prefix:
+        return {**slot_owner_options(url), **tls}
     ((host, port),) = url.hosts
     kind = Connection if url.tls is None else TlsConnection
     return {"connection_class": kind, "host": host, "port": port, **tls}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -72,17 +72,20 @@ async def _price_missing(setup: FaultSetup) -> AsyncIterator[None]:
     await setup.sql("ALTER TABLE pricing ENABLE TRIGGER pricing_keeps_what_is_in_use")
 
 
-def valkey(setting: str, value: str) -> Cause:
-    """Return a cause: Valkey's setting is this."""
+def valkey(**settings: str) -> Cause:
+    """Return a cause: Valkey's settings are these."""
+    wanted: dict[Any, str] = {name.replace("_", "-"): value for name, value in settings.items()}
 
     @asynccontextmanager
     async def cause(setup: FaultSetup) -> AsyncIterator[None]:
-        before = cast("dict[str, str]", await setup.redis.config_get(setting))[setting]
-        await setup.redis.config_set(setting, value)
+        before = cast("dict[str, str]", await setup.redis.config_get(*wanted))
+        for name, value in wanted.items():
+            await setup.redis.config_set(name, value)
         try:
             yield
         finally:
-            await setup.redis.config_set(setting, before)
+            for name in wanted:
+                await setup.redis.config_set(name, before[name])
 
     return cause
 
@@ -116,7 +119,7 @@ async def _postgres_read_only(setup: FaultSetup) -> AsyncIterator[None]:
 async def _redis_full(setup: FaultSetup) -> AsyncIterator[None]:
     used = int((await setup.redis.info("memory"))["used_memory"])
     # Well below what is used: other tests' connections may be closed meanwhile.
-    async with valkey("maxmemory", str(used // 2))(setup):
+    async with valkey(maxmemory=str(used // 2))(setup):
         yield
 
 
@@ -223,7 +226,7 @@ FAULTS = [
     Fault(
         "Valkey may drop keys",
         "redis_evicts",
-        valkey("maxmemory-policy", "allkeys-lru"),
+        valkey(maxmemory_policy="allkeys-lru", maxmemory="1gb"),
         "maxmemory-policy is allkeys-lru",
         "set maxmemory-policy to noeviction",
         finding="redis keeps its keys",
