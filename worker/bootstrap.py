@@ -10,7 +10,6 @@ from functools import partial
 from random import Random
 
 import structlog
-from arq.connections import ArqRedis
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -33,8 +32,7 @@ from shared.adapters.postgres.server_clock import ServerClock, measure_clock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.service_phase import ServicePhase
-from shared.adapters.redis.deliveries import DeliveryQueue
-from shared.adapters.redis.server_check import connect_checked_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.results_store import open_results_store
 from shared.adapters.servers import Servers, open_servers
 from shared.postgres_url import database_address
@@ -105,14 +103,14 @@ async def open_worker(
         provider = await choose_kie(settings, servers)
         database = await stack.enter_async_context(_connect(settings, servers))
         clock = await _open_clock(database)
-        redis = await stack.enter_async_context(_connect_redis(servers))
+        opening = connect_redis(servers.redis_url, connections=100, checks_server=True)
+        redis = await stack.enter_async_context(opening)
         registry = CollectorRegistry()
         metrics = Metrics(registry)
         process = _describe_process(settings, servers)
         processes = ProcessRegistry(database, redis, process, detail=metrics.counts, clock=clock)
         await stack.enter_async_context(processes.running())
-        sender = _webhook_sender(settings)
-        await stack.enter_async_context(sender)
+        sender = await stack.enter_async_context(_webhook_sender(settings))
         scripts = await stack.enter_async_context(aclosing(RedisScripts(redis)))
         delivery_queue = DeliveryQueue(redis)
         publisher = ChangePublisher(send_with(scripts))
@@ -225,10 +223,6 @@ def _open_throttles(settings: Settings, scripts: RedisScripts) -> tuple[Throttle
     submits = submit_limit(settings.kie_submits_per_10_seconds, timeout_seconds)
     polls = poll_limit(settings.kie_polls_per_second_per_task, timeout_seconds)
     return Throttle(scripts, submits), Throttle(scripts, polls)
-
-
-def _connect_redis(servers: Servers) -> AbstractAsyncContextManager[ArqRedis]:
-    return connect_checked_redis(servers.redis_url, connections=100)
 
 
 def _connect(settings: Settings, servers: Servers) -> AbstractAsyncContextManager[Database]:

@@ -50,8 +50,7 @@ from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.service_phase import ServicePhase
-from shared.adapters.redis.deliveries import DeliveryQueue
-from shared.adapters.redis.server_check import connect_checked_redis
+from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.errors import DarkroomError
 from shared.postgres_url import database_address
@@ -91,7 +90,7 @@ async def serving_api(
     async with _open_addresses(settings, phase) as listeners, AsyncExitStack() as stack:
         servers = await stack.enter_async_context(open_servers(settings))
         database = await stack.enter_async_context(_connect_database(servers, settings))
-        opening = connect_checked_redis(servers.redis_url, connections=4)
+        opening = connect_redis(servers.redis_url, connections=4, checks_server=True)
         redis = await stack.enter_async_context(opening)
         alert_watch = AlertMonitor(database, redis, settings.kie_account_names)
         connecting = _connect_producer(servers, settings, alert_watch)

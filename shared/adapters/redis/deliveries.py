@@ -23,6 +23,7 @@ from redis.asyncio.connection import ConnectionPool
 from shared.adapters.redis.change_messages import Change, encode_changes
 from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import translated_redis_errors
+from shared.adapters.redis.server_check import check_server_at_start
 from shared.adapters.redis.server_pool import open_pool
 from shared.errors import ConfigurationError
 from shared.redis_keys import (
@@ -120,10 +121,17 @@ def open_redis(url: str, *, connections: int = 50) -> ArqRedis:
 
 
 @asynccontextmanager
-async def connect_redis(url: str, *, connections: int = 50) -> AsyncIterator[ArqRedis]:
-    """Open a client. Closes the client and its pool at the end."""
+async def connect_redis(
+    url: str, *, connections: int = 50, checks_server: bool = False
+) -> AsyncIterator[ArqRedis]:
+    """Open a client. Closes the client and its pool at the end.
+
+    With `checks_server` the server is checked as `check_server_at_start` does.
+    """
     redis = open_redis(url, connections=connections)
     try:
+        if checks_server:
+            await check_server_at_start(redis)
         yield redis
     finally:
         await redis.aclose(close_connection_pool=True)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
-from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
-from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import ConfigurationError, RedisDown
 
@@ -62,14 +58,6 @@ async def read_server(redis: Redis) -> RedisServer:
         memory_limit_bytes=int(memory.get("maxmemory", 0)),
         has_append_only_file=bool(persistence.get("aof_enabled")),
     )
-
-
-@asynccontextmanager
-async def connect_checked_redis(url: str, *, connections: int) -> AsyncIterator[ArqRedis]:
-    """Open a client, and check the server as `check_server_at_start` does."""
-    async with connect_redis(url, connections=connections) as redis:
-        await check_server_at_start(redis)
-        yield redis
 
 
 async def check_server_at_start(redis: Redis) -> None:
