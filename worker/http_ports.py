@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import web
 
 from shared.adapters.http.descriptor_limit import max_listener_connections
-from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
+from shared.adapters.http.http_connection import (
+    CONNECTIONS_MAX,
+    PROBE_CONNECTIONS,
+    ConnectionLimits,
+)
 from shared.adapters.http.http_server import serve_http
 from shared.adapters.monitoring.health_endpoints import HealthEndpoints
 from shared.adapters.processes.service_phase import ServicePhase
@@ -34,13 +39,16 @@ async def open_http_ports(
     free = max_listener_connections(DESCRIPTORS_RESERVED)
     if settings.callback_http_port is None:
         routes = [*health.routes(), *receiver.routes()]
-        limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, free))
+        limits = ConnectionLimits(
+            connections=min(CONNECTIONS_MAX, free), probe_connections=PROBE_CONNECTIONS
+        )
         async with serve_http(
             host, port, routes, refuse=kie_style_refusal, limits=limits, phase=phase
         ) as real_port:
             yield {"http": f"{host}:{real_port}"}
         return
     limits = ConnectionLimits(connections=min(CONNECTIONS_MAX, max(1, free // 2)))
+    with_probes = replace(limits, probe_connections=PROBE_CONNECTIONS)
     async with AsyncExitStack() as stack:
         real_port = await stack.enter_async_context(
             serve_http(
@@ -48,7 +56,7 @@ async def open_http_ports(
                 port,
                 [*health.routes(), web.post(ROUTE, _refuse_wrong_port)],
                 refuse=kie_style_refusal,
-                limits=limits,
+                limits=with_probes,
                 phase=phase,
                 settings="WORKER_HTTP_PORT",
             )

@@ -90,7 +90,7 @@ def statuses() -> dict[str, int]:
     return found
 
 
-_LITERAL = r'(?:problem|refuse|refuse_request)\((?:\w+, )?(\d+), "(\w+)"'
+_LITERAL = r'(?:(?:problem|refuse|refuse_request)\((?:\w+, )?|_Reason = \()(\d+), "(\w+)"'
 
 
 def source_of_the_api() -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from producer.api.routes import ENDPOINTS
 from producer.keys.roles import Role
-from shared.adapters.monitoring.health_endpoints import PROBE_PATHS
+from shared.adapters.processes.service_phase import PROBE_PATHS
 from tests.acceptance.test_hostile_callers import path_of
 from tests.acceptance.test_hostile_input import rows
 from tests.acceptance.test_http_access import key_of

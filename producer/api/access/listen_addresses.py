@@ -21,9 +21,9 @@ from producer.api.openai_api.openai_errors import refuse_request
 from producer.keys.key_store import KeyStore
 from shared.adapters.async_tasks import stop_tasks
 from shared.adapters.http.forwarding import Forwarding
+from shared.adapters.http.http_connection import PROBE_CONNECTIONS, ConnectionLimits
 from shared.adapters.http.http_server import LimitedRunner, LimitedServer, RequestGuard, listen
-from shared.adapters.monitoring.health_endpoints import PROBE_PATHS
-from shared.adapters.processes.service_phase import ServicePhase
+from shared.adapters.processes.service_phase import PROBE_PATHS, ServicePhase
 from shared.errors import DependencyDown
 
 log = structlog.get_logger(__name__)
@@ -216,6 +216,7 @@ def build_runner(
         phase=phase,
         guard=guard,
         forwarding=forwarding,
+        limits=ConnectionLimits(probe_connections=PROBE_CONNECTIONS),
         # Cancel the handler of a caller who has disconnected.
         handler_cancellation=True,
         shutdown_timeout=drain_seconds,

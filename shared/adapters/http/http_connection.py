@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 2_000
 """The maximum for each listener. A low limit of descriptors lowers it."""
+PROBE_CONNECTIONS = 8
+"""More connections, for health probes alone, of listeners that answer these."""
 _BAD_REQUEST = range(400, 500)
 _NEVER = float("inf")
 
@@ -52,6 +54,8 @@ class ConnectionLimits:
     connections: int = field(
         default_factory=lambda: min(CONNECTIONS_MAX, max_listener_connections())
     )
+    probe_connections: int = 0
+    """How many more there may be for health probes, while all of the others are served."""
     peer_share_max: float = 0.5
     """The maximum share of the connections for one client address."""
 
@@ -86,6 +90,11 @@ class LimitedConnection(ReadTimeoutConnection):
     _discarded = -1
     """The number of discarded bytes. -1 while nothing is discarded."""
     _peer_is_done: asyncio.Future[None] | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the connection waits for its client."""
+        return self._awaited_part is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._server = cast("LimitedServer", self._manager)

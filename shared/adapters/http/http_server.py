@@ -12,20 +12,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
 from shared.adapters.http.forwarding import Forwarding
 from shared.adapters.http.http_connection import ConnectionLimits, LimitedConnection
 from shared.adapters.monitoring.incident_log import incidents
-from shared.adapters.processes.service_phase import ServicePhase
+from shared.adapters.processes.service_phase import PROBE_PATHS, ServicePhase
 from shared.errors import ConfigurationError
 
 RETRY_AFTER_SECONDS = 2
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REFUSED = "connections_refused"
 _BACKLOG = 1024
+_Reason = tuple[int, str, str]
+_TOO_MANY: _Reason = (503, "no_connection_left", "every connection is in use; try again")
+_OF_PEER: _Reason = (429, "too_many_connections", "too many connections from this address")
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -83,12 +86,11 @@ class LimitedServer(web.Server):
         self._peers: dict[str, _Peer] = {}
         self._waiting: dict[LimitedConnection, None] = {}
         """Those that wait for their client, the longest wait first."""
-        self._too_many = _as_bytes(
-            refuse(None, 503, "no_connection_left", "every connection is in use; try again")
-        )
-        self._too_many_of_peer = _as_bytes(
-            refuse(None, 429, "too_many_connections", "too many connections from this address")
-        )
+        self._probing: dict[LimitedConnection, _Reason] = {}
+        """Those for health probes alone, the oldest first, with why other requests are refused."""
+        self._refusals = {
+            reason: _as_bytes(refuse(None, *reason)) for reason in (_TOO_MANY, _OF_PEER)
+        }
         # Refused bodies are not read to the end, and bodies are never decompressed.
         options |= {"auto_decompress": False, "lingering_time": 0, "access_log": None}
         super().__init__(self._handle, **options)
@@ -123,12 +125,12 @@ class LimitedServer(web.Server):
         if len(peer.open) >= limits.connections_of_peer and not is_proxy:
             incidents.record_failure(_REFUSED, self.name, f"one address has {len(peer.open)} open")
             if not self._evict_longest_waiting(peer.waiting):
-                return self._too_many_of_peer
+                return self._admit_probe(connection, _OF_PEER)
         elif len(self._open) >= limits.connections:
             incidents.record_failure(_REFUSED, self.name, f"{len(self._open)} are open")
             if not self._evict_longest_waiting(self._waiting):
                 self._remove_if_empty(connection.peer, peer)
-                return self._too_many
+                return self._admit_probe(connection, _TOO_MANY)
         peer = self._peers.setdefault(connection.peer, peer)
         peer.open.add(connection)
         self._open.add(connection)
@@ -136,6 +138,7 @@ class LimitedServer(web.Server):
 
     def remove(self, connection: LimitedConnection) -> None:
         """Stop counting the connection. Can be called repeatedly."""
+        self._probing.pop(connection, None)
         if connection not in self._open:
             return
         peer = self._peers[connection.peer]
@@ -157,6 +160,20 @@ class LimitedServer(web.Server):
             else:
                 held.pop(connection, None)
 
+    def _admit_probe(self, connection: LimitedConnection, reason: _Reason) -> bytes | None:
+        """Keep a connection that is too many for health probes, or return its refusal.
+
+        An orchestrator would otherwise restart a process that serves as much as it can.
+        """
+        if len(self._probing) >= self.limits.probe_connections:
+            slow = next((one for one in self._probing if one.is_waiting), None)
+            if slow is None:
+                return self._refusals[reason]
+            self.remove(slow)
+            slow.abort()
+        self._probing[connection] = reason
+        return None
+
     def _evict_longest_waiting(self, waiting: dict[LimitedConnection, None]) -> bool:
         longest = next(iter(waiting), None)
         if longest is None:
@@ -175,7 +192,8 @@ class LimitedServer(web.Server):
         if response.prepared:
             return response
         self._forwarding.add_root_path(response)
-        if self._phase is not None and self._phase.is_stopping:
+        is_stopping = self._phase is not None and self._phase.is_stopping
+        if is_stopping or (self._probing and request.protocol in self._probing):
             # The next request of this client comes on a new connection, to another process.
             response.force_close()
         return response
@@ -185,6 +203,12 @@ class LimitedServer(web.Server):
         refusal = self._guard(request)
         if refusal is not None:
             return refusal
+        if self._probing and request.path not in PROBE_PATHS:
+            reason = self._probing.get(cast("LimitedConnection", request.protocol))
+            if reason is not None:
+                refusal = self.refuse(request, *reason)
+                refusal.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+                return refusal
         if "Content-Encoding" in request.headers:
             fault = _find_encoding_fault(request)
             if fault is not None:

@@ -38,15 +38,13 @@ from shared.adapters.monitoring.incident_log import (
 )
 from shared.adapters.postgres.database import Database, Queries
 from shared.adapters.processes.process_registry import ProcessRegistry
-from shared.adapters.processes.service_phase import ServicePhase
+from shared.adapters.processes.service_phase import PROBE_PATHS, ServicePhase
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.domain.alerts.alert import Alert
 from shared.errors import DarkroomError
 from shared.settings import Settings
 
 CHECK_TIMEOUT_SECONDS = 3.0
-PROBE_PATHS = ("/healthz", "/readyz", "/startupz")
-"""What orchestrators request. They have no key."""
 SHARED_REDIS = "shared_redis"
 
 Check = Callable[[], Awaitable[None]]

@@ -10,6 +10,9 @@ import asyncio
 import signal
 from contextlib import suppress
 
+PROBE_PATHS = ("/healthz", "/readyz", "/startupz")
+"""What orchestrators request. They have no key."""
+
 
 class ServicePhase:
     """The phase of one process. A new one starts.

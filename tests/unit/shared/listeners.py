@@ -89,6 +89,10 @@ class Connection:
             await self.writer.wait_closed()
 
 
+async def _alive(_: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
 @asynccontextmanager
 async def listener(**limits: Any) -> AsyncIterator[Listener]:
     """Open a listener with `/echo`, `/ignore` (reads no body) and `/slow`."""
@@ -118,6 +122,7 @@ async def listener(**limits: Any) -> AsyncIterator[Listener]:
         raise ZeroDivisionError("a mistake of ours")
 
     app = web.Application()
+    app.router.add_get("/healthz", _alive)
     for path, handler in (("/echo", echo), ("/ignore", ignore), ("/slow", slow), ("/fail", fail)):
         app.router.add_route("*", path, asked(handler))
     runner = LimitedRunner(

@@ -98,6 +98,42 @@ async def test_where_all_are_served_a_new_connection_is_refused_at_once() -> Non
             assert (await connection.answer())[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("busy", "refusal"), [([OTHER, OTHER, THIRD, THIRD], 503), (["127.0.0.1", "127.0.0.1"], 429)]
+)
+async def test_health_probes_are_answered_while_every_connection_is_served(
+    busy: list[str], refusal: int
+) -> None:
+    """An orchestrator would otherwise restart the process under its highest load."""
+    async with listener(connections=4, peer_share_max=0.5, probe_connections=2) as one:
+        served = []
+        for number, address in enumerate(busy):
+            served.append(await one.connect(address))
+            await served[-1].send(GET.replace(b"/echo", b"/slow"))
+            await one.was_asked(number + 1)
+        for _ in range(3):
+            probe = await one.connect()
+            await probe.send(GET.replace(b"/echo", b"/healthz"))
+            status, answer = await probe.answer()
+            assert (status, b"connection: close" in answer.lower()) == (200, True)
+            await probe.ended()
+        other = await one.connect()
+        await other.send(GET)
+        status, answer = await other.answer()
+        assert (status, b"retry-after" in answer.lower()) == (refusal, True)
+        await other.ended()
+        # Connections that send nothing are closed for new ones.
+        silent = [await one.connect() for _ in range(5)]
+        probe = await one.connect()
+        await probe.send(GET.replace(b"/echo", b"/healthz"))
+        assert (await probe.answer())[0] == 200
+        assert await silent[0].ended() == b""
+        assert one.server.open_connections == len(served)
+        one.go_on.set()
+        for connection in served:
+            assert (await connection.answer())[0] == 200
+
+
 @pytest.mark.promise("too_many_connections", "connections")
 async def test_one_address_has_its_part_of_the_connections_only() -> None:
     async with listener(connections=6, peer_share_max=0.5) as one:
