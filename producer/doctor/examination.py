@@ -18,7 +18,7 @@ from producer.doctor.price_findings import check_prices
 from producer.doctor.privilege_findings import check_privileges
 from producer.doctor.process_findings import check_processes
 from producer.doctor.redis_findings import check_redis
-from producer.doctor.server_findings import describe_servers
+from producer.doctor.server_findings import check_notifications, describe_servers
 from shared.adapters.embedded import find_running_servers
 from shared.adapters.monitoring.incident_log import FIXES, POSTGRES
 from shared.adapters.postgres.database import Queries
@@ -91,6 +91,7 @@ async def _check_database(
     if missing:
         return
     yield _check_definitions(definitions)
+    yield await check_notifications(servers, database)
     yield await check_privileges(database)
     async for finding in check_invariants(database):
         yield finding

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from producer.doctor.finding import Finding
+from shared.adapters.postgres.connections.notification_check import find_unheard_reason
+from shared.adapters.postgres.database import Queries
 from shared.adapters.servers import Servers
 from shared.postgres_url import database_address
 from shared.redis_url.redis_url import redis_address
@@ -36,3 +38,17 @@ def describe_servers(servers: Servers, settings: Settings, watchdog: int | None)
             )
         )
     return Finding("servers", True, "; ".join(parts))
+
+
+async def check_notifications(servers: Servers, queries: Queries) -> Finding:
+    """Return the finding about the way of notifications to workers. Raises `PostgresDown`."""
+    unheard = await find_unheard_reason(servers.listening_url, queries)
+    if unheard is None:
+        return Finding("notifications", True, "Postgres's notifications arrive")
+    return Finding(
+        "notifications",
+        False,
+        f"{unheard.partition(':')[0]}: webhooks, and jobs of your own transactions, come up to 6 s"
+        " later",
+        unheard.partition(": ")[2] or "set it to the same database, or unset it",
+    )

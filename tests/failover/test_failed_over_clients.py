@@ -245,7 +245,8 @@ def test_a_malformed_url_of_sentinels_is_refused_in_a_sentence(url: str, fault: 
 @pytest.mark.parametrize(
     ("url", "fault"),
     [
-        ("postgresql://u@a,b/d?target_session_attrs=prefer-standby", "say read-write"),
+        ("postgresql://u@a,b/d?target_session_attrs=any", "say read-write"),
+        ("postgresql://u@a,b/d?target_session_attrs=prefer-standby", "allowed are any, read-write"),
         ("postgresql://u@a,b:x/d", "host or host:port"),
         ("postgresql://u@a,,b/d", "host or host:port"),
     ],

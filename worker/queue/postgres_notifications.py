@@ -7,7 +7,8 @@ to cancel a job at Kie are notified too.
 
 While no notification comes, the pool sends one to the listening connection at intervals. A
 connection that does not receive it is dead, or connected to another server than the pool, and is
-opened again.
+opened again. A transaction pooler lets none through. This is found when the connection is opened,
+logged once, and tried again at long intervals.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from uuid import UUID
 from shared.adapters.async_tasks import stop_if_cancelled
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
 from shared.adapters.monitoring.push_channels import PushChannel
-from shared.adapters.postgres.database import (
-    CONNECT_TIMEOUT_SECONDS,
-    Queries,
-    translated_postgres_errors,
+from shared.adapters.postgres.connections.notification_check import (
+    ECHO_CHANNEL,
+    connect_to_listen,
+    find_unheard_reason_on,
 )
-from shared.adapters.postgres.primary_host import connect_to_primary
+from shared.adapters.postgres.database import Queries, translated_postgres_errors
 from shared.adapters.redis.subscription import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.errors import DarkroomError, DependencyDown, PostgresDown
 from worker.recovery.reconciler import Reconciler
@@ -41,9 +42,9 @@ ROUTES_CHANNEL = "darkroom_routes"
 """The payload is a model whose route has changed."""
 CANCELS_CHANNEL = "darkroom_cancels"
 """The payload is the id of a job at Kie whose cancel was requested."""
-ECHO_CHANNEL = "darkroom_echo"
-"""The payload is the token of the listener for which it is meant."""
 _RECONNECT_SECONDS = 2.0
+_UNHEARD_SECONDS = 60.0
+"""How long after a connection by which nothing can be heard the next is tried."""
 _MESSAGES_KEPT = 50_000
 
 
@@ -82,21 +83,25 @@ async def deliver_on_notify(
 ) -> None:
     """Listen until cancelled. Reconnects after every outage, and when no heartbeat is received.
 
+    `database_url` is `DATABASE_DIRECT_URL`, if it is set.
+
     `on_pause` is called when a pause was started or has ended, `on_route` when a route has changed,
     and both when the connection is opened. `on_cancel` is called with the job of each request.
     """
     while True:
+        wait_seconds = _RECONNECT_SECONDS
         try:
             listener = _Listener(
                 reconciler, queries, pushes, heartbeat, on_pause, on_route, on_cancel
             )
-            await listener.run(database_url)
+            unheard = await listener.run(database_url)
         except DarkroomError as error:
             incidents.record_outage(error, doing="listen_for_dispatches")
             pushes.record_closed(str(error))
         else:
-            pushes.record_closed("the server has closed the connection")
-        await asyncio.sleep(_RECONNECT_SECONDS)
+            pushes.record_closed(unheard or "the server has closed the connection")
+            wait_seconds = _UNHEARD_SECONDS if unheard else _RECONNECT_SECONDS
+        await asyncio.sleep(wait_seconds)
 
 
 class _Listener:
@@ -122,16 +127,20 @@ class _Listener:
         self._token = token_hex(8)
         self._news = _PendingNotifications()
 
-    async def run(self, database_url: str) -> None:
-        """Listen until the connection ends. Raises `PostgresDown` and `DatabaseRefused`."""
+    async def run(self, database_url: str) -> str | None:
+        """Listen until the connection ends. Returns at once, and why, where nothing is heard.
+
+        Raises `PostgresDown` and `DatabaseRefused`.
+        """
         news = self._news
         with translated_postgres_errors():
-            connection = await connect_to_primary(
-                database_url,
-                timeout=CONNECT_TIMEOUT_SECONDS,
-                command_timeout=CONNECT_TIMEOUT_SECONDS,
-            )
+            connection = await connect_to_listen(database_url)
             try:
+                unheard = await find_unheard_reason_on(
+                    connection, self._queries, self._heartbeat.deadline_seconds
+                )
+                if unheard is not None:
+                    return unheard
                 connection.add_termination_listener(lambda _: news.has_pending.set())
                 await connection.add_listener(WEBHOOK_CHANNEL, news.add_webhook)
                 await connection.add_listener(ECHO_CHANNEL, self._note_echo)
@@ -147,6 +156,7 @@ class _Listener:
                     await self._wait()
                     await self._deliver()
                     stop_if_cancelled()
+                return None
             finally:
                 connection.terminate()
 
