@@ -18,6 +18,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from tests.deployments.postgres import running_postgres
 from tests.deployments.programs import (
     require_program,
     running_program,
@@ -62,30 +63,15 @@ def install_wheel(folder: Path) -> Path:
 @contextmanager
 def system_servers(folder: Path) -> Iterator[dict[str, str]]:
     """Run the PostgreSQL and the Redis of the system. Yield the URLs for a plain role."""
-    initdb, postgres = require_program("initdb"), require_program("postgres")
     redis, user = require_program("redis-server"), unprivileged_user()
-    data, postgres_port, redis_port = folder / "data", port_for_restarts(), port_for_restarts()
-    subprocess.run(
-        [initdb, "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"],
-        check=True,
-        capture_output=True,
-        user=user,
-    )
-    # The superuser comes without a password, the plain role with one.
-    (data / "pg_hba.conf").write_text(
-        "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
-    )
-    settings = [f"port={postgres_port}", "listen_addresses=127.0.0.1", "unix_socket_directories="]
-    command = [postgres, "-D", str(data), *(word for one in settings for word in ("-c", one))]
+    redis_port = port_for_restarts()
     with ExitStack() as stack:
-        stack.enter_context(
-            running_program(command, folder / "postgres.log", port=postgres_port, user=user)
-        )
+        postgres = stack.enter_context(running_postgres(folder))
         keyed = [redis, "--port", str(redis_port), "--requirepass", PASSWORD, "--save", ""]
         stack.enter_context(
             running_program(keyed, folder / "redis.log", port=redis_port, user=user)
         )
-        superuser = f"postgresql://postgres@127.0.0.1:{postgres_port}/postgres"
+        superuser = f"postgresql://postgres@{postgres}/postgres"
         for statement in (
             f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'",
             "CREATE DATABASE app OWNER app",
@@ -93,7 +79,7 @@ def system_servers(folder: Path) -> Iterator[dict[str, str]]:
             subprocess.run([require_program("psql"), "-qXc", statement, superuser], check=True)
         escaped = PASSWORD.replace("/", "%2F")
         yield {
-            "DATABASE_URL": f"postgresql://app:{escaped}@127.0.0.1:{postgres_port}/app",
+            "DATABASE_URL": f"postgresql://app:{escaped}@{postgres}/app",
             "REDIS_URL": f"redis://:{escaped}@127.0.0.1:{redis_port}/0",
         }
 
