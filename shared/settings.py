@@ -19,7 +19,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from shared.domain.allowed_receivers import AllowedReceivers, parse_allowed_receivers
 from shared.domain.callback_url import find_callback_url_fault
@@ -35,6 +35,7 @@ from shared.kie_accounts import (
 from shared.postgres_url import find_schema_fault, require_usable
 from shared.proxy_settings import Network, read_networks, read_root_path
 from shared.redis_url.redis_url import find_prefix_fault, read_redis_url
+from shared.retention import KeptDays, RetentionSettings
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]
@@ -152,7 +153,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class Settings(BaseSettings):
+class Settings(RetentionSettings):
     """The settings of one Darkroom process. Immutable."""
 
     model_config = SettingsConfigDict(
@@ -238,6 +239,17 @@ class Settings(BaseSettings):
 
     shutdown_delay_seconds: float = Field(default=0, ge=0, le=300)
     """How long a process that was told to stop is not ready and still serves, before its drain."""
+
+    retention_events_days: KeptDays = 90
+    """Days after the end of a job until its events are deleted. `forever` keeps them."""
+    retention_callbacks_days: KeptDays = 90
+    """The same for callbacks of Kie that were handled."""
+    retention_webhooks_days: KeptDays = 90
+    """The same for webhook messages that were delivered or given up."""
+    retention_prompts_days: KeptDays = 400
+    """The same for the request, the metadata and Kie's messages of a job."""
+    retention_jobs_days: KeptDays = 400
+    """The same for everything of a job but its state, times, money and idempotency key."""
 
     metrics_key: SecretStr | None = None
     """The key that `/metrics` of the API and of workers requires. Default: no key."""

@@ -22,7 +22,7 @@ BEGIN
                                   files, history_samples, hourly_totals, daily_account_totals, totals_progress,
                                   installation, job_attempts, kie_models, kie_surprises,
                                   job_events, job_images, jobs, jobs_masked, late_tasks, ledger_entries,
-                                  active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, priority_turns, processes, provider_balance_checks,
+                                  active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, priority_turns, processes, prompt_erasures, provider_balance_checks, retention_progress,
                                   scheduled_prices, webhook_account_secrets, webhook_endpoints, webhook_messages, webhook_tries FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
     EXECUTE format('REVOKE ALL ON SEQUENCE pricing_history_id_seq FROM %s',
@@ -72,6 +72,9 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
         darkroom_record_brake_end, darkroom_route_model, darkroom_prune_images,
         darkroom_record_images_deleted, darkroom_retry_images TO darkroom_api;
+    GRANT SELECT ON prompt_erasures, retention_progress TO darkroom_api;
+    GRANT EXECUTE ON FUNCTION darkroom_prune, darkroom_count_prunable, darkroom_erase_prompts,
+        darkroom_continue_erasures TO darkroom_api;
     -- Written without a function, because no money depends on it: when a key was last used and a
     -- session was last seen, uploaded images, and the row of the process itself.
     GRANT INSERT (id, account_id, sha256, bytes, content_type, width, height, url, expires_at),
@@ -104,7 +107,8 @@ BEGIN
         darkroom_record_delivered_late, darkroom_record_failed_late, darkroom_end_late_task,
         darkroom_record_late_check, darkroom_apply_scheduled_prices, darkroom_record_route_unfit,
         darkroom_end_route_waits, darkroom_sum_settlements, darkroom_choose_jobs,
-        darkroom_take_back_jobs, darkroom_waits TO darkroom_worker;
+        darkroom_take_back_jobs, darkroom_waits, darkroom_prune_at_interval TO darkroom_worker;
+    GRANT SELECT ON retention_progress TO darkroom_worker;
     GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_worker;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_worker;
     GRANT SELECT ON history_samples TO darkroom_worker;
@@ -202,6 +206,7 @@ BEGIN
         provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_readonly;
     GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_readonly;
+    GRANT SELECT ON prompt_erasures, retention_progress TO darkroom_readonly;
     GRANT SELECT ON history_samples TO darkroom_readonly;
     GRANT SELECT ON kie_models, kie_surprises TO darkroom_readonly;
     GRANT SELECT ON hourly_totals, daily_account_totals, totals_progress TO darkroom_readonly;
@@ -216,7 +221,7 @@ BEGIN
                   charge_basis, attempt, priority, run_at, due_at, created_at, attempted_at,
                   submitted_at, deadline_at, finished_at, provider_finished_at, updated_at, retry_of,
                   retry_number, route, consumed_credits, images_due_at, cancel_requested_at,
-                  cancel_reason) ON jobs TO darkroom_readonly;
+                  cancel_reason, pruned_at, reduced_at) ON jobs TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_find_masked_jobs, darkroom_count_masked_jobs,
         darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled,
         darkroom_places_in_turn, darkroom_waiting_accounts, darkroom_first_id_since,

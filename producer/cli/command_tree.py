@@ -131,6 +131,10 @@ COMMANDS = (
         "Examine every dependency and every invariant: 0 all is well, 1 or 6 something is not.",
     ),
     ListedCommand(
+        *("prune", _OPERATIONS, "commands.prune:prune"),
+        "Delete data of jobs that ended longer ago than the RETENTION settings say, for good.",
+    ),
+    ListedCommand(
         *("migrate", _OPERATIONS, "commands.migrate_env:migrate"),
         "Bring the database's schema up to date.",
     ),

@@ -275,8 +275,11 @@ class JobRepository:
 
 
 def _find_differences(order: Order, first: Job) -> list[str]:
-    """Return the names of the fields that differ between an order and the job of the same key."""
-    asked = order.request.model_dump(mode="json")
+    """Return the names of the fields that differ between an order and the job of the same key.
+
+    Of a pruned job, the request, the metadata and the webhook URL are not compared: they are gone.
+    """
+    asked = order.request.model_dump(mode="json") if first.pruned_at is None else {}
     named = {
         "model": (order.request.model, first.model),
         "task": (order.request.task, first.task),
@@ -289,6 +292,8 @@ def _find_differences(order: Order, first: Job) -> list[str]:
         "webhook_url": (order.webhook_url, first.webhook_url),
         "priority": (order.priority, first.priority),
     }
+    if first.pruned_at is not None:
+        del named["metadata"], named["webhook_url"]
     if order.priority_limit == "lower" and first.priority != "high":
         del named["priority"]  # the request named none, and that of the account may have changed
     return [name for name, (new, old) in named.items() if new != old]

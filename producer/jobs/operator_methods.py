@@ -15,6 +15,8 @@ from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.results.image_pruning import ImagePruning
 from producer.results.image_retries import ImageRetries
 from producer.results.stored_images import StoredImages
+from producer.retention.prompt_erasure import PromptErasures
+from producer.retention.pruning import Pruning
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import Change
@@ -49,6 +51,16 @@ class OperatorMethods:
     def image_pruning(self) -> ImagePruning:
         """Deletes copies of images by age."""
         return ImagePruning(self._database, self.stored_images)
+
+    @property
+    def pruning(self) -> Pruning:
+        """Deletes data of ended jobs by age."""
+        return Pruning(self._database)
+
+    @property
+    def prompt_erasures(self) -> PromptErasures:
+        """Erases the prompts of accounts."""
+        return PromptErasures(self._database)
 
     @property
     def image_retries(self) -> ImageRetries:

@@ -170,6 +170,13 @@ class PublicJobFields:
             first=None,
         )
     )
+    pruned_at: datetime | None = field(
+        metadata=_public(
+            "When request, metadata and message were deleted. It cannot be retried since.",
+            example=None,
+            first=None,
+        )
+    )
     metadata: Mapping[str, Any] = field(
         metadata=_public("The notes of the order.", example={"order": 1042})
     )

@@ -276,6 +276,7 @@ BEGIN
         RETURN QUERY
         SELECT found.id FROM unnest(chunk) WITH ORDINALITY AS found (id, place)
          WHERE NOT EXISTS (SELECT FROM jobs AS again WHERE again.retry_of = found.id)
+           AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = found.id AND pruned_at IS NOT NULL)
          ORDER BY found.place LIMIT at_most - returned;
         GET DIAGNOSTICS added = ROW_COUNT;
         returned := returned + added;
@@ -284,7 +285,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION darkroom_find_unretried_jobs(jsonb, uuid, bigint) IS
-    'The ids of the newest jobs that match a filter and that no other job repeats, newest first.';
+    'The ids of the newest jobs that match a filter, that no other job repeats, and that are not pruned, newest first.';
 
 CREATE OR REPLACE FUNCTION darkroom_count_jobs(wanted jsonb)
 RETURNS TABLE (state text, reason text, jobs bigint)

@@ -29,8 +29,10 @@ SELECT look.snapshot::text AS snapshot, fresh.*
 -- name: job_events_after
 -- A page of one job's events, oldest first. $1 job id, $2 only ids above this, $3 limit, $4 the
 -- names of events that end a job's stream, but for a success that waits for its images. In every row: the newest id there is, and the id of the end, if
--- any. With nothing above $2 there is one row, of which the event is null; no row: no such job.
-SELECT whole.newest_id, whole.end_id, page.*, jobs.account_id, jobs.state
+-- any; 0 for an ended job whose events are pruned. With nothing above $2 there is one row, of which the event is null; no row: no such job.
+SELECT whole.newest_id,
+       CASE WHEN whole.newest_id IS NULL AND jobs.finished_at IS NOT NULL THEN 0 ELSE whole.end_id END AS end_id,
+       page.*, jobs.account_id, jobs.state
   FROM jobs
   LEFT JOIN LATERAL (
         SELECT max(id) AS newest_id, min(id) FILTER (WHERE event = ANY($4::text[]) AND NOT detail ? 'images_due_at') AS end_id

@@ -211,7 +211,8 @@ SELECT format('schema %I', nspname), 'everybody may create objects there'
 
 -- name: every_end_with_a_webhook_has_its_message
 -- An ended job that names a webhook has one message of its end, and one of each task that delivered
--- late; an open one has none. Jobs of before webhooks were sent are older than their endpoint.
+-- late; an open one has none. Jobs of before webhooks were sent are older than their endpoint, and of
+-- those that ended before the newest prune of messages nothing is known.
 SELECT jobs.id::text AS who,
        format('%s with %s webhook message(s)%s', jobs.state, count(message.id),
               coalesce(' of ' || string_agg(message.event, ', '), '')) AS what
@@ -222,6 +223,7 @@ SELECT jobs.id::text AS who,
    AND endpoint.created_at <= jobs.created_at
   LEFT JOIN webhook_messages AS message ON message.job_id = jobs.id
  WHERE jobs.webhook_url IS NOT NULL
+   AND (jobs.finished_at > (SELECT done_until FROM retention_progress WHERE kind = 'webhooks')) IS NOT FALSE
  GROUP BY jobs.id
 HAVING NOT CASE WHEN jobs.finished_at IS NULL THEN count(message.id) = 0
                 ELSE count(message.id) FILTER (WHERE message.provider_task_id IS NULL) = 1

@@ -41,7 +41,7 @@ WITH found AS MATERIALIZED (
            provider_task_id, result_urls, late_result_urls, credits_quoted, credits_charged,
            price_id, attempt, priority, run_at, due_at, created_at, attempted_at, submitted_at,
            deadline_at, finished_at, idempotency_key, webhook_url, retry_of, route, images,
-           images_due_at, cancel_requested_at,
+           images_due_at, cancel_requested_at, pruned_at,
            CASE WHEN $3::boolean THEN request ELSE '{}' END AS request,
            CASE WHEN $4::boolean THEN metadata ELSE '{}' END AS metadata
       FROM found JOIN jobs USING (id)

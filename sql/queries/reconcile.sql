@@ -29,8 +29,8 @@ SELECT id, attempt FROM jobs
 -- name: compare_event_mark
 -- $1 the id of an event that was there at the last look, $2 when it happened, as text; both NULL
 -- at the first look. Whether it is still there, and the newest event now: an event that is gone
--- was lost with the server that had it.
-SELECT $1::bigint IS NULL OR EXISTS (
+-- was lost with the server that had it, unless it is old enough to have been pruned.
+SELECT $1::bigint IS NULL OR $2::text::timestamptz < now() - interval '1 day' OR EXISTS (
            SELECT FROM job_events WHERE id = $1 AND at = $2::text::timestamptz) AS is_there,
        newest.id AS newest_id, newest.at::text AS newest_at
   FROM (VALUES (1)) AS one

@@ -26,7 +26,7 @@ DECISIONS = sorted((DOCS / "decisions").glob("*.md"))
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {
     *("accounts", "api", "audit", "demo", "doctor", "enqueue", "env", "health", "jobs", "keys"),
-    *("files", "kie", "margin", "results", "version"),
+    *("files", "kie", "margin", "prune", "results", "version"),
     *("models", "migrate", "prices", "queue", "quote", "simulate-kie", "up", "webhooks", "worker"),
 }
 TERMS = {

@@ -12,6 +12,7 @@ from worker.files.file_renewal import RENEWAL_SECONDS, FileRenewal
 from worker.kie.balance_check import BALANCE_CHECK_SECONDS, BalanceCheck
 from worker.kie.model_checks import CHECK_SECONDS, ModelChecks
 from worker.limits.submit_gates import SubmitGates
+from worker.pruning import PRUNING_SECONDS, Pruning
 from worker.queue.leased_worker import LeasedWorker
 from worker.queue.periodic_work import PeriodicRunner, PeriodicWork
 from worker.queue.step_runner import Step, arq_function_of
@@ -40,7 +41,7 @@ TOTALS_SECONDS = 300.0
 
 
 def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicRunner]:
-    """Return the periodic work: reconcile, check balances, tasks and models, apply prices, sum."""
+    """Return the work that one of the workers does at an interval."""
     models = ModelChecks(
         deps.queries,
         next(iter(deps.accounts)).kie,
@@ -78,6 +79,7 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
         PeriodicWork("renew_files", RENEWAL_SECONDS, FileRenewal(deps).run),
         PeriodicWork("apply_scheduled_prices", SCHEDULED_PRICES_SECONDS, apply_scheduled_prices),
         PeriodicWork("sum_settlements", TOTALS_SECONDS, sum_settlements),
+        PeriodicWork("pruning", PRUNING_SECONDS, Pruning(deps).run),
     )
     return [
         PeriodicRunner(deps.delivery_queue.redis, work, deps.worker_name, deps.may_claim)

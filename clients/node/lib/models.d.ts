@@ -154,6 +154,8 @@ export interface JobFields {
     readonly finished_at: string | null;
     /** When a cancel was requested while the job was at Kie, which takes no task back. Nobody waits for it any more, and it ends by Kie's outcome: a success is charged. */
     readonly cancel_requested_at: string | null;
+    /** When request, metadata and message were deleted. It cannot be retried since. */
+    readonly pruned_at: string | null;
     /** The notes of the order. */
     readonly metadata: Record<string, unknown>;
     readonly priority: Priority;

@@ -10,6 +10,7 @@ import orjson
 from shared.domain import job_events
 from shared.domain.lifecycle import JobState
 from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.aged_jobs import age
 from tests.support.example_jobs import polled
 from tests.support.stored_images import add_failed_image, add_stored_image
 
@@ -88,6 +89,8 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_route_model": ("'gpt-4o-image', '4o-image-api', 'why'", "model_routed"),
     "darkroom_prune_images": ("now(), 500", "images_pruned"),
     "darkroom_retry_images": ("NULL, NULL, now(), 500", "images_retried"),
+    "darkroom_prune": ("""'{"events": 90}', 500""", "data_pruned"),
+    "darkroom_erase_prompts": ("'acme', 'why'", "prompts_erased"),
 }
 """The arguments and the audit entry of each guarded act, in an order in which all are possible."""
 NO_ACTS = {"darkroom_enter_act", "darkroom_record_resolution"}
@@ -117,6 +120,7 @@ async def test_every_function_that_takes_who_acts_notes_the_act(setup: DatabaseS
         " VALUES ($1, 1, 'task-9', now())",
         failed.id,
     )
+    await age(setup, (await setup.job_in(JobState.CANCELLED)).id)
     await setup.sql("SELECT darkroom_pause('account', 'acme', 'why')")
     last = (await newest(setup))["id"]
     for name, (given, act) in CALLS.items():

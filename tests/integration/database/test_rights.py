@@ -50,6 +50,9 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "priority_turns": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "account_turns": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "chosen_jobs": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    # Data is pruned and prompts are erased through functions.
+    "retention_progress": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
+    "prompt_erasures": {"SELECT": dict.fromkeys(("api", "readonly"), ALL)},
     "job_events": {"SELECT": dict.fromkeys(("api", "worker", "readonly"), ALL)},
     "audit_entries": {
         "SELECT": {
@@ -175,6 +178,11 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_prune_images": ("api",),
     "darkroom_record_images_deleted": ("api",),
     "darkroom_retry_images": ("api",),
+    "darkroom_prune": ("api",),
+    "darkroom_prune_at_interval": ("worker",),
+    "darkroom_count_prunable": ("api",),
+    "darkroom_erase_prompts": ("api",),
+    "darkroom_continue_erasures": ("api",),
     "darkroom_record_route_unfit": ("worker",),
     "darkroom_end_route_waits": ("worker",),
     "darkroom_open_session": ("api",),

@@ -22,6 +22,7 @@ ASKED: dict[str, tuple[str, ...]] = {
     "env": (),
     "doctor": (),
     "audit": (),
+    "prune": ("--yes",),
     "margin": ("--by", "account"),
     "enqueue": ORDER,
     "quote": ORDER,

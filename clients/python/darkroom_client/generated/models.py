@@ -220,6 +220,8 @@ class JobFields:
     cancel_requested_at: datetime | None
     """When a cancel was requested while the job was at Kie, which takes no task back. Nobody waits
     for it any more, and it ends by Kie's outcome: a success is charged."""
+    pruned_at: datetime | None
+    """When request, metadata and message were deleted. It cannot be retried since."""
     metadata: dict[str, Any]
     """The notes of the order."""
     priority: Priority

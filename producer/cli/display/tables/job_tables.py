@@ -43,7 +43,7 @@ _FIELDS_WITH_ROWS = frozenset(
         *("credits_quoted", "credits_charged"),
         # Only in the JSON.
         *("metadata", "priority", "run_at"),
-        "cancel_requested_at",
+        *("cancel_requested_at", "pruned_at"),
         # In one row.
         *("position", "estimated_start_at", "wait_reason"),
     }
@@ -133,6 +133,7 @@ def _summary(job: Job, now: datetime) -> Table:
         ("priority", job.priority if job.priority != "normal" else None),
         ("waits", _wait_text(job, now)),
         ("cancel requested", job.cancel_requested_at and time_text(job.cancel_requested_at)),
+        ("pruned", job.pruned_at and f"{time_text(job.pruned_at)}: the request was deleted"),
         ("Kie's task", job.provider_task_id),
         ("key", job.idempotency_key),
         ("retry of", job.retry_of),

@@ -1,0 +1,115 @@
+"""Erases the prompts of an account, as a person may demand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from producer.actor import Actor, actor_to_json
+from producer.jobs.locked_rows import describe_accounts, name_locked_row
+from shared.adapters.postgres.database import Database
+from shared.errors import AccountNotFound
+from shared.job_json import timestamp_to_json
+
+BATCH_JOBS = 500
+"""A statement erases the prompts of at most so many jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptErasure:
+    """A request to erase the prompts of an account, and how far it has come."""
+
+    account_id: str
+    requested_at: datetime
+    """Jobs that are enqueued later are kept."""
+    jobs: int
+    """Of how many jobs the prompts are erased."""
+    waiting: int
+    """Jobs whose prompts are erased later: they are open, or something is still sent of them."""
+    swept_at: datetime | None
+    """When all jobs that had ended were examined. None: that is not finished."""
+    ended_at: datetime | None
+    """When nothing was left to erase. None: darkroom prune and the workers continue."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrompts:
+    """The jobs of an account whose prompts are stored."""
+
+    account_id: str
+    ended: int
+    open: int
+
+
+class PromptErasures:
+    """Erases the prompts of accounts. Every method may raise `PostgresDown`.
+
+    Erased are the request, the metadata and all messages of each job, and the rows of uploaded
+    images. State, times, money and the links of the results stay.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def preview(self, account_id: str) -> StoredPrompts:
+        """Return how many jobs have prompts that would be erased. Changes nothing.
+
+        Raises `AccountNotFound`.
+        """
+        row = await self._database.fetch_row("count_unerased_jobs", account_id)
+        if row is None:
+            raise AccountNotFound(account_id)
+        return StoredPrompts(account_id, row["ended"], row["open"])
+
+    async def erase(
+        self,
+        account_id: str,
+        *,
+        reason: str | None = None,
+        actor: Actor | str | None = None,
+        within_seconds: float | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> PromptErasure:
+        """Erase the prompts of all jobs that the account has now, and return how far that is.
+
+        Those of ended jobs are erased in batches, of open jobs when they end. After
+        `within_seconds`, or if the call is interrupted, workers and `darkroom prune` continue. A
+        repeated request includes the jobs since the first. `on_batch` is called after each batch
+        with its jobs. Raises `AccountNotFound`.
+        """
+        with name_locked_row(describe_accounts([account_id])):
+            asked = await self._database.fetch_row(
+                "erase_prompts", account_id, reason, actor_to_json(actor)
+            )
+        if asked is None:
+            raise AccountNotFound(account_id)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while rows := await self._database.fetch("continue_erasures", BATCH_JOBS, account_id):
+            if on_batch is not None:
+                on_batch(rows[0]["erased"])
+            if within_seconds is not None and loop.time() - started >= within_seconds:
+                break
+        return await self.newest(account_id)
+
+    async def newest(self, account_id: str) -> PromptErasure:
+        """Return the newest request of an account. Raises `AccountNotFound` if there is none."""
+        row = await self._database.fetch_row("newest_erasure", account_id)
+        if row is None:
+            raise AccountNotFound(account_id)
+        return PromptErasure(**dict(row))
+
+
+def erasure_to_json(erasure: PromptErasure) -> dict[str, Any]:
+    """Return the request as a JSON object."""
+    return {
+        "account_id": erasure.account_id,
+        "requested_at": timestamp_to_json(erasure.requested_at),
+        "jobs": erasure.jobs,
+        "waiting": erasure.waiting,
+        "swept_at": timestamp_to_json(erasure.swept_at),
+        "ended_at": timestamp_to_json(erasure.ended_at),
+    }
