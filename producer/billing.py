@@ -26,6 +26,7 @@ from producer.money.statements import (
     read_statement_csv,
     read_statement_lines,
 )
+from producer.orders.argument_types import REQUEST_ADVICE, require_type
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.row_dicts import as_dicts
 from shared.catalog import ImageRequest
@@ -161,6 +162,7 @@ class Billing:
 
     async def quote(self, request: ImageRequest) -> Quote:
         """Return what the request costs now, or raise `PriceMissing`."""
+        require_type("request", request, ImageRequest, REQUEST_ADVICE)
         price = await self.price(*PriceKey.of_request(request))
         return Quote(price["credits"], price["price_id"], request.price_variant)
 

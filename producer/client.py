@@ -33,7 +33,7 @@ from producer.money.money_methods import MoneyMethods
 from producer.monitoring.history import HISTORY_HOURS_DEFAULT, History, read_history
 from producer.monitoring.kie_models import KieReports
 from producer.monitoring.overview import Overview, OverviewReader
-from producer.orders.order import Order, Priority
+from producer.orders.order import Order, Priority, require_orders
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.pauses import PauseAdmin
 from producer.results.stored_images import CopyOptions, StoredImages
@@ -167,12 +167,11 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
             database = await stack.enter_async_context(connecting)
             redis = await stack.enter_async_context(connect_redis(servers.redis_url))
             delivery_queue = DeliveryQueue(redis)
-            waiting = open_end_waiter(JobRepository(database), delivery_queue)
-            end_waiter = await stack.enter_async_context(waiting)
+            end_waiter = open_end_waiter(JobRepository(database), delivery_queue)
             producer = Producer(
                 database,
                 delivery_queue,
-                end_waiter,
+                await stack.enter_async_context(end_waiter),
                 job_deadline_seconds=job_deadline_seconds,
                 charge_basis=charge_basis,
                 webhooks_allow_loopback=webhooks_allow_loopback,
@@ -206,18 +205,18 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
 
         The same idempotency key returns the first job again. `connection` is an asyncpg connection
         with the schema of Darkroom's tables in its `search_path`, and with asyncpg's own codecs for
-        uuid and numeric. With it, the job becomes part of the caller's transaction. The job exists,
-        and workers are notified, when that transaction commits. With `check_images`, the images are
-        requested first like by `check_images`, for up to 10 s each.
+        uuid and numeric. With it, the job becomes part of the caller's transaction: it exists, and
+        workers are notified, when that commits. With `check_images`, the images are requested
+        first like by `check_images`, for up to 10 s each.
 
         Raises `InvalidRequest`, `AccountNotFound`, `InsufficientCredits`, `LimitReached`,
         `PriceMissing` and `IdempotencyConflict`, each with nothing stored.
         """
-        order = Order(
+        order = self.enqueuer.build_order(
             request=request,
             account_id=account_id,
             idempotency_key=idempotency_key,
-            metadata=metadata or {},
+            metadata={} if metadata is None else metadata,
             webhook_url=webhook_url,
             priority=priority,
             run_at=run_at,
@@ -237,6 +236,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         With `check_images`, each image is requested first, once, 32 at a time. Raises the errors of
         `enqueue`. The fields of the faults of several orders begin with `jobs.<index>.`.
         """
+        require_orders(orders)
         if check_images:
             await self.images.check_orders(orders)
         async with self.waiting.timing_refusals():
@@ -367,8 +367,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         if retry is not None:
             [retry] = await self.waiting.add([retry])
             return EnqueueResult(retry, is_new=False)
-        order = build_retry_order(first, again=again)
-        [enqueued] = await self.enqueuer.enqueue([order], actor=actor)
+        orders = [build_retry_order(first, again=again)]
+        [enqueued] = await self.enqueuer.enqueue(orders, actor=actor)
         return replace(enqueued, job=(await self.waiting.add_to_new([enqueued.job]))[0])
 
     async def cancel_many(

@@ -26,9 +26,9 @@ _PAGING_COLUMNS = frozenset({"place", "found", "bytes_so_far"})
 
 def find_limit_faults(limit: int) -> list[Fault]:
     """Return a fault if `limit` is not a number of rows that a list may return."""
-    if 1 <= limit <= MAX_LIST_LIMIT:
+    if isinstance(limit, int) and 1 <= limit <= MAX_LIST_LIMIT:
         return []
-    return [Fault("limit", f"{limit} must be 1 to {MAX_LIST_LIMIT}")]
+    return [Fault("limit", f"{limit!r:.40} must be 1 to {MAX_LIST_LIMIT}")]
 
 
 def require_limit(limit: int) -> None:

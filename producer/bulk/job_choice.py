@@ -10,6 +10,7 @@ from producer.bulk.bulk_result import AccountCredits, BulkOutcome, BulkRefusal, 
 from producer.bulk.job_selection import BulkAction, JobSelection
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.job_retries import check_retry
+from producer.orders.argument_types import require_type
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.job_rows import jobs_from_rows
 from shared.domain.job import Job
@@ -73,6 +74,8 @@ class JobChooser:
         self, selection: JobSelection, action: BulkAction, *, again: bool = False
     ) -> JobChoice:
         """Return the jobs of the selection. Raises `StateConflict` for a contradicting filter."""
+        advice = "give a `JobSelection`, such as `JobSelection(ids=[job.id])`"
+        require_type("selection", selection, JobSelection, advice)
         if selection.where is None:
             return await self._choose_by_ids(selection, action, again=again)
         where = selection.narrow_filter(action, again=again)

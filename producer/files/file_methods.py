@@ -75,7 +75,7 @@ class FileMethods:
 
     async def get_file(self, file_id: UUID | str) -> UploadedFile:
         """Return an uploaded file, or raise `FileNotFound`."""
-        found = file_id if isinstance(file_id, UUID) else read_uuid(file_id)
+        found = file_id if isinstance(file_id, UUID) else read_uuid(str(file_id))
         if found is None:
             raise FileNotFound(str(file_id)[:80])
         return await self.files.get(found)

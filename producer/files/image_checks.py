@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from producer.files.checked_image import FILE_BYTES_MAX
+from producer.orders.argument_types import REQUEST_ADVICE, require_type
 from producer.orders.order import Order
 from shared.adapters.http.image_download import DownloadFailed, ImageDownloader
 from shared.adapters.postgres.database import Database
@@ -39,6 +40,7 @@ class ImageChecks:
 
     async def check(self, request: ImageRequest, account_id: str) -> None:
         """See `Producer.check_images`."""
+        require_type("request", request, ImageRequest, REQUEST_ADVICE)
         await self._check(
             [(account_id, *one) for one in images_of(request.model_dump(mode="json")).items()]
         )

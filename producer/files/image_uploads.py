@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from producer.files.checked_image import (
 )
 from producer.files.local_images import LocalImage
 from producer.files.uploaded_file import FileStore, NewFile, UploadedFile, make_file_id
+from producer.orders.argument_types import require_type
 from shared.adapters.kie.file_uploads import BASE64_BYTES_MAX, FileUploads
 from shared.adapters.kie.kie_connection import UploadAccess
 from shared.adapters.postgres.database import Database
@@ -81,6 +82,9 @@ class ImageUploads:
         if isinstance(source, str | os.PathLike):
             path = Path(source)
             return await self._upload_known(lambda: parts_of_file(path, field), account_id, field)
+        require_type(
+            field, source, AsyncIterable, "give bytes, the path of a file, or an async iterable"
+        )
         return await self._upload_parts(CheckedImage(source, field), account_id)
 
     async def upload_all(

@@ -21,7 +21,7 @@ from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.domain.job import Job
 from shared.domain.lifecycle import TERMINAL
-from shared.errors import DarkroomError, JobNotFound, WaitTimedOut
+from shared.errors import DarkroomError, Fault, InvalidRequest, JobNotFound, WaitTimedOut
 
 RECHECK_SECONDS = 2.0
 
@@ -61,6 +61,7 @@ class JobEndWaiter:
         is terminal is returned though its end still waits for copies of its images. Raises
         `WaitTimedOut` and `JobNotFound`.
         """
+        _require_seconds(timeout_seconds)
         self._start()
         waiter = _Wait(asyncio.get_running_loop().create_future())
         # Registered before the first read, so that an end between the two is not missed.
@@ -170,3 +171,10 @@ async def open_end_waiter(
     finally:
         await waiter.close()
         await subscription.close()
+
+
+def _require_seconds(timeout_seconds: object) -> None:
+    is_number = isinstance(timeout_seconds, int | float) and not isinstance(timeout_seconds, bool)
+    if not is_number or timeout_seconds != timeout_seconds:
+        given = f"{timeout_seconds!r:.40}"
+        raise InvalidRequest([Fault("timeout_seconds", f"{given} must be a number of seconds")])

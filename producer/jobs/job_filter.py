@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 
 from producer.job_ids import read_uuid
+from producer.orders.argument_types import describe_type, require_type
 from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
 from shared.domain.job import Priority
 from shared.domain.lifecycle import JobState, Reason
@@ -205,8 +206,8 @@ class JobFilter:
     id: UUID | str | None = None
 
     def __post_init__(self) -> None:
-        faults = []
-        for name, text in self.to_texts().items():
+        faults: list[Fault] = []
+        for name, text in self._read_texts(faults).items():
             try:
                 object.__setattr__(self, name, FILTER_RULES[name].parse(text))
             except ValueError as error:
@@ -251,6 +252,18 @@ class JobFilter:
             if value is not None and value != ()
         }
 
+    def _read_texts(self, faults: list[Fault]) -> dict[str, str]:
+        """Return the texts, and add a fault for each filter whose value is of a wrong type."""
+        texts = {}
+        for name, rule in FILTER_RULES.items():
+            value = getattr(self, name)
+            if value is not None and value != ():
+                try:
+                    texts[name] = rule.write(value)
+                except (TypeError, AttributeError):
+                    faults.append(Fault(name, f"is {describe_type(value)}: {format_value(value)}"))
+        return texts
+
     def to_json(self, below: UUID | None = None) -> str:
         """Return the filter as JSON text for the functions of `sql/functions/filtered_jobs.sql`.
 
@@ -272,3 +285,11 @@ def _metadata_objects(key: str, text: str) -> list[dict[str, Any]]:
     if text in {"true", "false", "null"} or (_NUMBER.fullmatch(text) and isfinite(float(text))):
         objects.append({key: orjson.Fragment(text)})
     return objects
+
+
+def filter_to_json(where: JobFilter) -> str:
+    """Return the filter as the JSON that queries take. Raises `InvalidRequest` for other types."""
+    require_type(
+        "where", where, JobFilter, "give a `JobFilter`, such as `JobFilter(state='queued')`"
+    )
+    return where.to_json()

@@ -13,7 +13,7 @@ import orjson
 from producer.accounts.refusals import translate_refusal
 from producer.actor import Actor, actor_to_json
 from producer.jobs.job_counts import JobCount, sort_counts
-from producer.jobs.job_filter import JobFilter
+from producer.jobs.job_filter import JobFilter, filter_to_json
 from producer.jobs.locked_rows import describe_accounts, describe_job_rows, name_locked_row
 from producer.list_pages import PAGE_BYTES, JobPage
 from producer.money.price_key import PriceKey, price_missing
@@ -238,7 +238,7 @@ class JobRepository:
             "request" not in without,
             "metadata" not in without,
             PAGE_BYTES,
-            where.to_json(),
+            filter_to_json(where),
         )
         # Rows that cannot be read are left out, and must not end the list.
         has_more = bool(rows) and rows[-1]["place"] < rows[-1]["found"]
@@ -248,7 +248,7 @@ class JobRepository:
     async def count(self, where: JobFilter) -> Sequence[JobCount]:
         """Return how many jobs match, by state and reason."""
         rows = await self._queries.fetch(
-            self._names.get("count_jobs", "count_jobs"), where.to_json()
+            self._names.get("count_jobs", "count_jobs"), filter_to_json(where)
         )
         return sort_counts(
             [JobCount(JobState(row["state"]), row["reason"], row["jobs"]) for row in rows]

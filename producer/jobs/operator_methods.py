@@ -11,6 +11,7 @@ from producer.jobs.held_resolution import HeldResolution, resolve_held
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.late_resolution import resolve_late
 from producer.jobs.unknown_resolution import SubmissionResolution, resolve_unknown
+from producer.orders.argument_types import describe_type
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.results.image_pruning import ImagePruning
 from producer.results.image_retries import ImageRetries
@@ -190,9 +191,16 @@ class OperatorMethods:
 
 
 def parse_job_id(job_id: UUID | str) -> UUID:
-    """Return the job id as a UUID, or raise `JobNotFound` if it is not one."""
+    """Return the job id as a UUID. Raises `JobNotFound` for other text.
+
+    Raises `InvalidRequest` for other types.
+    """
     if isinstance(job_id, UUID):
         return job_id
+    given: object = job_id
+    if not isinstance(given, str):
+        advice = "give its id, `job.id`" if isinstance(given, Job) else "give a UUID or its text"
+        raise InvalidRequest([Fault("job_id", f"is {describe_type(given)}; {advice}")])
     found = read_uuid(job_id)
     if found is None:
         raise JobNotFound(job_id[:80])

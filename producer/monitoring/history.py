@@ -77,8 +77,8 @@ class History:
 
 async def read_history(queries: Queries, hours: int = HISTORY_HOURS_DEFAULT) -> History:
     """Return the samples of the last `hours`, 1 to 168. Raises `InvalidRequest`."""
-    if not 1 <= hours <= HISTORY_HOURS_MAX:
-        raise InvalidRequest([Fault("hours", f"{hours} must be 1 to {HISTORY_HOURS_MAX}")])
+    if not (isinstance(hours, int) and 1 <= hours <= HISTORY_HOURS_MAX):
+        raise InvalidRequest([Fault("hours", f"{hours!r:.40} must be 1 to {HISTORY_HOURS_MAX}")])
     is_short = hours <= SHORT_HISTORY_HOURS_MAX
     interval_seconds = SHORT_INTERVAL_SECONDS if is_short else LONG_INTERVAL_SECONDS
     rows = await queries.fetch("read_history", interval_seconds, hours * 3600.0)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from producer.orders.argument_types import REQUEST_ADVICE, describe_type
 from producer.orders.field_limits import KEY_LENGTH
 from producer.orders.order_fields import (
     METADATA_BYTES,
@@ -16,9 +17,9 @@ from producer.orders.order_fields import (
 )
 from shared.catalog import ImageRequest
 from shared.domain.job import Priority
-from shared.errors import InvalidRequest
+from shared.errors import Fault, InvalidRequest
 
-__all__ = ["KEY_LENGTH", "METADATA_BYTES", "Order", "Priority", "PriorityLimit"]
+__all__ = ["KEY_LENGTH", "METADATA_BYTES", "Order", "Priority", "PriorityLimit", "require_orders"]
 
 PriorityLimit = Literal["refuse", "lower"]
 
@@ -50,5 +51,24 @@ class Order:
 
     def __post_init__(self) -> None:
         faults = find_order_faults({name: getattr(self, name) for name in OrderFields.model_fields})
+        request: object = self.request
+        if not isinstance(request, ImageRequest):
+            sentence = f"is {describe_type(request)}; {REQUEST_ADVICE}"
+            faults.insert(0, Fault("request", sentence))
         if faults:
             raise InvalidRequest(faults)
+
+
+def require_orders(orders: object) -> None:
+    """Raise `InvalidRequest` if this is not a list or tuple of orders."""
+    if not isinstance(orders, Sequence) or isinstance(orders, str | bytes):
+        raise InvalidRequest(
+            [Fault("orders", f"is {describe_type(orders)}; give a list of `Order`")]
+        )
+    faults = [
+        Fault(f"jobs.{index}", f"is {describe_type(one)}; give an `Order`")
+        for index, one in enumerate(orders)
+        if not isinstance(one, Order)
+    ]
+    if faults:
+        raise InvalidRequest(faults)

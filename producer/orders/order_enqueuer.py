@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from producer.actor import Actor, actor_name, actor_to_json
 from producer.jobs.job_repository import EnqueueResult, JobRepository
+from producer.orders.argument_types import describe_type
 from producer.orders.order import Order
 from producer.orders.route_check import RouteCheck
 from producer.webhooks.webhook_admin import find_destination_faults
@@ -16,6 +18,7 @@ from shared.adapters.postgres.database import Connection, ConnectionQueries, Dat
 from shared.adapters.redis.change_messages import Change
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
+from shared.domain.public_addresses import find_url_fault
 from shared.errors import Fault, InvalidRequest, RedisDown, RequestRefused
 
 MAX_ORDERS = 10_000
@@ -100,6 +103,28 @@ class OrderEnqueuer:
             refusals[index] if index in refusals else next(stored) for index in range(len(orders))
         ]
 
+    def find_destination_fault(self, url: str) -> str | None:
+        """Return a sentence about a webhook URL to which nothing may be sent, or None."""
+        return find_url_fault(
+            url, allow_loopback=self.webhooks_allow_loopback, receivers=self.webhook_receivers
+        )
+
+    def build_order(self, **fields: Any) -> Order:
+        """Return the order of these fields.
+
+        Raises `InvalidRequest` with every fault, that of the webhook's destination included.
+        """
+        try:
+            return Order(**fields)
+        except InvalidRequest as refused:
+            url = fields.get("webhook_url")
+            is_named = any(fault.field == "webhook_url" for fault in refused.faults)
+            sentence = None
+            if isinstance(url, str) and not is_named:
+                sentence = self.find_destination_fault(url)
+            more = [Fault("webhook_url", sentence)] if sentence is not None else []
+            raise InvalidRequest([*refused.faults, *more]) from None
+
     def check_destinations(self, orders: Sequence[Order]) -> None:
         """Raise `InvalidRequest` for webhook URLs that are not allowed."""
         faults = find_destination_faults(
@@ -113,6 +138,9 @@ class OrderEnqueuer:
     async def _enqueue_in_transaction(
         self, orders: Sequence[Order], connection: Connection
     ) -> list[EnqueueResult]:
+        if not (hasattr(connection, "fetch") and hasattr(connection, "transaction")):
+            sentence = f"is {describe_type(connection)}; give a connection of asyncpg"
+            raise InvalidRequest([Fault("connection", sentence)])
         async with ConnectionQueries(connection).transaction() as queries:
             enqueued = await JobRepository(queries).insert(orders)
             # Only Postgres knows when the caller commits, so it notifies the workers.

@@ -7,7 +7,7 @@ document.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
@@ -165,10 +165,25 @@ _GUIDE = FieldRules(
 )
 
 
-def find_order_faults(fields: Mapping[str, object]) -> list[Fault]:
-    """Return every fault of these fields, or an empty list."""
+FindUrlFault = Callable[[str], str | None]
+"""Returns a sentence about a webhook URL to which nothing may be sent, or None."""
+
+
+def find_order_faults(
+    fields: Mapping[str, object], find_destination_fault: FindUrlFault | None = None
+) -> list[Fault]:
+    """Return every fault of these fields, or an empty list.
+
+    With `find_destination_fault`, also whether webhooks may be sent to the URL.
+    """
+    faults: list[Fault] = []
     try:
         OrderFields.model_validate(fields)
     except ValidationError as error:
-        return list_field_faults(error, _GUIDE)
-    return []
+        faults = list_field_faults(error, _GUIDE)
+    url = fields.get("webhook_url")
+    is_refused = any(fault.field == "webhook_url" for fault in faults)
+    if find_destination_fault is not None and isinstance(url, str) and not is_refused:
+        sentence = find_destination_fault(url)
+        faults += [Fault("webhook_url", sentence)] if sentence is not None else []
+    return faults

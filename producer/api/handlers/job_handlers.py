@@ -72,7 +72,8 @@ async def create_job(call: Call) -> web.StreamResponse:
     checks_images = _read_check_images(call)
     body = await read_json_with_data_urls(call.request, JOB_BODY_BYTES, DATA_URL_BODY_BYTES)
     key = read_idempotency_key(call, KEY_LENGTH)
-    given = parse_order_with_images(body, caller_account(call.caller), key)
+    find_fault = call.context.producer.enqueuer.find_destination_fault
+    given = parse_order_with_images(body, caller_account(call.caller), key, find_fault)
     require_account(call.caller, given.order.account_id)
     try:
         [order] = await upload_images(call, [given])
@@ -114,7 +115,8 @@ async def create_jobs(call: Call) -> web.StreamResponse:
     checks_images = _read_check_images(call)
     body = await read_json_object(call.request, BATCH_BODY_BYTES)
     key = read_idempotency_key(call, BATCH_KEY_LENGTH)
-    given = parse_batch(body, caller_account(call.caller), key)
+    find_fault = call.context.producer.enqueuer.find_destination_fault
+    given = parse_batch(body, caller_account(call.caller), key, find_fault)
     for one in given:
         require_account(call.caller, one.order.account_id)
     _require_few_images(given, checks_images=checks_images)

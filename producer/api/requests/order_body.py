@@ -14,7 +14,7 @@ from typing import Any
 from producer.files.local_images import RequestImages, find_local_images
 from producer.orders.field_limits import DEFAULT_MODEL
 from producer.orders.order import Order
-from producer.orders.order_fields import ORDER_FIELD_NAMES, find_order_faults
+from producer.orders.order_fields import ORDER_FIELD_NAMES, FindUrlFault, find_order_faults
 from shared.catalog import ImageRequest, get_family
 from shared.errors import FAULTS_MAX, Fault, InvalidRequest
 from shared.field_faults import format_value
@@ -47,20 +47,27 @@ class GivenOrder:
 
 
 def parse_order_with_images(
-    body: Mapping[str, Any], account_id: str | None, idempotency_key: str | None
+    body: Mapping[str, Any],
+    account_id: str | None,
+    idempotency_key: str | None,
+    find_destination_fault: FindUrlFault | None = None,
 ) -> GivenOrder:
     """Return the order of a body that may contain `data:` URLs. See `parse_order`."""
     given = find_local_images(body, allow_paths=False)
-    return GivenOrder(parse_order(given.checkable, account_id, idempotency_key), given)
+    order = parse_order(given.checkable, account_id, idempotency_key, find_destination_fault)
+    return GivenOrder(order, given)
 
 
 def parse_order(
-    body: Mapping[str, Any], account_id: str | None, idempotency_key: str | None
+    body: Mapping[str, Any],
+    account_id: str | None,
+    idempotency_key: str | None,
+    find_destination_fault: FindUrlFault | None = None,
 ) -> Order:
     """Return the order of a body. `account_id` is that of a service key, or None for other keys.
 
     It is used if the body has none, and its `max_priority` then limits the priority. Raises
-    `InvalidRequest` with every fault.
+    `InvalidRequest` with every fault, that of `find_destination_fault` included.
     """
     require_few_fields(body)
     fields = dict(body)
@@ -76,8 +83,11 @@ def parse_order(
         request = _read_request(model, task, fields)
     except InvalidRequest as refused:
         faults += refused.faults
-    if faults or "account_id" not in order_fields:
-        raise InvalidRequest([*find_order_faults(order_fields), *faults])
+    is_sent = order_fields.get("webhook_url") is not None and find_destination_fault is not None
+    if faults or is_sent or "account_id" not in order_fields:
+        faults = [*find_order_faults(order_fields, find_destination_fault), *faults]
+        if faults:
+            raise InvalidRequest(faults)
     if account_id is not None:
         order_fields["priority_limit"] = "refuse" if "priority" in order_fields else "lower"
     return Order(request=request, **order_fields)
@@ -126,7 +136,10 @@ def parse_rfc3339(text: str) -> datetime | str:
 
 
 def parse_batch(
-    body: Mapping[str, Any], account_id: str | None, key: str | None
+    body: Mapping[str, Any],
+    account_id: str | None,
+    key: str | None,
+    find_destination_fault: FindUrlFault | None = None,
 ) -> list[GivenOrder]:
     """Return the orders of a batch. The field of each fault begins with `jobs.<index>`.
 
@@ -148,7 +161,7 @@ def parse_batch(
             if not isinstance(one, dict):
                 raise InvalidRequest([Fault("", f"must be an object, not {format_value(one)}")])
             own_key = f"{key}/{index}" if key else None
-            parsed = parse_order_with_images(one, account_id, own_key)
+            parsed = parse_order_with_images(one, account_id, own_key, find_destination_fault)
             orders.append(replace(parsed, prefix=f"jobs.{index}."))
         except InvalidRequest as refused:
             faults += [_prefix_fault(index, fault) for fault in refused.faults]

@@ -28,6 +28,7 @@ from shared.errors import Fault, InvalidRequest
 
 if TYPE_CHECKING:
     from producer.orders.order import Order
+    from producer.orders.order_fields import FindUrlFault
 
 _AccountOption = Annotated[str, typer.Option(metavar="A", help="Who pays.")]
 _PromptOption = Annotated[
@@ -211,7 +212,8 @@ async def _order_with_images(
 ) -> Order:
     """Return the order. Its local images are uploaded once everything else is valid."""
     found = find_local_images(options, allow_paths=True)
-    order = build_order(model, found.checkable, fields, order_fields)
+    find_fault = context.producer.enqueuer.find_destination_fault
+    order = build_order(model, found.checkable, fields, order_fields, find_fault)
     if not found.images:
         return order
     urls = await context.producer.files.upload_all(
@@ -221,7 +223,11 @@ async def _order_with_images(
 
 
 def build_order(
-    model: str, options: dict[str, Any], fields: list[str], order_fields: dict[str, Any]
+    model: str,
+    options: dict[str, Any],
+    fields: list[str],
+    order_fields: dict[str, Any],
+    find_destination_fault: FindUrlFault | None = None,
 ) -> Order:
     """Return the order, or raise `InvalidRequest` with the faults of request and order fields."""
     from producer.orders.order import Order
@@ -234,6 +240,7 @@ def build_order(
         request = get_family(model).validate(task, given)
     except InvalidRequest as error:
         faults += error.faults
+    faults += find_order_faults(order_fields, find_destination_fault)
     if faults:
-        raise InvalidRequest([*faults, *find_order_faults(order_fields)])
+        raise InvalidRequest(faults)
     return Order(request=request, **order_fields)

@@ -78,6 +78,14 @@ def test_all_faults_of_the_request_and_of_the_order_come_at_once() -> None:
     ]
 
 
+def test_a_webhook_that_is_not_allowed_is_a_fault_among_the_others() -> None:
+    order = {"account_id": "acme", "webhook_url": "http://10.0.0.1/"}
+    with pytest.raises(InvalidRequest) as refusal:
+        build_order("gpt-4o-image", options(prompt=""), [], order, lambda url: f"not to {url}")
+    assert [fault.field for fault in refusal.value.faults] == ["prompt", "webhook_url"]
+    assert refusal.value.faults[1].message == "not to http://10.0.0.1/"
+
+
 def test_an_unknown_model_is_refused_beside_the_faults_of_the_order() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         build_order("gpt-9", options(), [], {"account_id": "a b"})
