@@ -26,7 +26,6 @@ from producer.cli.image_downloads import download
 from producer.cli.job_filter_options import list_filter_options, with_job_filters
 from producer.cli.job_reports import wait_and_report
 from producer.cli.options import AsJson, JobId, Limit, Timeout
-from producer.cli.readable_jobs import ReadableJobs
 from producer.cli.resolve import late_resolve_advice, list_advice, resolve, resolve_advice
 from producer.jobs.job_counts import counts_to_json
 from producer.jobs.job_filter import JobFilter
@@ -52,6 +51,8 @@ def list_jobs(
     """List jobs, newest first."""
 
     async def step(context: CommandContext) -> None:
+        from producer.cli.readable_jobs import ReadableJobs
+
         readable = ReadableJobs(context)
         last = (await readable.get(below)).id if below is not None else None
         jobs = await readable.list(where, limit=limit, below=last)
@@ -76,6 +77,8 @@ def counts(where: JobFilter, as_json: AsJson = False) -> None:
     """Count jobs by state and reason."""
 
     async def step(context: CommandContext) -> None:
+        from producer.cli.readable_jobs import ReadableJobs
+
         found = await ReadableJobs(context).count(where)
         if as_json:
             print_json(counts_to_json(found))
@@ -92,6 +95,8 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one job: its request, timeline, attempts and money."""
 
     async def step(context: CommandContext) -> None:
+        from producer.cli.readable_jobs import ReadableJobs
+
         job = await ReadableJobs(context).get(job_id)
         details = await context.producer.job_details(job.id)
         if as_json:
