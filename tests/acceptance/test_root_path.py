@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import aiohttp
 import pytest
 from aiohttp import web
+from darkroom_client import AsyncDarkroom
 from yarl import URL
 
 from producer.console.page_table import PAGES
@@ -82,6 +83,11 @@ async def test_every_link_of_the_api_and_of_the_console_leads_through_the_proxy(
         document = (await api.get(f"{ROOT}/openapi.json")).expect(200)
         assert [one["url"] for one in document["servers"]] == [ROOT]
         assert (await api.get(f"{ROOT}/docs/docs.js")).status == 200
+        refused = await api.get(f"{ROOT}/openai/v1/models/none")
+        assert refused.expect(404)["error"]["code"], "in OpenAI's shape"
+        async with AsyncDarkroom(f"{proxy}{ROOT}", key, account_id="acme") as client:
+            ordered = await client.enqueue(prompt="a lighthouse", aspect_ratio="3:2")
+            assert (await client.job(ordered.id)).state == "queued"
 
         host = f"{proxy.host}:{proxy.port}"
         browser = ConsoleClient(session, f"https://{host}")
