@@ -80,14 +80,7 @@ async def test_every_link_of_the_api_and_of_the_console_leads_through_the_proxy(
         job = placed.expect(202)
         assert placed.headers["Location"] == f"{ROOT}/v1/jobs/{job['id']}"
         assert (await api.get(placed.headers["Location"])).expect(200)["id"] == job["id"]
-        document = (await api.get(f"{ROOT}/openapi.json")).expect(200)
-        assert [one["url"] for one in document["servers"]] == [ROOT]
-        assert (await api.get(f"{ROOT}/docs/docs.js")).status == 200
-        refused = await api.get(f"{ROOT}/openai/v1/models/none")
-        assert refused.expect(404)["error"]["code"], "in OpenAI's shape"
-        async with AsyncDarkroom(f"{proxy}{ROOT}", key, account_id="acme") as client:
-            ordered = await client.enqueue(prompt="a lighthouse", aspect_ratio="3:2")
-            assert (await client.job(ordered.id)).state == "queued"
+        await _use_programs(api, f"{proxy}{ROOT}", key)
 
         host = f"{proxy.host}:{proxy.port}"
         browser = ConsoleClient(session, f"https://{host}")
@@ -121,3 +114,15 @@ async def test_every_link_of_the_api_and_of_the_console_leads_through_the_proxy(
             "SELECT DISTINCT origin FROM audit_entries WHERE origin IS NOT NULL"
         )
         assert "192.0.2.7" in {row["origin"] for row in actors}
+
+
+async def _use_programs(api: ApiClient, url: str, key: str) -> None:
+    """Read the document, and use the client of Darkroom and a route of OpenAI's API."""
+    document = (await api.get(f"{ROOT}/openapi.json")).expect(200)
+    assert [one["url"] for one in document["servers"]] == [ROOT]
+    assert (await api.get(f"{ROOT}/docs/docs.js")).status == 200
+    refused = await api.get(f"{ROOT}/openai/v1/models/none")
+    assert refused.expect(404)["error"]["code"], "in OpenAI's shape"
+    async with AsyncDarkroom(url, key, account_id="acme") as client:
+        ordered = await client.enqueue(prompt="a lighthouse", aspect_ratio="3:2")
+        assert (await client.job(ordered.id)).state == "queued"
