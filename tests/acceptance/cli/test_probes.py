@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from shared.adapters.monitoring.health_endpoints import CHECK_TIMEOUT_SECONDS
 from tests.acceptance.cli.cli_program import Darkroom
@@ -20,6 +21,7 @@ from tests.support.deployment import Deployment, eventually
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
+DEPLOYMENT = (ROOT / "docs" / "deployment.md").read_text("utf-8")
 
 
 def kubernetes_container() -> dict[str, Any]:
@@ -44,6 +46,9 @@ async def test_the_probes_of_the_docs_are_answered_by_both_programs(
     paths = [one["httpGet"]["path"] for one in probes.values()]
     assert sorted(paths) == sorted(PROBES)
     assert probes["readinessProbe"]["timeoutSeconds"] > CHECK_TIMEOUT_SECONDS
+    (delay,) = container["env"]
+    (row,) = re.findall(r"^\| Kubernetes.*?\| (\d+) \|", DEPLOYMENT, re.MULTILINE)
+    assert (delay["name"], delay["value"]) == ("SHUTDOWN_DELAY_SECONDS", row)
     named = {one["name"] for one in container["ports"]}
     assert {one["httpGet"]["port"] for one in probes.values()} == named
     ports = {"api": free_port(), "worker": free_port()}
@@ -84,3 +89,17 @@ async def test_a_stopped_program_is_not_ready_and_serves_until_the_delay_is_over
         began = monotonic()
         assert await running.stop() == 0  # the second SIGTERM
         assert monotonic() - began < 30
+
+
+async def test_health_says_that_an_api_without_redis_is_degraded(
+    deployment: Deployment, darkroom: Darkroom
+) -> None:
+    port = free_port()
+    away = SecretStr(f"redis://127.0.0.1:{free_port()}")
+    async with deployment.api(api_port=port, redis_url=away):
+        url = f"http://127.0.0.1:{port}"
+        said = await darkroom.run("health", "--url", url)
+        told = await darkroom.run("health", "--url", url, "--json")
+    assert (said.code, "is ready, but degraded" in said.out) == (0, True)
+    assert "Redis does not answer" in said.out
+    assert (told.code, told.object["ready"], told.object["status"]) == (0, True, "degraded")
