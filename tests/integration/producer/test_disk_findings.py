@@ -54,12 +54,12 @@ async def test_embedded_servers_that_did_not_run_are_distinguished(
 ) -> None:
     assert embedded.redis_url is not None
     settings = Settings.model_validate({"darkroom_home": tmp_path, "redis_url": embedded.redis_url})
-    found = await finding(settings, "servers")
-    assert found.detail.startswith("Postgres embedded; Redis ")
-    assert "did not run, and were started for the doctor" in found.detail
     with acquire_servers(tmp_path, valkey=False, linger_seconds=0):
         running = await finding(settings, "servers")
+    assert running.detail.startswith("Postgres embedded; Redis ")
     assert "runs them" in running.detail
+    found = await finding(settings, "servers")
+    assert "did not run, and were started for the doctor" in found.detail
 
 
 # --- disk space -----------------------------------------------------------------------------

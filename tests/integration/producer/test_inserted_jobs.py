@@ -181,11 +181,13 @@ async def test_a_redis_that_has_lost_the_script_is_sent_it_again(
     assert await redis.zcard(Lane.POLL.value) == 2
 
 
-async def test_the_lanes_are_called_for_what_is_due_and_not_for_what_is_not(
+async def test_the_lanes_are_called_for_what_is_due_and_for_the_first_of_a_queue(
     delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
     async with subscribed(redis, WAKE_UP_CHANNEL) as messages:
         await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 60_000)])
+        assert await anext(messages) == "darkroom:poll"
+        await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 50_000)])
         # Messages keep their order: had the delivery above said something, it would come first.
         await redis.publish(WAKE_UP_CHANNEL, "mark")
         assert await anext(messages) == "mark"
