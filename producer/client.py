@@ -46,9 +46,9 @@ from shared.adapters.postgres.database import Connection, Database, connect_data
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.servers import Servers, open_servers
 from shared.catalog import ImageRequest
-from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
+from shared.domain.outbound_proxies import NO_RULES, OutboundRules
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import ChargeBasis, Settings, load_settings
 
@@ -61,8 +61,8 @@ _CHARGE_BASIS: ChargeBasis = Settings.model_fields["charge_basis"].default
 class Producer(OperatorMethods, FileMethods, MoneyMethods):
     """Enqueues jobs and returns their state. Open one per process with `connect`.
 
-    Every method may raise `PostgresDown`. No method fails because Redis is down: jobs are stored in
-    Postgres and are delivered when Redis is back.
+    Every method may raise `PostgresDown`. None fails because Redis is down: jobs are stored in
+    Postgres and delivered when Redis is back.
     """
 
     def __init__(  # noqa: PLR0913  # settings, all with defaults
@@ -74,14 +74,14 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
-        webhook_receivers: AllowedReceivers = NO_RECEIVERS,
+        outbound: OutboundRules = NO_RULES,
         kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
     ) -> None:
         super().__init__(
             database,
             delivery_queue,
-            OrderEnqueuer(database, delivery_queue, webhooks_allow_loopback, webhook_receivers),
+            OrderEnqueuer(database, delivery_queue, webhooks_allow_loopback, outbound.receivers),
             job_deadline_seconds=job_deadline_seconds,
             charge_basis=charge_basis,
         )
@@ -93,7 +93,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         """When queued jobs are submitted."""
         self._jobs = JobRepository(database)
         self._bulk = BulkActions(database, self.enqueuer)
-        self.files, self.images = ImageUploads(database, no_upload_access), ImageChecks(database)
+        self.files = ImageUploads(database, no_upload_access)
+        self.images = ImageChecks(database, outbound.proxies)
         self.events = EventFeed(database, end_waiter.subscription)
         """Streams of events, per job and per account."""
         self.changes = ChangeDigest(end_waiter.subscription)
@@ -109,7 +110,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         """The brakes that workers have applied to Kie accounts, and their end."""
         self.kie = KieReports(database)
         """What Kie says of its models and prices, and what of its responses is not known."""
-        self.webhooks = WebhookAdmin(database, delivery_queue, webhook_receivers)
+        self.webhooks = WebhookAdmin(database, delivery_queue, outbound.receivers)
         """Webhook messages, their replay, and the secrets of endpoints."""
 
     @staticmethod
@@ -127,7 +128,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
                 job_deadline_seconds=settings.job_deadline_seconds,
                 charge_basis=settings.charge_basis,
                 webhooks_allow_loopback=settings.webhooks_allow_loopback,
-                webhook_receivers=settings.webhook_receivers,
+                outbound=settings.outbound,
                 kie_account_names=settings.kie_account_names,
                 upload_access=partial(choose_upload_access, settings, servers),
                 copies=CopyOptions.of(settings),
@@ -143,7 +144,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         job_deadline_seconds: float = _JOB_DEADLINE_SECONDS,
         charge_basis: ChargeBasis = _CHARGE_BASIS,
         webhooks_allow_loopback: bool = False,
-        webhook_receivers: AllowedReceivers = NO_RECEIVERS,
+        outbound: OutboundRules = NO_RULES,
         kie_account_names: Sequence[str] = (DEFAULT_ACCOUNT,),
         copies: CopyOptions | None = None,
         alerts: Callable[[], Awaitable[AlertReport]] | None = None,
@@ -152,9 +153,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
     ) -> AsyncIterator[Producer]:
         """Connect to servers that are already open, by at most `database_connections` to Postgres.
 
-        `alerts` returns the alerts for the overview. By default each overview evaluates them.
-        `copies` says whether images are copied, and where to. `upload_access` returns where files
-        are uploaded. By default neither is done.
+        `alerts` returns the alerts for the overview; without, each overview evaluates them.
+        `copies` says where images are copied to, `upload_access` where files are uploaded.
         """
         async with AsyncExitStack() as stack:
             connecting = connect_database(
@@ -175,7 +175,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
                 job_deadline_seconds=job_deadline_seconds,
                 charge_basis=charge_basis,
                 webhooks_allow_loopback=webhooks_allow_loopback,
-                webhook_receivers=webhook_receivers,
+                outbound=outbound,
                 kie_account_names=kie_account_names,
                 alerts=alerts,
             )

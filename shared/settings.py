@@ -21,8 +21,8 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from shared.domain.allowed_receivers import AllowedReceivers, parse_allowed_receivers
 from shared.domain.callback_url import find_callback_url_fault
+from shared.domain.outbound_proxies import OutboundRules
 from shared.errors import SettingsRefused
 from shared.kie_accounts import (
     DEFAULT_ACCOUNT,
@@ -31,6 +31,12 @@ from shared.kie_accounts import (
     find_account_name_faults,
     parse_account_keys,
     parse_account_names,
+)
+from shared.outbound_settings import (
+    check_callback_base,
+    check_proxy,
+    check_receivers,
+    read_outbound,
 )
 from shared.postgres_url import find_schema_fault, require_usable
 from shared.proxy_settings import Network, read_networks, read_root_path
@@ -130,20 +136,6 @@ def _results_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _callback_base(value: str) -> str:
-    base = value.partition("#")[0]
-    parts = urlsplit(base)
-    _http_url(base)
-    if "@" in parts.netloc:
-        raise ValueError("must not contain a user name or password before the host")
-    return base if parts.query else base.rstrip("/?")
-
-
-def _webhooks_allow(value: str) -> str:
-    parse_allowed_receivers(value)
-    return value
-
-
 RESULTS_SCHEMES = ("file", "s3", "gs", "az")
 """Where copies of images may be stored."""
 NO_RESULTS = "none"
@@ -195,7 +187,7 @@ class Settings(RetentionSettings):
     """Kie's file upload host. Default: Kie's own, or `KIE_BASE_URL` if that is not Kie's."""
     kie_upload_key: SecretStr | None = None
     """The Bearer token of uploads, for processes without `KIE_API_KEY`. Default: the first key."""
-    kie_callback_url: Annotated[str, AfterValidator(_callback_base)] | None = None
+    kie_callback_url: Annotated[str, AfterValidator(check_callback_base)] | None = None
     """Public base URL of the worker's callback receiver. Default: poll only."""
     kie_webhook_hmac_key: SecretStr | None = None
     """If set, callbacks without a valid signature are refused."""
@@ -264,8 +256,15 @@ class Settings(RetentionSettings):
 
     webhooks_allow_loopback: bool = False
     """For development: allows webhooks to this machine (127.0.0.0/8 and ::1)."""
-    webhooks_allow: Annotated[str, AfterValidator(_webhooks_allow)] | None = None
+    webhooks_allow: Annotated[str, AfterValidator(check_receivers)] | None = None
     """Receivers in one's own network: hosts, suffixes, addresses and networks, with commas."""
+
+    https_proxy: Annotated[SecretStr, AfterValidator(check_proxy)] | None = None
+    """The proxy for `https://` requests to Kie, to receivers of webhooks and for images."""
+    http_proxy: Annotated[SecretStr, AfterValidator(check_proxy)] | None = None
+    """The same for `http://`. Receivers of webhooks and images are not reached through it."""
+    no_proxy: str | None = None
+    """Hosts, domains, addresses and networks that are reached directly. `*` is all."""
 
     darkroom_crash_at: CrashPoint | None = None
     """For tests of recovery: the worker kills itself at this point. Default: never."""
@@ -346,9 +345,9 @@ class Settings(RetentionSettings):
         return None if self.results_store_url is None else self.results_deadline_seconds
 
     @property
-    def webhook_receivers(self) -> AllowedReceivers:
-        """The receivers in one's own network to which webhooks may be sent."""
-        return parse_allowed_receivers(self.webhooks_allow or "")
+    def outbound(self) -> OutboundRules:
+        """The receivers in one's own network, and the proxies of requests of ours."""
+        return read_outbound(self.webhooks_allow, self.https_proxy, self.http_proxy, self.no_proxy)
 
     @property
     def public_url(self) -> str:

@@ -162,7 +162,9 @@ async def _open_health(
 
 def _webhook_sender(settings: Settings) -> WebhookSender:
     return WebhookSender(
-        allow_loopback=settings.webhooks_allow_loopback, receivers=settings.webhook_receivers
+        allow_loopback=settings.webhooks_allow_loopback,
+        receivers=settings.outbound.receivers,
+        proxies=settings.outbound.proxies,
     )
 
 
@@ -190,7 +192,9 @@ async def _start_image_copies(
         return
     # The images of the simulator are on this machine.
     allow_loopback = is_loopback_url(provider.base_url)
-    downloader = ImageDownloader(allow_loopback=allow_loopback)
+    downloader = ImageDownloader(
+        allow_loopback=allow_loopback, proxies=deps.settings.outbound.proxies
+    )
     await stack.enter_async_context(downloader)
     copies = ImageCopies(deps, open_results_store(url), downloader)
     await stack.enter_async_context(copies.running())
@@ -250,6 +254,7 @@ async def _open_accounts(
             base_url=provider.base_url,
             api_key=one.key,
             timeout_seconds=settings.kie_request_timeout_seconds,
+            proxies=settings.outbound.proxies,
             on_response=partial(metrics.count_kie_response, one.name),
             on_content=surprises.check,
         )

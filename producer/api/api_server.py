@@ -127,7 +127,9 @@ async def serving_api(
 
 
 async def _open_images(stack: AsyncExitStack, settings: Settings) -> OpenaiImages:
-    fetching = open_result_images(allow_loopback=_kie_is_local(settings))
+    fetching = open_result_images(
+        allow_loopback=_kie_is_local(settings), proxies=settings.outbound.proxies
+    )
     images = await stack.enter_async_context(fetching)
     return OpenaiImages(images, wait_seconds=settings.openai_wait_seconds)
 
@@ -169,7 +171,7 @@ def _connect_producer(
         job_deadline_seconds=settings.job_deadline_seconds,
         charge_basis=settings.charge_basis,
         webhooks_allow_loopback=settings.webhooks_allow_loopback,
-        webhook_receivers=settings.webhook_receivers,
+        outbound=settings.outbound,
         kie_account_names=settings.kie_account_names,
         copies=CopyOptions.of(settings).require_usable(),
         alerts=alert_watch.read,

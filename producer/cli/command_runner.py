@@ -78,7 +78,7 @@ async def open_command_context(
         Producer.connect_to(
             servers,
             webhooks_allow_loopback=settings.webhooks_allow_loopback,
-            webhook_receivers=settings.webhook_receivers,
+            outbound=settings.outbound,
             kie_account_names=settings.kie_account_names,
             upload_access=lambda: choose_upload_access(settings, servers),
             copies=CopyOptions.of(settings),

@@ -83,7 +83,9 @@ async def _save_all(
         console=stderr_console(),
         disable=not stderr_console().is_terminal,
     )
-    async with ImageDownloader(allow_loopback=_kie_is_local(context.settings)) as downloader:
+    async with ImageDownloader(
+        allow_loopback=_kie_is_local(context.settings), proxies=context.settings.outbound.proxies
+    ) as downloader:
         files = ImageFiles(folder, context.producer.stored_images, downloader)
         with bar:
             task = bar.add_task("images", total=len(wanted), size="")

@@ -12,6 +12,7 @@ import orjson
 
 from producer.doctor.finding import Finding
 from producer.doctor.invariant_findings import connect_for_checks
+from shared.adapters.http.proxy_options import ProxyOptions, proxy_options
 from shared.adapters.processes.process_records import ProcessRow, list_processes
 from shared.domain.callback_url import callback_url, is_unencrypted, probe_answer
 from shared.errors import DarkroomError
@@ -46,7 +47,7 @@ async def check_callbacks(base: str, settings: Settings, database_url: str) -> F
     url = callback_url(base, "probe") or ""
     parts = urlsplit(url)
     shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    fault, detail = await _probe(url, workers)
+    fault, detail = await _probe(url, workers, proxy_options(settings.outbound.proxies, url))
     if fault is not None:
         return Finding(_NAME, False, f"POST {shown} {fault}", _FIX.format(path=parts.path))
     if is_unencrypted(base, settings.kie_base_url):
@@ -54,11 +55,13 @@ async def check_callbacks(base: str, settings: Settings, database_url: str) -> F
     return Finding(_NAME, True, f"POST {shown} {detail}")
 
 
-async def _probe(url: str, workers: Sequence[ProcessRow]) -> tuple[str | None, str]:
+async def _probe(
+    url: str, workers: Sequence[ProcessRow], options: ProxyOptions
+) -> tuple[str | None, str]:
     """Return why the probe did not come back, or None, and which worker answered it."""
     nonce = secrets.token_urlsafe(16)
     try:
-        status, content = await _post(url, orjson.dumps({"probe": nonce}))
+        status, content = await _post(url, orjson.dumps({"probe": nonce}), options)
     except TimeoutError:
         return f"got no answer within {TIMEOUT_SECONDS:g} s", ""
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -75,12 +78,12 @@ async def _probe(url: str, workers: Sequence[ProcessRow]) -> tuple[str | None, s
     return "was answered by a worker that does not belong to this database", ""
 
 
-async def _post(url: str, body: bytes) -> tuple[int, bytes]:
+async def _post(url: str, body: bytes, options: ProxyOptions) -> tuple[int, bytes]:
     async with (
         aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             headers={"User-Agent": user_agent(), "Content-Type": "application/json"},
         ) as session,
-        session.post(url, data=body, allow_redirects=False) as response,
+        session.post(url, data=body, allow_redirects=False, **options) as response,
     ):
         return response.status, await response.content.read(_ANSWER_BYTES)

@@ -14,6 +14,7 @@ from shared.adapters.postgres.database import Database
 from shared.catalog import ImageRequest
 from shared.catalog.request_images import images_of
 from shared.domain.image_bytes import ImageReader, NotAnImage
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from shared.errors import Fault, InvalidRequest
 
 CHECK_SECONDS = 10.0
@@ -26,9 +27,17 @@ _CHECKS_AT_ONCE = 32
 class ImageChecks:
     """Checks the images of requests. Close it when it is not used any more."""
 
-    def __init__(self, database: Database, downloader: ImageDownloader | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        proxies: OutboundProxies = NO_PROXIES,
+        *,
+        downloader: ImageDownloader | None = None,
+    ) -> None:
         self._database = database
-        self._downloader = downloader or ImageDownloader(timeout_seconds=CHECK_SECONDS)
+        self._downloader = downloader or ImageDownloader(
+            timeout_seconds=CHECK_SECONDS, proxies=proxies
+        )
         self._resources = AsyncExitStack()
         self._opening = asyncio.Lock()
         self._is_open = False

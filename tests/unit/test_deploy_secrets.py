@@ -32,10 +32,15 @@ PASSWORDS: Mapping[str, frozenset[str]] = {
 }
 SECRETS: Mapping[str, frozenset[str]] = {
     "migrate": frozenset({"DATABASE_URL"}),
-    "api": frozenset({"DATABASE_URL", "REDIS_URL", "METRICS_KEY", "KIE_UPLOAD_KEY"}),
+    "api": frozenset(
+        {
+            *("DATABASE_URL", "REDIS_URL", "METRICS_KEY", "KIE_UPLOAD_KEY"),
+            *("HTTP_PROXY", "HTTPS_PROXY"),
+        }
+    ),
     "worker": frozenset(
         {
-            *("DATABASE_URL", "REDIS_URL", "METRICS_KEY"),
+            *("DATABASE_URL", "REDIS_URL", "METRICS_KEY", "HTTP_PROXY", "HTTPS_PROXY"),
             *("KIE_API_KEY", "KIE_API_KEYS", "KIE_WEBHOOK_HMAC_KEY", "DATABASE_DIRECT_URL"),
         }
     ),

@@ -29,8 +29,10 @@ from aiohttp import (
 )
 from pydantic import SecretStr
 
+from shared.adapters.http.proxy_options import proxy_options
 from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.catalog import KieRequest, KieResponse
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from shared.errors import ConfigurationError
 from shared.installed_version import user_agent
 
@@ -84,12 +86,19 @@ class KieHttp:
     """
 
     def __init__(
-        self, *, base_url: str, api_key: SecretStr, timeout_seconds: float, connections: int
+        self,
+        *,
+        base_url: str,
+        api_key: SecretStr,
+        timeout_seconds: float,
+        connections: int,
+        proxies: OutboundProxies = NO_PROXIES,
     ) -> None:
         self.base_url = _checked_base_url(base_url)
         self._api_key = _checked_key(api_key)
         self._timeout_seconds = timeout_seconds
         self._connections = connections
+        self._proxy = proxy_options(proxies, self.base_url)
         self._traced: ClientSession | None = None
         self._untraced: ClientSession | None = None
 
@@ -156,6 +165,7 @@ class KieHttp:
             json=None if request.body is None else dict(request.body),
             allow_redirects=False,
             trace_request_ctx=progress,
+            **self._proxy,
         ) as response:
             content, is_whole = await _read_body(response)
         try:

@@ -31,6 +31,7 @@ from shared.domain.kie_outcomes import (
     WrongEndpoint,
 )
 from shared.domain.lifecycle import Reason
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from worker.kie.http_exchange import KieHttp, NeverSent, ReplyLost
 
 MESSAGE_LENGTH_MAX = 500
@@ -97,6 +98,7 @@ class KieClient:
         api_key: SecretStr,
         timeout_seconds: float,
         connections: int = 1_200,
+        proxies: OutboundProxies = NO_PROXIES,
         on_response: ResponseHook | None = None,
         on_content: ContentHook = _ignore_content,
     ) -> None:
@@ -105,6 +107,7 @@ class KieClient:
             api_key=api_key,
             timeout_seconds=timeout_seconds,
             connections=connections,
+            proxies=proxies,
         )
         self._api_key = api_key
         self._on_answer = on_response

@@ -11,13 +11,14 @@ from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from shared.adapters.http.dns_resolver import ThreadedResolver
-from shared.adapters.http.public_session import ForbiddenAddress, open_public_session
+from shared.adapters.http.public_session import ForbiddenAddress, PublicSession
 from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from shared.domain.public_addresses import find_url_fault
 
 TIMEOUT_SECONDS = 15.0
@@ -57,22 +58,24 @@ class WebhookSender:
         *,
         allow_loopback: bool = False,
         receivers: AllowedReceivers = NO_RECEIVERS,
+        proxies: OutboundProxies = NO_PROXIES,
         timeout_seconds: float = TIMEOUT_SECONDS,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._allow_loopback, self._receivers = allow_loopback, receivers
         self._timeout_seconds = timeout_seconds
         self._resolver = resolver or ThreadedResolver(MAX_SENDS_AT_ONCE)
-        self._session: ClientSession | None = None
-
-    async def __aenter__(self) -> WebhookSender:
-        self._session = open_public_session(
+        self._session = PublicSession(
             resolver=self._resolver,
-            timeout_seconds=self._timeout_seconds,
-            allow_loopback=self._allow_loopback,
-            receivers=self._receivers,
+            timeout_seconds=timeout_seconds,
+            allow_loopback=allow_loopback,
+            receivers=receivers,
+            proxies=proxies,
             headers={"Content-Type": "application/json"},
         )
+
+    async def __aenter__(self) -> WebhookSender:
+        await self._session.__aenter__()
         return self
 
     async def __aexit__(
@@ -81,20 +84,17 @@ class WebhookSender:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            await self._resolver.close()
+        await self._session.__aexit__(exc_type, exc, traceback)
+        await self._resolver.close()
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> SendResult:
         """Send once. Never raises for an error of the receiver or of the network."""
-        if self._session is None:
-            raise RuntimeError("the sender is not open: use it inside `async with`")
         fault = find_url_fault(url, allow_loopback=self._allow_loopback, receivers=self._receivers)
         if fault is not None:
             return SendResult(None, f"not sent: the URL {fault}", 0.0)
         began = monotonic()
         try:
-            response = await self._post(self._session, url, headers, body)
+            response = await self._post(url, headers, body)
         except TimeoutError:
             seconds = monotonic() - began
             return SendResult(None, f"no answer within {seconds:.1f} s", seconds)
@@ -105,13 +105,11 @@ class WebhookSender:
             response.status, _status_fault(response, url), monotonic() - began, retry_after
         )
 
-    async def _post(
-        self, session: ClientSession, url: str, headers: Mapping[str, str], body: bytes
-    ) -> ClientResponse:
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> ClientResponse:
         # The URL is sent as it was given: a signature in its query must not be encoded again.
         target = URL(url, encoded=url.isascii()).with_fragment(None)
-        async with session.post(
-            target, data=body, headers=headers, allow_redirects=False
+        async with await self._session.request(
+            "POST", target, headers=headers, data=body
         ) as response:
             # The status is the result. A little of the body is read so that the connection can be
             # used again.

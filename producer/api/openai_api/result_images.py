@@ -20,9 +20,10 @@ from yarl import URL
 
 from producer.results.stored_images import StoredImages
 from shared.adapters.http.dns_resolver import ThreadedResolver
-from shared.adapters.http.public_session import open_public_session
+from shared.adapters.http.public_session import PublicSession
 from shared.adapters.results_store import StoredObject
 from shared.domain.job import Job
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from shared.domain.public_addresses import find_url_fault
 from shared.errors import DarkroomError, NotFound, ResultsStoreDown
 
@@ -78,7 +79,7 @@ def list_result_images(job: Job) -> list[ResultImage]:
 class ResultImages:
     """Reads images, up to `MAX_FETCHES_AT_ONCE` at a time in this process."""
 
-    def __init__(self, session: aiohttp.ClientSession, *, allow_loopback: bool) -> None:
+    def __init__(self, session: PublicSession, *, allow_loopback: bool) -> None:
         self._session, self._allow_loopback = session, allow_loopback
         self._slots = asyncio.Semaphore(MAX_FETCHES_AT_ONCE)
 
@@ -126,7 +127,7 @@ class ResultImages:
         if fault is not None:
             raise ImageNotFetched(f"an address {fault}")
         url = URL(image.kie_url, encoded=True)
-        async with self._session.get(url, allow_redirects=False) as response:
+        async with await self._session.request("GET", url) as response:
             if response.status != 200:
                 raise ImageNotFetched(f"the address of one answers {response.status}")
             async for chunk in response.content.iter_chunked(_PIECE_BYTES):
@@ -162,14 +163,18 @@ def _format_of(first: bytes) -> str:
 
 
 @asynccontextmanager
-async def open_result_images(*, allow_loopback: bool) -> AsyncIterator[ResultImages]:
+async def open_result_images(
+    *, allow_loopback: bool, proxies: OutboundProxies = NO_PROXIES
+) -> AsyncIterator[ResultImages]:
     """Open what fetches images. `allow_loopback` is for a simulated Kie on this machine."""
     resolver = ThreadedResolver(MAX_FETCHES_AT_ONCE)
-    session = open_public_session(
-        resolver=resolver, timeout_seconds=TIMEOUT_SECONDS, allow_loopback=allow_loopback
-    )
     try:
-        yield ResultImages(session, allow_loopback=allow_loopback)
+        async with PublicSession(
+            resolver=resolver,
+            timeout_seconds=TIMEOUT_SECONDS,
+            allow_loopback=allow_loopback,
+            proxies=proxies,
+        ) as session:
+            yield ResultImages(session, allow_loopback=allow_loopback)
     finally:
-        await session.close()
         await resolver.close()

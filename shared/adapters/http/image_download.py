@@ -8,12 +8,13 @@ from types import TracebackType
 from urllib.parse import urljoin
 
 import aiohttp
-from aiohttp import ClientResponse, ClientSession
+from aiohttp import ClientResponse
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from shared.adapters.http.dns_resolver import ThreadedResolver
-from shared.adapters.http.public_session import ForbiddenAddress, open_public_session
+from shared.adapters.http.public_session import ForbiddenAddress, PublicSession
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from shared.domain.public_addresses import find_url_fault
 
 TIMEOUT_SECONDS = 120.0
@@ -35,22 +36,23 @@ class ImageDownloader:
         self,
         *,
         allow_loopback: bool = False,
+        proxies: OutboundProxies = NO_PROXIES,
         timeout_seconds: float = TIMEOUT_SECONDS,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._allow_loopback = allow_loopback
-        self._timeout_seconds = timeout_seconds
         self._resolver = resolver or ThreadedResolver(_THREADS)
-        self._session: ClientSession | None = None
-
-    async def __aenter__(self) -> ImageDownloader:
-        self._session = open_public_session(
+        self._session = PublicSession(
             resolver=self._resolver,
-            timeout_seconds=self._timeout_seconds,
-            allow_loopback=self._allow_loopback,
+            timeout_seconds=timeout_seconds,
+            allow_loopback=allow_loopback,
+            proxies=proxies,
             # The bytes are stored as they come.
             headers={"Accept": "image/*", "Accept-Encoding": "identity"},
         )
+
+    async def __aenter__(self) -> ImageDownloader:
+        await self._session.__aenter__()
         return self
 
     async def __aexit__(
@@ -59,9 +61,8 @@ class ImageDownloader:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            await self._resolver.close()
+        await self._session.__aexit__(exc_type, exc, traceback)
+        await self._resolver.close()
 
     @asynccontextmanager
     async def open(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -81,8 +82,6 @@ class ImageDownloader:
 
     async def _get(self, url: str) -> ClientResponse:
         """Request the URL, and follow a few redirects, each of which is checked like the URL."""
-        if self._session is None:
-            raise RuntimeError("the downloader is not open: use it inside `async with`")
         for _ in range(REDIRECTS_MAX + 1):
             fault = find_url_fault(url, allow_loopback=self._allow_loopback)
             if fault is not None:
@@ -90,7 +89,7 @@ class ImageDownloader:
             # The URL is sent as it was given: a signature must not be encoded again.
             target = URL(url, encoded=url.isascii()).with_fragment(None)
             with _translated():
-                response = await self._session.get(target, allow_redirects=False)
+                response = await self._session.request("GET", target)
             if response.status == 200:
                 return response
             location = response.headers.get("Location")

@@ -1,22 +1,28 @@
 """An HTTP client session that connects to public addresses only.
 
 Each address is checked where its socket is opened, so the address that was checked is the one that
-is connected to: a name that resolves differently later has no effect. Proxies of the environment
-are not used, because they would connect instead.
+is connected to: a name that resolves differently later has no effect. Through a proxy, the name is
+resolved and checked here, and the proxy is asked for a tunnel to the address: it resolves nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
+from ipaddress import ip_address
+from types import TracebackType
 
 import aiohttp
-from aiohttp import AddrInfoType, ClientRequest, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import AddrInfoType, ClientResponse, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractResolver
+from yarl import URL
 
+from shared.adapters.http.proxy_options import proxy_options
 from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.domain.allowed_receivers import AllowedReceivers
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from shared.domain.public_addresses import find_address_fault
 from shared.installed_version import installed_version
 
@@ -28,61 +34,143 @@ _requested_host: ContextVar[str] = ContextVar("requested_host", default="")
 
 
 class ForbiddenAddress(OSError):
-    """A host resolved to an address that is not public."""
+    """A host resolved to an address that is not public, or the proxy would resolve it."""
 
 
-def open_public_session(
-    *,
-    resolver: AbstractResolver,
-    timeout_seconds: float,
-    allow_loopback: bool = False,
-    receivers: AllowedReceivers | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> ClientSession:
-    """Return a session for requests of at most `timeout_seconds` each, in total.
+class PublicSession:
+    """A session for requests of at most `timeout_seconds` each, in total.
 
-    A request to another address fails with `ForbiddenAddress`, as the `os_error` of aiohttp's
-    `ClientConnectorError`. `allow_loopback` allows this machine, for development. `receivers` are
-    allowed too; they are for webhooks alone. Check the URL with `find_url_fault` first, and pass
-    `allow_redirects=False`. The caller closes the session and the resolver.
+    `allow_loopback` allows this machine, for development. `receivers` are allowed too; they are for
+    webhooks alone. Use it as an async context manager. The caller closes the resolver.
     """
 
-    def open_socket(info: AddrInfoType) -> socket.socket:
-        fault = find_address_fault(
-            str(info[4][0]),
-            allow_loopback=allow_loopback,
-            receivers=receivers,
-            host=_requested_host.get(),
+    def __init__(
+        self,
+        *,
+        resolver: AbstractResolver,
+        timeout_seconds: float,
+        allow_loopback: bool = False,
+        receivers: AllowedReceivers | None = None,
+        proxies: OutboundProxies = NO_PROXIES,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._resolver = resolver
+        self._timeout_seconds = timeout_seconds
+        self._timeout = ClientTimeout(
+            total=timeout_seconds, sock_connect=min(CONNECT_SECONDS, timeout_seconds)
         )
+        self._allow_loopback, self._receivers = allow_loopback, receivers
+        self._proxies = proxies
+        self._headers = {"User-Agent": f"Darkroom/{installed_version('0')}", **(headers or {})}
+        self._direct: ClientSession | None = None
+        self._proxied: ClientSession | None = None
+
+    async def __aenter__(self) -> PublicSession:
+        self._direct = self._open(
+            aiohttp.TCPConnector(
+                # The caller limits its requests before their timeout starts.
+                limit=0,
+                resolver=self._resolver,
+                # The cache of aiohttp would never expire a name.
+                use_dns_cache=False,
+                keepalive_timeout=_KEEP_ALIVE_SECONDS,
+                socket_factory=self._open_socket,
+            )
+        )
+        # It connects to proxies alone, which may have any address. A tunnel is for one request, so
+        # that none is used under another name.
+        self._proxied = self._open(aiohttp.TCPConnector(limit=0, force_close=True))
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for session in (self._direct, self._proxied):
+            if session is not None:
+                await session.close()
+
+    def _open(self, connector: aiohttp.BaseConnector) -> ClientSession:
+        return ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._headers,
+            # A small response that unpacks to a large one stays small.
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def request(
+        self,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+    ) -> ClientResponse:
+        """Send a request, and follow no redirects. Check the URL with `find_url_fault` first.
+
+        Raises `ForbiddenAddress`, alone or as the `os_error` of aiohttp's `ClientConnectorError`,
+        for an address that is not public.
+        """
+        if self._direct is None or self._proxied is None:
+            raise RuntimeError("the session is not open: use it inside `async with`")
+        host = (url.raw_host or "").lower().removesuffix(".")
+        options = proxy_options(self._proxies, str(url))
+        if options:
+            async with asyncio.timeout(self._timeout_seconds):
+                address = await self._tunnel_address(url, host)
+            return await self._proxied.request(
+                method,
+                url.with_host(address),
+                headers={**(headers or {}), "Host": _host_header(url)},
+                data=data,
+                allow_redirects=False,
+                server_hostname=host,
+                **options,
+            )
+        token = _requested_host.set(host)
+        try:
+            return await self._direct.request(
+                method, url, headers=headers, data=data, allow_redirects=False
+            )
+        finally:
+            _requested_host.reset(token)
+
+    async def _tunnel_address(self, url: URL, host: str) -> str:
+        """Return the checked address to which the proxy opens a tunnel."""
+        if url.scheme != "https":
+            raise ForbiddenAddress(
+                "is reached through the proxy of HTTP_PROXY, which would choose the address itself;"
+                " use https://, or name the host in NO_PROXY"
+            )
+        try:
+            addresses = [str(ip_address(host))]
+        except ValueError:
+            found = await self._resolver.resolve(host, url.port or 443)
+            # IPv4 first: many proxies have no route for IPv6.
+            addresses = sorted((one["host"] for one in found), key=lambda one: ":" in one)
+        faults = [self._fault(address, host) for address in addresses]
+        for address, fault in zip(addresses, faults, strict=True):
+            if fault is None:
+                return address
+        raise ForbiddenAddress(faults[0] if faults else "has no address")
+
+    def _open_socket(self, info: AddrInfoType) -> socket.socket:
+        fault = self._fault(str(info[4][0]), _requested_host.get())
         if fault is not None:
             raise ForbiddenAddress(fault)
         return open_keep_alive_socket(info)
 
-    return ClientSession(
-        connector=aiohttp.TCPConnector(
-            # The caller limits its requests before their timeout starts.
-            limit=0,
-            resolver=resolver,
-            # The cache of aiohttp would never expire a name.
-            use_dns_cache=False,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            socket_factory=open_socket,
-        ),
-        timeout=ClientTimeout(
-            total=timeout_seconds, sock_connect=min(CONNECT_SECONDS, timeout_seconds)
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"Darkroom/{installed_version('0')}", **(headers or {})},
-        # A small response that unpacks to a large one stays small.
-        auto_decompress=False,
-        middlewares=(_note_host,),
-        trust_env=False,
-    )
+    def _fault(self, address: str, host: str) -> str | None:
+        return find_address_fault(
+            address, allow_loopback=self._allow_loopback, receivers=self._receivers, host=host
+        )
 
 
-async def _note_host(request: ClientRequest, handler: aiohttp.ClientHandlerType) -> ClientResponse:
-    token = _requested_host.set((request.url.raw_host or "").lower().removesuffix("."))
-    try:
-        return await handler(request)
-    finally:
-        _requested_host.reset(token)
+def _host_header(url: URL) -> str:
+    port = "" if url.explicit_port is None else f":{url.explicit_port}"
+    return f"{url.host_subcomponent}{port}"

@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from aiohttp import ClientSession, ClientTimeout
 
+from shared.adapters.http.proxy_options import proxy_options
 from shared.adapters.kie.kie_connection import UploadAccess
 from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.errors import UploadFailed
@@ -46,6 +47,7 @@ class FileUploads:
     def __init__(self, access: UploadAccess, *, silence_seconds: float = SILENCE_SECONDS) -> None:
         self._access = access
         self._silence_seconds = silence_seconds
+        self._proxy = proxy_options(access.proxies, access.base_url)
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> FileUploads:
@@ -120,7 +122,7 @@ class FileUploads:
             raise RuntimeError("the client is not open: use it inside `async with`")
         try:
             async with self._session.post(
-                self._access.base_url + path, allow_redirects=False, **options
+                self._access.base_url + path, allow_redirects=False, **self._proxy, **options
             ) as response:
                 content, status = await _read_start(response), response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

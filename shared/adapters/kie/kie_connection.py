@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from shared.adapters.embedded import EmbeddedServers
 from shared.adapters.servers import Servers
+from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
 from shared.errors import ConfigurationError, UploadsNotConfigured
 from shared.kie_accounts import DEFAULT_ACCOUNT, KieKey
 from shared.settings import Settings
@@ -59,6 +60,7 @@ class UploadAccess:
 
     base_url: str
     key: SecretStr
+    proxies: OutboundProxies = NO_PROXIES
 
 
 NO_UPLOAD_ACCESS = UploadAccess("", SecretStr(""))
@@ -72,9 +74,13 @@ async def choose_upload_access(settings: Settings, servers: Servers) -> UploadAc
     `UploadsNotConfigured` over a given database without a key.
     """
     if settings.kie_upload_key is not None:
-        return UploadAccess(settings.kie_upload_base_url, settings.kie_upload_key)
+        return UploadAccess(
+            settings.kie_upload_base_url, settings.kie_upload_key, settings.outbound.proxies
+        )
     if settings.kie_keys:
-        return UploadAccess(settings.kie_upload_base_url, settings.kie_keys[0].key)
+        return UploadAccess(
+            settings.kie_upload_base_url, settings.kie_keys[0].key, settings.outbound.proxies
+        )
     if servers.has_given_database or servers.embedded is None:
         raise UploadsNotConfigured
     address = await _run_simulator(servers.embedded)

@@ -58,7 +58,7 @@ async def serving(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     port = runner.addresses[0][1]
     downloader = ImageDownloader(allow_loopback=allow_loopback, timeout_seconds=0.5, resolver=names)
-    checks = ImageChecks(database, downloader)
+    checks = ImageChecks(database, downloader=downloader)
 
     async def faults_of(*paths: str, **fields: str) -> dict[str, str]:
         urls = [f"http://cats.example:{port}{path}" for path in paths]
