@@ -32,16 +32,16 @@ from shared.kie_accounts import (
     parse_account_keys,
     parse_account_names,
 )
-from shared.outbound_settings import (
+from shared.postgres_url import find_schema_fault, require_usable
+from shared.redis_url.redis_url import find_prefix_fault, read_redis_url
+from shared.retention import KeptDays, RetentionSettings
+from shared.setting_checks.outbound_settings import (
     check_callback_base,
     check_proxy,
     check_receivers,
     read_outbound,
 )
-from shared.postgres_url import find_schema_fault, require_usable
-from shared.proxy_settings import Network, read_networks, read_root_path
-from shared.redis_url.redis_url import find_prefix_fault, read_redis_url
-from shared.retention import KeptDays, RetentionSettings
+from shared.setting_checks.proxy_settings import Network, read_networks, read_root_path
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]

@@ -14,7 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from shared.adapters.http.http_connection import network_of
-from shared.proxy_settings import Network
+from shared.setting_checks.proxy_settings import Network
 
 _CLIENT_ADDRESS = web.RequestKey("client_address", str)
 _IS_ENCRYPTED = web.RequestKey("is_encrypted", bool)

@@ -17,7 +17,7 @@ from yarl import URL
 from shared.adapters.http.forwarding import Forwarding, client_address, client_network, is_https
 from shared.adapters.http.http_connection import ConnectionLimits
 from shared.adapters.http.http_server import LimitedRunner, listen
-from shared.proxy_settings import read_networks, read_root_path
+from shared.setting_checks.proxy_settings import read_networks, read_root_path
 from shared.settings import Settings
 
 Headers = Sequence[tuple[str, str]]
