@@ -10,7 +10,7 @@ from shared.domain.public_addresses import find_url_fault
 if TYPE_CHECKING:
     from pydantic import BeforeValidator
 
-URL_LENGTH_MAX = 2048
+URL_LENGTH_MAX = 8192
 NON_BLANK_TEXT_SCHEMA: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 """JSON Schema of a text that is not blank and has no NUL character."""
 

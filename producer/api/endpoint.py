@@ -25,8 +25,9 @@ from producer.orders.order_batcher import OrderBatcher
 from producer.results.thumbnails import Thumbnails
 from shared.errors import AccountNotFound, DarkroomError
 
-JOB_BODY_BYTES = 256 * 1024
-"""Enough for the longest prompt with every character escaped, and for the metadata."""
+JOB_BODY_BYTES = 512 * 1024
+"""Enough for the longest prompt with every character escaped, for 16 of the longest URLs, and for
+the metadata."""
 UPLOAD_HELD_BYTES = 1024 * 1024
 """The most bytes of an upload that are in memory."""
 DATA_URL_BODY_BYTES = 8 * 1024 * 1024

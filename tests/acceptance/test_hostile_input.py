@@ -65,7 +65,7 @@ ODD_URLS = (
     *("file:///etc/passwd", "gopher://example.com/", "javascript:alert(1)", "//example.com/a"),
     *("http:example.com", "http:///a", "http://example.com\\@127.0.0.1/", "http://exa mple.com/"),
     *(" http://example.com/", "http://example.com/\r\nX-Evil: 1", "http://example.com/\u0000"),
-    *("http://[::1", "http://example.com/" + "a" * 2048, "ftp://example.com/a.png", ""),
+    *("http://[::1", "http://example.com/" + "a" * 8192, "ftp://example.com/a.png", ""),
 )
 
 

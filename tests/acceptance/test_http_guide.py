@@ -27,7 +27,7 @@ from producer.list_pages import MAX_LIST_LIMIT, PAGE_BYTES
 from producer.live.event_reader import FeedIntervals
 from producer.live.sse_response import WRITE_TIMEOUT_SECONDS
 from producer.orders.field_limits import KEY_LENGTH
-from producer.orders.order_fields import METADATA_BYTES, METADATA_STORED_BYTES
+from producer.orders.order_fields import METADATA_BYTES, METADATA_STORED_BYTES, WEBHOOK_LENGTH
 from shared.adapters.http import http_server
 from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
 from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS
@@ -36,6 +36,7 @@ from shared.adapters.postgres.database import Database
 from shared.errors import DarkroomError
 from shared.settings import Settings
 from shared.stored_json import MAX_JSON_DEPTH
+from shared.text_and_url_checks import URL_LENGTH_MAX
 from tests.support.deployment import Deployment, environment
 from tests.support.example_images import encoded_image
 from worker.simulator import Simulator
@@ -129,6 +130,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         "body of a request": f"{kib(endpoint.JOB_BODY_BYTES)}, with `data:` URLs"
         f" {endpoint.DATA_URL_BODY_BYTES // 1024**2} MiB and a Content-Length; of a batch"
         f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB; of an upload {FILE_BYTES_MAX // 2**20} MiB",
+        "URL of an image": f"{URL_LENGTH_MAX:,} characters; of a webhook {WEBHOOK_LENGTH:,}",
         "jobs that one call cancels or retries": f"{MAX_BULK_JOBS:,}",
         "jobs in a batch": f"{order_body.MAX_BATCH_JOBS:,}",
         "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"

@@ -119,6 +119,32 @@ async def test_the_same_key_gets_the_same_answer_again(deployment: Deployment) -
     await deployment.check_account(balance=9_993)
 
 
+@pytest.mark.promise("URL of an image")
+async def test_the_longest_urls_of_images_reach_kie_with_the_longest_prompt(
+    deployment: Deployment,
+) -> None:
+    """Signed URLs of buckets are long. All of them fit into one body, however they are written."""
+    urls = [f"https://bucket.example/{n}.png?X-Amz-Signature=".ljust(8192, "f") for n in range(16)]
+    given = {
+        "account_id": "acme",
+        "model": "gpt-image-1.5",
+        "task": "image-to-image",
+        "quality": "medium",
+        "image_urls": urls,
+        "prompt": "\N{PARTY POPPER}" * 1_000,
+        "aspect_ratio": "1:1",
+    }
+    async with deployment.api() as api, deployment.worker():
+        placed = (await api.post("/v1/jobs", given)).expect(202)
+        assert placed["request"]["image_urls"] == urls
+        ended = (await api.get(f"/v1/jobs/{placed['id']}", wait=30)).expect(200)
+        assert ended["state"] == "succeeded"
+        refused = await api.post("/v1/jobs", {**given, "image_urls": [urls[0] + "f"]})
+        assert refused.faults() == {
+            "image_urls.0": "is 8193 characters long; at most 8192 are allowed"
+        }
+
+
 @pytest.mark.promise("is `409 idempotency_conflict`, which names what differs")
 async def test_the_same_key_for_something_else_is_a_conflict_that_names_it(
     deployment: Deployment,

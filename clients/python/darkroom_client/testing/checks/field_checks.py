@@ -8,7 +8,7 @@ from typing import Any
 
 from darkroom_client.testing.checks.public_urls import find_url_fault
 
-_URL_LENGTH = 2048
+_URL_LENGTH = 8192
 _PROMPT_LENGTH = 20_000
 
 
