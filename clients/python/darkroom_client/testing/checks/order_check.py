@@ -57,12 +57,6 @@ def check_order(body: Mapping[str, Any], account_id: str) -> MemoryOrder:
         faults += _request_faults(rules, task, fields)
     if faults or rules is None:
         raise invalid_request(faults)
-    webhook = order.get("webhook_url")
-    # Where a webhook may go is checked when the rest is right.
-    if webhook is not None and (
-        fault := find_url_fault(webhook, allow_loopback=True, hint=WEBHOOK_HINT)
-    ):
-        raise invalid_request([Fault("webhook_url", fault)])
     request = {name: fields.get(name, one["default"]) for name, one in rules["fields"].items()}
     run_at = order.get("run_at")
     return MemoryOrder(
@@ -119,6 +113,9 @@ def _order_faults(order: Mapping[str, Any]) -> list[Fault]:
     run_at = order.get("run_at")
     if run_at is not None and read_time(run_at) is None:
         faults.append(Fault("run_at", f"{shown(run_at)} must be a time with its timezone"))
+    if webhook is not None and _is_url(webhook):
+        refused = find_url_fault(webhook, allow_loopback=True, hint=WEBHOOK_HINT)
+        faults += [Fault("webhook_url", refused)] if refused else []
     return faults
 
 
