@@ -34,7 +34,7 @@ DEFAULTS = {
     "statement_timeout": "20ms",
     "lock_timeout": "1ms",
     "idle_in_transaction_session_timeout": "20ms",
-    "idle_session_timeout": "20s",
+    "idle_session_timeout": "300ms",
 }
 
 

@@ -145,7 +145,13 @@ async def test_several_that_migrate_at_once_take_turns_and_apply_everything_once
 ) -> None:
     # The last migration waits for a table that the test has locked, so that the others certainly
     # arrive while the first one is at work.
-    add(folder, "waits", "LOCK TABLE gate; CREATE TABLE was_here (id int);")
+    # A lock of the session, which a pooler would keep, could be released here.
+    add(
+        folder,
+        "waits",
+        "LOCK TABLE gate; CREATE TABLE was_here (id int);"
+        f" DO $$ BEGIN ASSERT NOT pg_advisory_unlock({LOCK_KEY}); END $$",
+    )
     await connection.execute("CREATE TABLE gate (id int)")
 
     async def are_waiting() -> bool:

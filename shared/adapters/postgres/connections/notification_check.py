@@ -6,6 +6,7 @@ import asyncio
 from secrets import token_hex
 from typing import Any
 
+from shared.adapters.postgres.connections.session_settings import SessionSettings
 from shared.adapters.postgres.database import (
     CONNECT_TIMEOUT_SECONDS,
     Connection,
@@ -38,13 +39,22 @@ async def find_unheard_reason(url: str, queries: Queries) -> str | None:
 
 
 async def connect_to_listen(url: str) -> Any:
-    """Return a connection to listen by. It prepares no statements. Raises errors of the driver."""
-    return await connect_to_primary(
+    """Return a connection to listen by. It prepares no statements. Raises errors of the driver.
+
+    The limit of idle sessions does not end it: it sends nothing for as long as it lives.
+    """
+    connection = await connect_to_primary(
         url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=CONNECT_TIMEOUT_SECONDS,
         statement_cache_size=0,
     )
+    try:
+        await SessionSettings().set_for_session(connection)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 async def find_unheard_reason_on(
