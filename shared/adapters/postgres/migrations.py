@@ -99,7 +99,7 @@ async def migrate(
     `folder` is a folder `sql`, by default that of this version. `schema` is `DATABASE_SCHEMA`.
     Concurrent calls take turns, file by file, and wait for at most `lock_wait_seconds`. A call that
     finds nothing to apply takes no lock. Raises `MigrationFailed` (the failed file changed
-    nothing), `SchemaOutdated` or `PostgresDown`.
+    nothing), `SchemaOutdated`, `SettingsRefused` or `PostgresDown`.
     """
     try:
         async with connect_for_migrations(url) as connection:

@@ -36,7 +36,7 @@ async def require_rights(connection: Connection, schema: str) -> None:
 async def list_missing_roles(url: str, schema: str | None = None) -> list[str]:
     """Return the statements that make the roles of Darkroom complete. Empty if they are.
 
-    Raises `PostgresDown` and `SchemaOutdated`.
+    Raises `PostgresDown` and `SettingsRefused`.
     """
     async with connect_for_migrations(url) as connection, schema_transaction(connection):
         chosen = await choose_schema(connection, schema)

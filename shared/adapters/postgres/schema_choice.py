@@ -18,7 +18,7 @@ from shared.adapters.postgres.database import (
     translated_postgres_errors,
 )
 from shared.adapters.postgres.primary_host import connect_to_primary
-from shared.errors import ConfigurationError, PostgresDown, SchemaOutdated
+from shared.errors import PostgresDown, SettingsRefused
 from shared.postgres_url import find_schema_fault, with_search_path
 
 DEFAULT_SCHEMA = "public"
@@ -79,13 +79,13 @@ def quote_schema(schema: str) -> str:
 async def choose_schema(connection: Connection, wanted: str | None = None) -> SchemaChoice:
     """Return the schema named by `DATABASE_SCHEMA`, else by the search path of the connection.
 
-    Raises `SchemaOutdated` if the search path leads to no schema, or past that of Darkroom's
+    Raises `SettingsRefused` if the search path leads to no schema, or past that of Darkroom's
     tables, or to one whose name Darkroom does not take.
     """
     chosen = await _choose(connection, wanted)
     fault = find_schema_fault(chosen.name)
     if fault is not None:
-        raise SchemaOutdated(f"schema {quote_schema(chosen.name)} cannot be used: {fault}")
+        raise SettingsRefused(f"schema {quote_schema(chosen.name)} cannot be used: {fault}")
     return chosen
 
 
@@ -101,13 +101,13 @@ async def _choose(connection: Connection, wanted: str | None) -> SchemaChoice:
         hidden: str = row["hidden"][0]
         return SchemaChoice(hidden, hidden in row["installed"], is_hidden=True)
     if row["first"] is None:
-        raise SchemaOutdated(
+        raise SettingsRefused(
             f"search_path ({row['path']}) names no schema that exists and that this login may use:"
             " set DATABASE_SCHEMA, or change search_path by ALTER ROLE … SET search_path"
         )
     if row["installed"]:
         others = " and ".join(quote_schema(one) for one in row["installed"])
-        raise SchemaOutdated(
+        raise SettingsRefused(
             f"Darkroom's tables are in schema {others} of this database, and search_path"
             f" ({row['path']}) leads to schema {quote_schema(row['first'])}: set"
             f" DATABASE_SCHEMA={row['installed'][0]} to go on with them, or"
@@ -126,7 +126,7 @@ async def require_search_path(url: str, schema: str) -> str:
     """Return a URL whose sessions find Darkroom's tables in that schema.
 
     It is the given one if search_path of the login leads there anyway. Otherwise it has search_path
-    among its `options`. Raises `ConfigurationError` where a pooler refuses or ignores these, and
+    among its `options`. Raises `SettingsRefused` where a pooler refuses or ignores these, and
     `PostgresDown`.
     """
     async with connect_for_migrations(url) as connection, schema_transaction(connection):
@@ -144,7 +144,7 @@ async def require_search_path(url: str, schema: str) -> str:
         is_kept = False
     if is_kept:
         return changed
-    raise ConfigurationError(
+    raise SettingsRefused(
         f"DATABASE_SCHEMA: the pooler of DATABASE_URL takes no search_path from a client. Set it"
         f" for the login instead: ALTER ROLE {row['login']} IN DATABASE {row['database']}"
         f" SET search_path = {quote_schema(schema)}; and let the pooler open new connections"

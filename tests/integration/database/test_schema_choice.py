@@ -13,7 +13,7 @@ from shared.adapters.postgres.migrations import (
     read_migrations,
     require_current_schema,
 )
-from shared.errors import SchemaOutdated
+from shared.errors import SettingsRefused
 from tests.integration.database.plain_logins import login
 from tests.support.database_logins import connected, with_user
 
@@ -82,7 +82,7 @@ async def test_a_search_path_that_leads_elsewhere_is_refused_and_nothing_is_made
         r" set DATABASE_SCHEMA=public to go on with them, or DATABASE_SCHEMA=Other for a second"
     )
     for check in (migrate, migration_status, require_current_schema):
-        with pytest.raises(SchemaOutdated, match=sentence):
+        with pytest.raises(SettingsRefused, match=sentence):
             await check(url)
     assert await schemas(connection) == ["public"]
     assert len(await migrate(url, schema="Other")) == len(NAMES)
@@ -93,5 +93,5 @@ async def test_a_search_path_to_no_schema_is_refused_with_what_to_set(
     empty_database_url: str,
 ) -> None:
     url = f"{empty_database_url}?options=-csearch_path%3Dnowhere"
-    with pytest.raises(SchemaOutdated, match=r"search_path \(nowhere\) names no schema"):
+    with pytest.raises(SettingsRefused, match=r"search_path \(nowhere\) names no schema"):
         await migrate(url)
