@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shared.postgres_url.postgres_url import PostgresUrl, UrlFault
+from shared.postgres_url.tls import is_readable
 
 _LOCALHOST = "localhost"
 _FIELDS = 5
@@ -38,7 +39,7 @@ def find_password_file(
         file = (home or Path.home()) / ".pgpass"
     except RuntimeError:
         return None
-    return file if os.access(file, os.R_OK) and not _is_open_to_others(file) else None
+    return file if is_readable(file) and not _is_open_to_others(file) else None
 
 
 def read_password(file: Path, *, host: str, port: str, user: str, database: str) -> str | None:

@@ -78,7 +78,16 @@ def _files_of_home(home: Path | None) -> dict[str, str]:
     except RuntimeError:
         return {}
     paths = {name: folder / file for name, file in _OF_HOME.items()}
-    return {name: str(path) for name, path in paths.items() if os.access(path, os.R_OK)}
+    return {name: str(path) for name, path in paths.items() if is_readable(path)}
+
+
+def is_readable(path: Path) -> bool:
+    """Return whether this user can read the file. The home may be of another user."""
+    try:
+        with path.open("rb"):
+            return True
+    except OSError:
+        return False
 
 
 def _build_context(mode: str, files: Mapping[str, str], password: str) -> ssl.SSLContext:

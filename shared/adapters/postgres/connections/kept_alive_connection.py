@@ -32,12 +32,16 @@ class KeptAliveConnection(_DriverConnection):
         keep_alive(self._socket)
 
     def set_keepalive(self, parameters: Mapping[str, str]) -> None:
-        """Apply the keepalive parameters of a URL. 0 means our own value, as for libpq."""
-        changes = {
-            getattr(socket, option): int(parameters[name])
-            for name, option in _OPTIONS.items()
-            if int(parameters.get(name, "0")) and hasattr(socket, option)
-        }
-        if changes or "keepalives" in parameters:
-            is_on = parameters.get("keepalives", "1") != "0"
-            keep_alive(self._socket, is_on=is_on, changes=changes)
+        """Apply the keepalive parameters of a URL."""
+        if parameters:
+            apply_keepalive(self._socket, parameters)
+
+
+def apply_keepalive(opened: Any, parameters: Mapping[str, str]) -> None:
+    """Set libpq's keepalive parameters on a socket. 0 means our own value, as for libpq."""
+    changes = {
+        getattr(socket, option): int(parameters[name])
+        for name, option in _OPTIONS.items()
+        if int(parameters.get(name, "0")) and hasattr(socket, option)
+    }
+    keep_alive(opened, is_on=parameters.get("keepalives", "1") != "0", changes=changes)
