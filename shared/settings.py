@@ -34,7 +34,6 @@ from shared.kie_accounts import (
 )
 from shared.postgres_url import find_schema_fault, require_usable
 from shared.redis_url.redis_url import find_prefix_fault, read_redis_url
-from shared.retention import KeptDays, RetentionSettings
 from shared.setting_checks.outbound_settings import (
     check_callback_base,
     check_proxy,
@@ -42,6 +41,7 @@ from shared.setting_checks.outbound_settings import (
     read_outbound,
 )
 from shared.setting_checks.proxy_settings import Network, read_networks, read_root_path
+from shared.setting_checks.retention_settings import KeptDays, RetentionSettings
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
 ChargeBasis = Literal["current", "quoted", "lower_of"]

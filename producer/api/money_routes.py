@@ -325,6 +325,21 @@ MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(
         method="POST",
+        path="/v1/accounts/{id}/erase-prompts",
+        handler=billing_handlers.erase_prompts,
+        name="erasePrompts",
+        summary="Erase the prompts of all jobs that an account has now, for good",
+        description="Of ended jobs at once, of open ones when they end. Workers finish what takes"
+        " longer than a few seconds.",
+        tag="accounts",
+        roles=ADMIN_ONLY,
+        path_schemas=ACCOUNT_ID,
+        body="Erasure",
+        responses={200: "PromptErasure"},
+        problems=(404, 409, 422),
+    ),
+    Endpoint(
+        method="POST",
         path="/v1/accounts/{id}/grants",
         handler=billing_handlers.grant,
         name="grantCredits",

@@ -12,7 +12,7 @@ from aiohttp import web
 from producer.api.authentication import caller_account, caller_actor, require_account
 from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.handlers.job_handlers import REPLAYED_HEADER, read_idempotency_key
-from producer.api.requests.admin_bodies import Grant, NewAccount, Refund, parse_admin_body
+from producer.api.requests.admin_bodies import Erasure, Grant, NewAccount, Refund, parse_admin_body
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.limits_body import LimitsChange
 from producer.api.requests.order_body import parse_order
@@ -25,6 +25,7 @@ from producer.money.grants import granted_account_to_json
 from producer.money.margins import MarginGroup
 from producer.money.statements import start_of_month, statement_to_json
 from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
+from producer.retention.prompt_erasure import erasure_to_json
 from producer.row_json import account_to_json, row_to_json
 from producer.waiting.quotes import quote_to_json
 from shared.adapters.http.slow_readers import PacedResponse
@@ -33,6 +34,8 @@ from shared.job_json import timestamp_to_json
 
 STATEMENT_PARAMETERS = ("from", "to")
 MARGIN_DAYS_DEFAULT = 30
+_ERASE_SECONDS = 10.0
+"""How long a request erases prompts. Workers do the rest."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -126,6 +129,18 @@ async def set_limits(call: Call) -> web.StreamResponse:
         _account_id(call), reason=given.reason, actor=caller_actor(call), **given.limits()
     )
     return json_response(account_to_json(account))
+
+
+async def erase_prompts(call: Call) -> web.StreamResponse:
+    """Erase the prompts of an account as far as a few seconds allow, and return how far."""
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
+    erasure = await call.context.producer.prompt_erasures.erase(
+        _account_id(call),
+        reason=parse_admin_body(Erasure, body).reason.strip(),
+        actor=caller_actor(call),
+        within_seconds=_ERASE_SECONDS,
+    )
+    return json_response(erasure_to_json(erasure))
 
 
 async def refund_job(call: Call) -> web.StreamResponse:

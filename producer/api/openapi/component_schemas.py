@@ -19,6 +19,7 @@ from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.requests.admin_bodies import (
+    Erasure,
     Grant,
     NewAccount,
     PriceChange,
@@ -55,7 +56,7 @@ _NOTES: dict[str, dict[str, Any]] = {
 }
 
 _BODIES: tuple[type[BaseModel], ...] = (
-    *(PriceChange, ScheduledPriceOrder, NewAccount, Grant, Refund, LimitsChange),
+    *(PriceChange, ScheduledPriceOrder, NewAccount, Grant, Refund, LimitsChange, Erasure),
     *(PauseStart, BrakeEnd, Retry, RouteChoice, ManyJobs, ManyRetries, ManyImages),
     *RESOLUTIONS.values(),
 )

@@ -118,6 +118,28 @@ class AccountPage(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last")
 
 
+class PromptErasure(BaseModel):
+    """A request to erase the prompts of an account, and how far it has come."""
+
+    account_id: str = Field(examples=["acme"])
+    requested_at: AwareDatetime = Field(
+        description="jobs that are enqueued later are kept", examples=[_AT]
+    )
+    jobs: int = Field(description="of how many jobs they are erased", examples=[120])
+    waiting: int = Field(
+        description="jobs whose prompts are erased later: they are open, or something is still"
+        " sent of them",
+        examples=[2],
+    )
+    swept_at: AwareDatetime | None = Field(
+        description="when all jobs that had ended were examined; null: workers continue",
+        examples=[_AT],
+    )
+    ended_at: AwareDatetime | None = Field(
+        description="when nothing was left to erase; null: workers continue", examples=[None]
+    )
+
+
 class StatementTotals(BaseModel):
     """What each kind of line changed the balance by."""
 
@@ -229,7 +251,7 @@ class ComparedPrices(BaseModel):
 
 MONEY_MODELS: tuple[type[BaseModel], ...] = (
     *(PricePreview, PriceVersions, ScheduledPrice, ScheduledPrices, AccountPage),
-    GrantedAccount,
+    *(GrantedAccount, PromptErasure),
     *(Statement, StatementCsv, Margin, ComparedPrices),
 )
 """Pydantic adds the models of their fields."""

@@ -203,6 +203,16 @@ class Refund(BaseModel):
     reason: Reason = Field(description="why, for the ledger")
 
 
+class Erasure(BaseModel):
+    """Why the prompts of an account are erased."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"reason": "the customer's demand"}]}
+    )
+
+    reason: Reason = Field(description="why, for the audit")
+
+
 class Grant(BaseModel):
     """Credits for an account, and why; negative ones are an adjustment."""
 

@@ -43,8 +43,8 @@ PAUSES = {
     "queue resume": "queue_resumed",
     "queue end-brake": "queue_resumed",
 }
-NOTED_ELSEWHERE = {"results prune", "results retry"}
-"""test_prune_cli.py and test_results_retry_cli.py read their entries."""
+NOTED_ELSEWHERE = {"results prune", "results retry", "prune", "accounts erase-prompts"}
+"""test_prune_cli.py, test_results_retry_cli.py and test_retention_cli.py read their entries."""
 MODELS = {"models route": "model_routed"}
 MONEY = {
     "accounts limits": "account_limits_changed",

@@ -40,7 +40,7 @@ READS = {
 OF_THE_API_ALONE = {
     *("enqueue", "jobs wait", "jobs cancel", "jobs retry", "jobs resolve", "jobs download"),
     *("files upload", "files show", "results prune", "results retry", "models route"),
-    *("queue pause", "queue resume", "queue end-brake"),
+    *("queue pause", "queue resume", "queue end-brake", "prune", "accounts erase-prompts"),
     *("webhooks replay", "webhooks secret", "webhooks rotate"),
 }
 # Not over a database that is shared by roles: their own servers, none, or none of ours.
@@ -119,11 +119,13 @@ async def played_by(
             # It has no copy to delete.
             "results prune": ("--older-than", "90d", "--dry-run"),
             "results retry": ("--all",),
+            "prune": ("--yes",),
             "kie models": (),
             "kie surprises": (),
             "jobs wait": (await new(JobState.SUCCEEDED),),
             "jobs cancel": (await new(JobState.QUEUED),),
             "jobs retry": (str(failed.id),),
+            "accounts erase-prompts": ("acme", "--yes"),
             "jobs resolve": (await new(JobState.UNKNOWN), "--lost", "--reason", "not there"),
             **await _played_with_webhooks(deployment),
         },

@@ -143,5 +143,5 @@ async def test_all_periodic_work_of_a_worker_asks_whether_it_may_claim(
         ]
     assert ran == [
         *("reconcile", "check_balance", "check_late_tasks", "check_kie_models"),
-        *("renew_files", "apply_scheduled_prices", "sum_settlements"),
+        *("renew_files", "apply_scheduled_prices", "sum_settlements", "pruning"),
     ]

@@ -23,6 +23,7 @@ ASKED: dict[str, tuple[str, ...]] = {
     "doctor": (),
     "audit": (),
     "prune": ("--yes",),
+    "accounts erase-prompts": ("acme", "--yes"),
     "margin": ("--by", "account"),
     "enqueue": ORDER,
     "quote": ORDER,

@@ -250,6 +250,32 @@ def refund(
     run_with_database(step)
 
 
+@app.command("erase-prompts")
+def erase_prompts(
+    account_id: AccountId,
+    reason: OptionalReason = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say of how many jobs, and stop.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed off a terminal.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase the prompts of all jobs that an account has now, for good.
+
+    Request, metadata and messages of ended jobs at once, of open ones when they end, and its
+    uploaded images. Credits, states and links of results stay.
+    """
+
+    async def step(context: DatabaseContext) -> None:
+        from producer.cli.commands.money.prompt_erasure import erase_and_print
+
+        await erase_and_print(
+            context, account_id, reason, is_dry_run=dry_run, yes=yes, as_json=as_json
+        )
+
+    run_with_database(step)
+
+
 @app.command()
 def statement(
     account_id: AccountId,

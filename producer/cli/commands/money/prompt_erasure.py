@@ -1,0 +1,57 @@
+"""What `darkroom accounts erase-prompts` asks, does and prints."""
+
+from __future__ import annotations
+
+from producer.cli.command_runner import DatabaseContext, command_actor
+from producer.cli.confirmation import confirm_doubts
+from producer.cli.display.console import print_data, print_json, print_message
+from producer.cli.display.text_format import count_text, printable
+from producer.retention.prompt_erasure import PromptErasures, erasure_to_json
+
+_PROGRESS_JOBS = 10_000
+
+
+async def erase_and_print(
+    context: DatabaseContext,
+    account_id: str,
+    reason: str | None,
+    *,
+    is_dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Say of how many jobs prompts are erased, ask, erase them, and print how far that is."""
+    erasures = PromptErasures(context.database)
+    stored = await erasures.preview(account_id)
+    what = (
+        f"the prompts of {count_text(stored.ended, 'ended job')} of {printable(account_id)} for"
+        f" good, and of {count_text(stored.open, 'open job')} when they end"
+    )
+    if is_dry_run:
+        if as_json:
+            print_json({"dry_run": True, "account_id": account_id, "jobs": stored.ended,
+                        "waiting": stored.open})  # fmt: skip
+        else:
+            print_data(f"would erase {what}")
+        return
+    confirm_doubts([f"this erases {what}"], yes=yes)
+    erased = printed = 0
+
+    def add(jobs: int) -> None:
+        nonlocal erased, printed
+        erased += jobs
+        if erased - printed >= _PROGRESS_JOBS and not as_json:
+            printed = erased
+            print_message(f"erased so far: of {count_text(erased, 'job')}")
+
+    erasure = await erasures.erase(account_id, reason=reason, actor=command_actor(), on_batch=add)
+    if as_json:
+        print_json({"dry_run": False, **erasure_to_json(erasure)})
+        return
+    print_data(f"erased the prompts of {count_text(erasure.jobs, 'job')}")
+    if erasure.waiting:
+        print_message(
+            f"{count_text(erasure.waiting, 'job')} open or with something still to send: workers"
+            " erase them when they end",
+            "yellow",
+        )
