@@ -212,8 +212,11 @@ async def test_a_head_gets_no_body_and_leaves_the_connection_in_order(
         deployment.api() as api,
         aiohttp.ClientSession(api.session._base_url, connector=connector) as session,
     ):
-        # No file has that id, a queued job has no image, and a quote is of a request.
-        absent = {"getFile": 404, "getJobImage": 404, "getQuote": 422}
+        # No file or message has that id, a queued job has no image, and a quote is of a request.
+        absent = {
+            **dict.fromkeys(("getFile", "getJobImage", "getWebhook", "getWebhookSecret"), 404),
+            "getQuote": 422,
+        }
         for endpoint in ENDPOINTS:
             if endpoint.method == "GET":
                 status = absent.get(endpoint.name, 405 if endpoint.is_stream else 200)
