@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
+from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH, RUN_AT_DAYS
 from shared.domain.job import Priority
 from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
@@ -116,8 +116,9 @@ def _check_run_at(value: object) -> object:
     if isinstance(value, datetime) and value.tzinfo is not None:
         # Near the first and the last year, the conversion to UTC may overflow.
         with suppress(OverflowError):
-            value.astimezone(UTC)
-            return value
+            if value.astimezone(UTC) <= datetime.now(UTC) + timedelta(days=RUN_AT_DAYS):
+                return value
+        raise ValueError(f"{value.isoformat()!r} must be at most {RUN_AT_DAYS} days from now")
     given = value.isoformat() if isinstance(value, datetime) else value
     raise ValueError(f"{format_value(given)} must be a time with its timezone")
 
@@ -150,7 +151,9 @@ class OrderFields(BaseModel):
         default="normal", description="high, normal or low"
     )
     run_at: Annotated[datetime | None, optional(_check_run_at)] = Field(
-        default=None, description="the earliest time to run the job, with its timezone; null: now"
+        default=None,
+        description="the earliest time to run the job, with its timezone, at most 366 days from"
+        " now; null: now",
     )
 
 

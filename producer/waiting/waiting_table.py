@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from producer.row_json import row_to_json
-from producer.waiting.fair_positions import WaitingAccount
+from producer.waiting.fair_positions import FairOrder, WaitingAccount
 from producer.waiting.wait_estimates import estimate_wait
 from producer.waiting.waiting_snapshot import WaitingSnapshot
 from shared.domain.job import WaitReason
@@ -24,6 +25,8 @@ class WaitingRow:
     """Due jobs that are not chosen yet. Those of paused models are not counted."""
     oldest_waiting_seconds: float
     weight: float
+    share: float
+    """Its part of the submits while all of these wait, 0 to 1, before limits of open jobs."""
     max_open_jobs: int | None
     open_jobs: int | None
     """Counted only with a limit."""
@@ -65,6 +68,7 @@ def waiting_table(snapshot: WaitingSnapshot, limit: int) -> WaitingTable:
             one.account_id,
         ),
     )
+    shares = find_shares(order)
     seconds = pace.seconds_until(order.chosen + order.waiting)
     is_paused = any(
         one.scope == "everything" and math.isinf(one.ends_in_seconds) for one in snapshot.pauses
@@ -77,12 +81,30 @@ def waiting_table(snapshot: WaitingSnapshot, limit: int) -> WaitingTable:
         submits_per_second=pace.per_second,
         ends_at=None if reason or seconds is None else snapshot.at + timedelta(seconds=seconds),
         wait_reason=reason,
-        accounts=tuple(_row(snapshot, one) for one in found[:limit]),
+        accounts=tuple(_row(snapshot, one, shares) for one in found[:limit]),
         accounts_in_all=len(found),
     )
 
 
-def _row(snapshot: WaitingSnapshot, account: WaitingAccount) -> WaitingRow:
+def find_shares(order: FairOrder) -> dict[tuple[str, str], float]:
+    """Return the share of each account and priority: that of its priority, divided by weight."""
+    weights: dict[str, float] = {}
+    moving = [one for one in order.accounts if one.waiting > 0 and not one.is_paused]
+    for one in moving:
+        weights[one.priority] = weights.get(one.priority, 0.0) + one.weight
+    priorities = sum(order.turns[name].weight for name in weights)
+    return {
+        (one.account_id, one.priority): (order.turns[one.priority].weight / priorities)
+        * (one.weight / weights[one.priority])
+        for one in moving
+    }
+
+
+def _row(
+    snapshot: WaitingSnapshot,
+    account: WaitingAccount,
+    shares: Mapping[tuple[str, str], float],
+) -> WaitingRow:
     # The row is of every model. A pause of one model holds back none that is counted.
     wait = estimate_wait(snapshot, account, 1, "")
     oldest = account.oldest_due_at
@@ -94,6 +116,7 @@ def _row(snapshot: WaitingSnapshot, account: WaitingAccount) -> WaitingRow:
         if oldest is None
         else max((snapshot.at - oldest).total_seconds(), 0.0),
         weight=account.weight,
+        share=round(shares.get((account.account_id, account.priority), 0.0), 4),
         max_open_jobs=account.max_open_jobs,
         open_jobs=account.open_jobs,
         is_paused=account.is_paused,

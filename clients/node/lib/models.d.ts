@@ -414,7 +414,7 @@ export interface Flux1KontextTextToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Image-to-image by flux1-kontext. */
@@ -449,7 +449,7 @@ export interface Flux1KontextImageToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Text-to-image by gpt-4o-image. */
@@ -476,7 +476,7 @@ export interface Gpt4oImageTextToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Image-to-image by gpt-4o-image. */
@@ -507,7 +507,7 @@ export interface Gpt4oImageImageToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Text-to-image by gpt-image-1.5. */
@@ -530,7 +530,7 @@ export interface GptImage15TextToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Image-to-image by gpt-image-1.5. */
@@ -555,7 +555,7 @@ export interface GptImage15ImageToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Text-to-image by gpt-image-2. */
@@ -580,7 +580,7 @@ export interface GptImage2TextToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Image-to-image by gpt-image-2. */
@@ -607,7 +607,7 @@ export interface GptImage2ImageToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Text-to-image by gpt-image-2-5. */
@@ -634,7 +634,7 @@ export interface GptImage25TextToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Image-to-image by gpt-image-2-5. */
@@ -663,7 +663,7 @@ export interface GptImage25ImageToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Text-to-image by 4o-image-api. */
@@ -684,7 +684,7 @@ export interface Model4oImageApiTextToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Image-to-image by 4o-image-api. */
@@ -707,7 +707,7 @@ export interface Model4oImageApiImageToImage {
     readonly webhook_url?: string | null;
     /** High, normal or low. */
     readonly priority?: Priority;
-    /** The earliest time to run the job, with its timezone; null: now. */
+    /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
     readonly run_at?: string | null;
 }
 /** Any order. */

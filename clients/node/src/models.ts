@@ -482,7 +482,7 @@ export interface Flux1KontextTextToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -518,7 +518,7 @@ export interface Flux1KontextImageToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -546,7 +546,7 @@ export interface Gpt4oImageTextToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -578,7 +578,7 @@ export interface Gpt4oImageImageToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -602,7 +602,7 @@ export interface GptImage15TextToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -628,7 +628,7 @@ export interface GptImage15ImageToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -654,7 +654,7 @@ export interface GptImage2TextToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -682,7 +682,7 @@ export interface GptImage2ImageToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -710,7 +710,7 @@ export interface GptImage25TextToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -740,7 +740,7 @@ export interface GptImage25ImageToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -762,7 +762,7 @@ export interface Model4oImageApiTextToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 
@@ -786,7 +786,7 @@ export interface Model4oImageApiImageToImage {
   readonly webhook_url?: string | null;
   /** High, normal or low. */
   readonly priority?: Priority;
-  /** The earliest time to run the job, with its timezone; null: now. */
+  /** The earliest time to run the job, with its timezone, at most 366 days from now; null: now. */
   readonly run_at?: string | null;
 }
 

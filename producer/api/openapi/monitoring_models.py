@@ -340,6 +340,13 @@ class WaitingAccount(BaseModel):
     waiting: int = Field(description="due jobs that are not chosen yet, of models not paused")
     oldest_waiting_seconds: float
     weight: float = Field(examples=[1])
+    share: float = Field(
+        description="its part of the submits while all of these wait, before limits of open jobs;"
+        " 0 while paused",
+        ge=0,
+        le=1,
+        examples=[0.25],
+    )
     max_open_jobs: int | None = Field(description="null: no limit")
     open_jobs: int | None = Field(description="counted only with a limit")
     is_paused: bool

@@ -12,18 +12,18 @@ from producer.cli.confirmation import confirm_doubts
 from producer.cli.display.console import build_table, print_json, print_message, stdout_console
 from producer.cli.display.text_format import NO_VALUE, count_text, time_text
 from producer.cli.options import AsJson
-from shared.retention import FOREVER, RetentionDays, RetentionKind
 
 if TYPE_CHECKING:
     from producer.retention.pruning import Prunable
+    from shared.retention import RetentionDays
 
 _PROGRESS_ROWS = 10_000
 _ROWS = {
-    RetentionKind.EVENTS: "events",
-    RetentionKind.CALLBACKS: "callbacks",
-    RetentionKind.WEBHOOKS: "webhook messages",
-    RetentionKind.PROMPTS: "requests",
-    RetentionKind.JOBS: "jobs, to their state and money",
+    "events": "events",
+    "callbacks": "callbacks",
+    "webhooks": "webhook messages",
+    "prompts": "requests",
+    "jobs": "jobs, to their state and money",
 }
 
 
@@ -83,6 +83,8 @@ class _Progress:
 
 
 def _print_found(found: Sequence[Prunable], days: RetentionDays) -> None:
+    from shared.retention import FOREVER, RetentionKind
+
     table = build_table(
         *("kind", "kept days", "older", "of jobs", "still needed", "oldest end"),
         right=("kept days", "older", "of jobs", "still needed"),
@@ -106,8 +108,8 @@ def _doubts(found: Sequence[Prunable]) -> list[str]:
 
 def _pruned_text(pruned: dict[str, int]) -> str:
     parts = [
-        f"{count:,} {_ROWS[RetentionKind(kind)]}"
-        if kind in set(RetentionKind)
+        f"{count:,} {_ROWS[kind]}"
+        if kind in _ROWS
         else f"the prompts of {count_text(count, 'job')}"
         for kind, count in pruned.items()
         if count

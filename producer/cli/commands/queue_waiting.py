@@ -43,8 +43,9 @@ def waiting(
 
 def _table(found: WaitingTable) -> Table:
     table = build_table(
-        *("account", "priority", "waiting", "oldest", "weight", "open", "next start"),
-        right=("waiting", "oldest", "weight", "open"),
+        *("account", "priority", "waiting", "oldest", "weight", "share", "open"),
+        "next start",
+        right=("waiting", "oldest", "weight", "share", "open"),
         drop=("oldest", "open", "weight"),
     )
     for one in found.accounts:
@@ -58,7 +59,8 @@ def _table(found: WaitingTable) -> Table:
         )
         table.add_row(
             *(printable(one.account_id), one.priority, f"{one.waiting:,}"),
-            *(duration_text(one.oldest_waiting_seconds), f"{one.weight:g}", limit, start),
+            *(duration_text(one.oldest_waiting_seconds), f"{one.weight:g}"),
+            *(f"{one.share * 100:.1f} %", limit, start),
         )
     return table
 

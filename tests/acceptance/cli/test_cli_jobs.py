@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 from producer import Order
@@ -30,13 +31,15 @@ async def test_enqueue_prints_the_id_alone_and_says_the_rest_on_stderr(darkroom:
 
 
 async def test_enqueue_takes_every_option(darkroom: Darkroom) -> None:
+    next_month = (datetime.now(UTC) + timedelta(days=30)).replace(microsecond=0)
+    run_at = next_month.astimezone(timezone(timedelta(hours=1))).isoformat()
     said = await darkroom.run(
         *A_LIGHTHOUSE,
         *("--image", "https://example.com/a.png", "--mask", "https://example.com/m.png"),
         *("--aspect-ratio", "2:3", "--quantity", "4", "--enhance-prompt"),
         *("--fallback-model", "FLUX_MAX", "--idempotency-key", "k1", "--priority", "high"),
         *("--webhook-url", "https://example.com/hook", "--metadata", '{"order": 7}'),
-        *("--run-at", "2100-01-31T18:00:00+01:00", "--model", "gpt-4o-image", "--json"),
+        *("--run-at", run_at, "--model", "gpt-4o-image", "--json"),
     )
     job = said.object
     assert said.code == 0
@@ -47,7 +50,7 @@ async def test_enqueue_takes_every_option(darkroom: Darkroom) -> None:
     assert job["request"]["fallback_model"] == "FLUX_MAX"
     assert job["request"]["enhance_prompt"] is True
     assert (job["priority"], job["metadata"]) == ("high", {"order": 7})
-    assert job["run_at"] == "2100-01-31T17:00:00Z"
+    assert datetime.fromisoformat(job["run_at"]) == next_month
     assert job["credits_quoted"] == 8
 
 
@@ -252,8 +255,12 @@ async def test_queue_waiting_shows_who_is_served_next(
     assert (said.object["chosen"], said.object["waiting"]) == (8, 22)
     assert [one["priority"] for one in said.object["accounts"]] == ["high", "normal", "low"]
     assert {one["wait_reason"] for one in said.object["accounts"]} == {"no_worker"}
+    # Of 21 submits, 16 are of high priority, 4 of normal and 1 of low.
+    shares = [one["share"] for one in said.object["accounts"]]
+    assert shares == [round(turns / 21, 4) for turns in (16, 4, 1)]
     shown = await darkroom.run("queue", "waiting", "--limit", "1")
     assert shown.code == 0
+    assert "76.2 %" in shown.out
     assert "22 jobs wait, 8 are chosen; the end is not known: no worker is alive" in shown.err
     async with deployment.api() as api:
         told = (await api.get("/v1/queue/waiting?limit=2")).expect(200)

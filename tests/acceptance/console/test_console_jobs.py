@@ -258,6 +258,8 @@ async def test_of_a_job_at_kie_the_page_says_what_a_cancel_means_and_offers_it_o
     operator: OperatorBrowser,
 ) -> None:
     job = await operator.setup.job_in(JobState.GENERATING)
+    listed = (await operator.browser.get("/console/jobs")).expect(200)
+    assert f'id="cancel-{job.id}"' in listed
     question = await operator.text_of(f"{page_of(job)}/cancel")
     assert "a success is charged 6 credits and has its images" in question
     done = await operator.browser.post(f"{page_of(job)}/cancel")
@@ -265,8 +267,8 @@ async def test_of_a_job_at_kie_the_page_says_what_a_cancel_means_and_offers_it_o
     text = await operator.text_of(page_of(job))
     assert "The cancel was requested." in text
     assert "Kie takes no task back, so it ends by Kie" in text
-    page = (await operator.browser.get(page_of(job))).expect(200)
-    assert f"{page_of(job)}/cancel" not in page
+    for path in (page_of(job), "/console/jobs"):
+        assert f"{page_of(job)}/cancel" not in (await operator.browser.get(path)).expect(200)
     assert "Its cancel was requested" in await operator.text_of(f"{page_of(job)}/cancel")
 
 

@@ -61,7 +61,7 @@ async def test_an_accepted_job_is_stored_as_asked_with_its_quoted_price(
 ) -> None:
     await open_account(producer)
     request = image_to_image(prompt="a hat", quantity=2, fallback_model="FLUX_MAX")
-    moment = datetime(2031, 5, 1, 12, tzinfo=UTC)
+    moment = datetime.now(UTC) + timedelta(days=30)
     job = await producer.enqueue(
         request,
         account_id="acme",

@@ -38,7 +38,7 @@ from tests.support.deployment import image_to_image, text_to_image
 NOON = datetime(2031, 5, 1, 12, 30, 15, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 ODD_ORDERS: list[dict[str, Any]] = [
     {},
-    {"run_at": NOON},
+    {"run_at": datetime.now(NOON.tzinfo) + timedelta(days=30)},
     {
         "idempotency_key": "order-1",
         "priority": "low",

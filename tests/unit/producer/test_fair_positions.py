@@ -16,6 +16,7 @@ from producer.waiting.fair_positions import (
 )
 from producer.waiting.open_slots import OpenSlots
 from producer.waiting.submit_pace import KieAccountState, SubmitPace, plan_pace
+from producer.waiting.waiting_table import find_shares
 
 SHARES = {"high": 16, "normal": 4, "low": 1}
 
@@ -184,3 +185,20 @@ def test_without_any_limit_jobs_start_at_once_or_as_fast_as_was_measured() -> No
     assert plan_pace([KieAccountState(limit=0)]).seconds_until(500) == 0
     assert plan_pace([KieAccountState(limit=0)], 50.0).seconds_until(500) == pytest.approx(10)
     assert SubmitPace(stopped="no_worker").seconds_until(1) is None
+
+
+def test_shares_are_those_of_the_priorities_divided_by_weight_between_who_waits() -> None:
+    accounts = [
+        waiting("a", 5),
+        waiting("b", 9, weight=3),
+        waiting("c", 2, priority="low"),
+        waiting("paused", 7, weight=8, is_paused=True),
+        waiting("idle", 0, weight=8),
+    ]
+    shares = find_shares(FairOrder(0, turns(), accounts))
+    assert shares == {
+        ("a", "normal"): pytest.approx(0.8 / 4),
+        ("b", "normal"): pytest.approx(0.8 * 3 / 4),
+        ("c", "low"): pytest.approx(0.2),
+    }
+    assert find_shares(FairOrder(0, turns(), accounts[3:])) == {}

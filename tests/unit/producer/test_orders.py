@@ -140,8 +140,17 @@ def test_a_priority_is_one_of_three(priority: Any) -> None:
 
 
 def test_a_time_may_be_in_any_time_zone() -> None:
-    moment = datetime(2031, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
-    assert order(run_at=moment).run_at == datetime(2031, 5, 1, 10, tzinfo=UTC)
+    moment = datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert order(run_at=moment).run_at == datetime(2026, 5, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("days", [367, 3_660, 365 * 7_900])
+def test_a_time_is_at_most_366_days_away(days: int) -> None:
+    far = datetime.now(UTC) + timedelta(days=days)
+    [sentence] = faults_of(run_at=far).values()
+    assert sentence == f"'{far.isoformat()}' must be at most 366 days from now"
+    near = datetime.now(UTC) + timedelta(days=365)
+    assert order(run_at=near).run_at == near
 
 
 @pytest.mark.parametrize("moment", ["2031-05-01T12:00:00Z", 1_900_000_000, object()])

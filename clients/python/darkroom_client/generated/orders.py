@@ -24,7 +24,7 @@ class OrderNotes(TypedDict, total=False):
     priority: Literal["high", "normal", "low"]
     """High, normal or low."""
     run_at: datetime | None
-    """The earliest time to run the job, with its timezone; null: now."""
+    """The earliest time to run the job, with its timezone, at most 366 days from now; null: now."""
 
 
 class OrderFields(OrderNotes, total=False):

@@ -38,7 +38,7 @@ def queue_overview_view(view: Overview, database_place: str) -> Group:
     parts: list[RenderableType] = [_headline(view), place, "", _figures(view)]
     for warning in _warnings(view):
         parts += ["", warning]
-    if len(view.accounts) > 1 or any(account.slowed for account in view.accounts):
+    if len(view.accounts) > 1 or any(one.slowed or one.pause for one in view.accounts):
         parts += ["", _accounts(view)]
     if view.failures:
         parts += ["", _failures(view)]
@@ -186,7 +186,7 @@ def _accounts(view: Overview) -> Table:
             NO_VALUE if account.balance is None else credits_text(account.balance),
             NO_VALUE if age is None else f"{duration_text(age)} ago",
             _budget_text(account),
-            _submits_text(account, view.at, is_paused=is_paused),
+            submits_text(account, view.at, is_paused=is_paused),
         )
     return table
 
@@ -197,15 +197,22 @@ def _budget_text(account: KieAccountOverview) -> str:
     return f"{used} of {account.budget}" if account.budget else used
 
 
-def _submits_text(account: KieAccountOverview, now: datetime, *, is_paused: bool) -> Text:
+def submits_text(account: KieAccountOverview, now: datetime, *, is_paused: bool) -> Text:
+    """Return how a Kie account's submits go: freely, slowed down, one at a time, or not at all.
+
+    One at a time goes on at the rate that is named, once Kie accepts a submit.
+    """
     if is_paused:
         return Text("paused by an operator", style="bold yellow")
     pause, slowed = account.pause, account.slowed
+    rate = "" if slowed is None else f"{slowed.in_force(now)} of {slowed.limit} per 10 s"
     if pause is not None:
-        return Text("paused" if pause.is_on(now) else "one at a time", style="bold yellow")
+        if rate == "" and account.budget:
+            rate = f"{account.budget} per 10 s"
+        text = "paused" if pause.is_on(now) else "one at a time"
+        return Text(f"{text}, then {rate}" if rate else text, style="bold yellow")
     if slowed is not None:
-        text = f"{slowed.in_force(now)} of {slowed.limit} per 10 s: {slowed.reason}"
-        return Text(text, style="bold yellow")
+        return Text(f"{rate}: {slowed.reason}", style="bold yellow")
     return Text("go on", style="green")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -19,6 +19,7 @@ DEFAULT_MODEL = "gpt-4o-image"
 _ORDER_FIELDS = ("account_id", "metadata", "webhook_url", "priority", "run_at")
 _PRIORITIES = ("high", "normal", "low")
 _METADATA_BYTES = 16 * 1024
+_RUN_AT_DAYS = 366
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,23 @@ def _order_faults(order: Mapping[str, Any]) -> list[Fault]:
     if priority not in _PRIORITIES:
         message = f"{shown(priority)} must be one of {', '.join(_PRIORITIES)}"
         faults.append(Fault("priority", message))
-    run_at = order.get("run_at")
-    if run_at is not None and read_time(run_at) is None:
-        faults.append(Fault("run_at", f"{shown(run_at)} must be a time with its timezone"))
+    faults += _run_at_faults(order.get("run_at"))
     if webhook is not None and _is_url(webhook):
         refused = find_url_fault(webhook, allow_loopback=True, hint=WEBHOOK_HINT)
         faults += [Fault("webhook_url", refused)] if refused else []
     return faults
+
+
+def _run_at_faults(run_at: Any) -> list[Fault]:
+    if run_at is None:
+        return []
+    time = read_time(run_at)
+    if time is None:
+        return [Fault("run_at", f"{shown(run_at)} must be a time with its timezone")]
+    if time > datetime.now(UTC) + timedelta(days=_RUN_AT_DAYS):
+        far = datetime.fromisoformat(run_at).isoformat()
+        return [Fault("run_at", f"{far!r} must be at most {_RUN_AT_DAYS} days from now")]
+    return []
 
 
 def _is_url(value: Any) -> bool:
