@@ -25,7 +25,14 @@ TAG = "{darkroom}:"
 async def test_jobs_run_in_a_cluster_while_their_slot_moves_to_another_node(
     deployment: Deployment, servers: Servers, tmp_path: Path
 ) -> None:
-    async with running_cluster(tmp_path) as cluster:
+    await run_jobs_while_the_slot_moves(deployment, servers, tmp_path)
+
+
+async def run_jobs_while_the_slot_moves(
+    deployment: Deployment, servers: Servers, folder: Path, program: str | None = None
+) -> None:
+    """Run jobs in a cluster of that program, before, during and after a move of their slot."""
+    async with running_cluster(folder, program) as cluster:
         slot = await cluster.slot_of(TAG)
         owner = await cluster.owner_of(slot)
         # Any node will do. This one does not own the slot.

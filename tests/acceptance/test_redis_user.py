@@ -18,20 +18,15 @@ from producer.doctor.examination import examine
 from shared.adapters.embedded import acquire_servers
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.redis.key_prefix import COMMANDS
+from shared.adapters.redis.subscription import subscribed
 from shared.adapters.servers import Servers
 from shared.errors import RedisDown
+from shared.redis_keys import CHANGES_CHANNEL
 from tests.support.deployment import Deployment, text_to_image
+from tests.support.redis_rules import documented_rules
 
 ROOT = Path(__file__).parents[2]
-RULES = re.compile(r"^ACL SETUSER darkroom-app (on >PASSWORD .*?)\n```", re.MULTILINE | re.DOTALL)
 HARMLESS = b"client|setinfo"
-
-
-def documented_rules() -> list[str]:
-    """Return the rules of the documented user, one word each."""
-    match = RULES.search((ROOT / "docs" / "deployment.md").read_text(encoding="utf-8"))
-    assert match
-    return match[1].split()
 
 
 def commands_in_scripts() -> set[str]:
@@ -117,3 +112,11 @@ async def test_a_missing_right_is_named_with_the_place_of_the_rules(
         with pytest.raises(RedisDown, match=words) as caught:
             await DeliveryQueue(redis).ping()
         assert "docs/deployment.md, The Redis user" in str(caught.value)
+
+
+async def test_a_subscription_that_is_forbidden_is_never_taken_for_open(own_valkey: str) -> None:
+    rules = [rule for rule in documented_rules() if rule != "&darkroom:*"]
+    async with redis_user(own_valkey, rules) as (url, _), connect_redis(url) as redis:
+        with pytest.raises(RedisDown, match="NOPERM"):
+            async with subscribed(redis, CHANGES_CHANNEL):
+                raise AssertionError("it is open")

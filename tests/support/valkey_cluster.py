@@ -73,9 +73,9 @@ class ValkeyCluster:
 
 
 @asynccontextmanager
-async def running_cluster(folder: Path) -> AsyncIterator[ValkeyCluster]:
-    """Run a cluster in the block. Yields when every node serves."""
-    program = str(find_valkey(SearchPaths.from_environment(os.environ)).path)
+async def running_cluster(folder: Path, program: str | None = None) -> AsyncIterator[ValkeyCluster]:
+    """Run a cluster in the block, by default of the embedded Valkey. Yields when it serves."""
+    program = program or str(find_valkey(SearchPaths.from_environment(os.environ)).path)
     ports = [free_port() for _ in range(_NODES)]
     bus_ports = [free_port() for _ in range(_NODES)]
     processes = [

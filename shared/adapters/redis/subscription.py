@@ -48,6 +48,9 @@ async def subscribed(
     try:
         with translated_redis_errors():
             await pubsub.subscribe(channel, echo)
+            # The client does not wait for the reply, which may be a refusal.
+            if await pubsub.get_message(timeout=LISTEN_SECONDS) is None:
+                raise RedisDown(f"Redis does not answer: no reply for {LISTEN_SECONDS:g} s")
         yield _messages(redis, pubsub, echo, check)
     finally:
         # Shielded from cancellation, else the pool would lose the connection.
