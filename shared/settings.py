@@ -33,7 +33,6 @@ from shared.kie_accounts import (
     parse_account_names,
 )
 from shared.postgres_url import find_schema_fault, require_usable
-from shared.redis_url.redis_url import find_prefix_fault, read_redis_url
 from shared.setting_checks.outbound_settings import (
     check_callback_base,
     check_proxy,
@@ -41,6 +40,7 @@ from shared.setting_checks.outbound_settings import (
     read_outbound,
 )
 from shared.setting_checks.proxy_settings import Network, read_networks, read_root_path
+from shared.setting_checks.redis_settings import check_redis_prefix, check_redis_url
 from shared.setting_checks.retention_settings import KeptDays, RetentionSettings
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
@@ -71,22 +71,6 @@ def _postgres_url(value: SecretStr) -> SecretStr:
 
 def _schema(value: str) -> str:
     fault = find_schema_fault(value)
-    if fault is not None:
-        raise ValueError(fault)
-    return value
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    url = read_redis_url(value.get_secret_value())
-    if url.tls is not None:
-        url.tls.open_context()
-    if url.prefix:
-        raise ValueError("the prefix of keys is no part of the URL: set REDIS_PREFIX")
-    return value
-
-
-def _redis_prefix(value: str) -> str:
-    fault = find_prefix_fault(value)
     if fault is not None:
         raise ValueError(fault)
     return value
@@ -168,10 +152,10 @@ class Settings(RetentionSettings):
     """The most Postgres connections of a worker, beside the one that listens."""
     api_database_connections: int = Field(default=14, ge=3, le=200)
     """The most Postgres connections of an API."""
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = None
-    """Redis or Valkey 7.0 or newer. Default: an embedded Valkey."""
-    redis_prefix: Annotated[str, AfterValidator(_redis_prefix)] | None = None
+    redis_prefix: Annotated[str, AfterValidator(check_redis_prefix)] | None = None
     """What all keys and channels in Redis begin with, so that several Darkrooms share a server."""
+    redis_url: Annotated[SecretStr, AfterValidator(check_redis_url)] | None = None
+    """Redis or Valkey 7.0 or newer. Default: an embedded Valkey."""
     darkroom_home: Path = Path(".darkroom")
     """State of the embedded servers. Processes with the same directory share the servers."""
 

@@ -10,7 +10,7 @@ from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.redis.server_check import (
     CLUSTER_REFUSED,
     EVICTION_FIX,
-    has_hash_tag,
+    keys_have_one_slot,
     read_server,
 )
 from shared.errors import DarkroomError
@@ -25,7 +25,7 @@ async def check_redis(redis_url: str) -> AsyncIterator[Finding]:
             server = await read_server(redis)
         except DarkroomError as error:
             server, unknown = None, str(error)
-        if server is not None and server.is_cluster and not has_hash_tag(redis):
+        if server is not None and server.is_cluster and not keys_have_one_slot(redis):
             yield Finding("redis", False, CLUSTER_REFUSED, "set REDIS_PREFIX")
             return
         try:

@@ -43,7 +43,7 @@ class RedisUrl:
     """Where Redis is, and how to log in. No text of it contains a password."""
 
     hosts: tuple[Address, ...]
-    """One server, or the Sentinels. Empty for a Unix socket."""
+    """One server, nodes of a cluster, or the Sentinels. Empty for a Unix socket."""
     socket_path: str | None
     service: str | None
     """The service of which the Sentinels name the primary; None without Sentinels."""
@@ -85,8 +85,9 @@ def read_redis_url(url: str) -> RedisUrl:
     user, _, password = login.partition(":")
     username, password_ = login_of(options, unquote(user) or None, unquote(password) or None)
     service, database = _read_path(parts, options, is_sentinel=is_sentinel, is_socket=is_socket)
+    prefix = options.get(PREFIX, "")
     return RedisUrl(
-        hosts=_read_hosts(hosts, is_sentinel=is_sentinel, is_socket=is_socket),
+        hosts=_read_hosts(parts.scheme, hosts, prefix),
         socket_path=unquote(parts.path) if is_socket else None,
         service=service,
         database=database,
@@ -96,7 +97,7 @@ def read_redis_url(url: str) -> RedisUrl:
         sentinel_password=options.get("sentinel_password"),
         client_name=options.get("client_name"),
         tls=read_tls_options(options) if has_tls else None,
-        prefix=options.get(PREFIX, ""),
+        prefix=prefix,
         ignored=tuple(find_ignored(parts.query)),
     )
 
@@ -109,6 +110,11 @@ def find_prefix_fault(prefix: str) -> str | None:
             " tag in braces if needed: such as `shop:`, or `{shop}:` for a Redis Cluster"
         )
     return None
+
+
+def has_hash_tag(prefix: str) -> bool:
+    """Return whether all keys with this prefix have one slot of a cluster."""
+    return "{" in prefix
 
 
 def with_prefix(url: str | None, prefix: str | None) -> str:
@@ -163,21 +169,35 @@ def _read_database(text: str, what: str) -> int:
     return int(text or 0)
 
 
-def _read_hosts(hosts: str, *, is_sentinel: bool, is_socket: bool) -> tuple[Address, ...]:
-    if is_socket:
-        if hosts:
-            raise ValueError("a unix:// URL has three slashes before its path: unix:///run/r.sock")
-        return ()
-    if is_sentinel:
-        shape = f"a Sentinel is host or host:port, separated by commas: {SENTINEL_SHAPE}"
-        return tuple(_read_host(text, _SENTINEL_PORT, shape) for text in hosts.split(","))
-    if "," in hosts:
+def _read_hosts(scheme: str, hosts: str, prefix: str) -> tuple[Address, ...]:
+    if scheme == "unix":
+        return _read_socket_host(hosts)
+    if scheme.endswith("+sentinel"):
+        return _read_sentinels(hosts)
+    return _read_nodes(hosts, may_be_cluster=has_hash_tag(prefix))
+
+
+def _read_socket_host(hosts: str) -> tuple[Address, ...]:
+    if hosts:
+        raise ValueError("a unix:// URL has three slashes before its path: unix:///run/r.sock")
+    return ()
+
+
+def _read_sentinels(hosts: str) -> tuple[Address, ...]:
+    shape = f"a Sentinel is host or host:port, separated by commas: {SENTINEL_SHAPE}"
+    return tuple(_read_host(text, _SENTINEL_PORT, shape) for text in hosts.split(","))
+
+
+def _read_nodes(hosts: str, *, may_be_cluster: bool) -> tuple[Address, ...]:
+    if "," in hosts and not may_be_cluster:
         raise ValueError(
             "the URL names several hosts: Redis has one primary. Sentinels are named by"
-            f" {SENTINEL_SHAPE}; of a cluster any one node is enough"
+            f" {SENTINEL_SHAPE}; nodes of a cluster need a hash tag in REDIS_PREFIX, such as"
+            " `{darkroom}:`"
         )
     shape = f"after the password come a host and a port, which is a number. If it does: {_ESCAPE}"
-    return (_read_host(hosts or "localhost", _REDIS_PORT, shape),)
+    names = (hosts or "localhost").split(",")
+    return tuple(_read_host(text, _REDIS_PORT, shape) for text in names)
 
 
 def _read_host(text: str, default_port: int, shape: str) -> Address:

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from producer import JobState, Producer
 from producer.doctor.examination import examine
+from producer.doctor.redis_findings import check_redis
 from shared.adapters.embedded import acquire_servers
+from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import DeliveryQueue, connect_redis
 from shared.adapters.redis.key_prefix import COMMANDS
 from shared.adapters.redis.subscription import subscribed
@@ -120,3 +123,44 @@ async def test_a_subscription_that_is_forbidden_is_never_taken_for_open(own_valk
         with pytest.raises(RedisDown, match="NOPERM"):
             async with subscribed(redis, CHANGES_CHANNEL):
                 raise AssertionError("it is open")
+
+
+async def test_without_the_right_to_info_all_else_is_known(own_valkey: str) -> None:
+    rules = [rule for rule in documented_rules() if rule != "+info"]
+    async with redis_user(own_valkey, rules) as (url, _):
+        findings = {finding.name: finding async for finding in check_redis(url)}
+        assert all(finding.ok for finding in findings.values())
+        assert "cannot be known: Redis" in findings["redis keeps its keys"].detail
+        async with connect_redis(url, checks_server=True) as redis:
+            state = await read_redis_state(redis, ["kie"])
+        assert (state.policy, state.is_replica) == ("noeviction", False)
+
+
+@pytest.mark.parametrize(
+    ("policy", "limit", "is_told"),
+    [
+        ("volatile-lru", "1gb", True),
+        ("allkeys-random", "1gb", True),
+        ("noeviction", "1gb", False),
+        ("allkeys-lru", "0", False),
+    ],
+)
+async def test_a_redis_that_evicts_is_told_at_start_and_by_the_doctor(
+    own_valkey: str, policy: str, limit: str, is_told: bool
+) -> None:
+    async with connect_redis(own_valkey) as operator:
+        await operator.config_set("maxmemory-policy", policy)
+        await operator.config_set("maxmemory", limit)
+        try:
+            with capture_logs() as logs:
+                async with connect_redis(own_valkey, checks_server=True):
+                    pass
+            findings = {finding.name: finding async for finding in check_redis(own_valkey)}
+        finally:
+            await operator.config_set("maxmemory-policy", "noeviction")
+            await operator.config_set("maxmemory", "0")
+    told = [one for one in logs if one["event"] == "redis_evicts_keys"]
+    assert [one["policy"] for one in told] == [policy] * is_told
+    finding = findings["redis keeps its keys"]
+    assert finding.ok is not is_told
+    assert policy in finding.detail

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.errors import ConfigurationError, RedisDown
+from shared.redis_url.redis_url import has_hash_tag
 
 log = structlog.get_logger(__name__)
 
@@ -70,12 +71,12 @@ async def check_server_at_start(redis: Redis) -> None:
     except RedisDown as error:
         log.info("redis_not_checked", error=str(error))
         return
-    if server.is_cluster and not has_hash_tag(redis):
+    if server.is_cluster and not keys_have_one_slot(redis):
         raise ConfigurationError(CLUSTER_REFUSED)
     if server.evicts:
         log.warning("redis_evicts_keys", policy=server.policy, fix=EVICTION_FIX)
 
 
-def has_hash_tag(redis: Redis) -> bool:
+def keys_have_one_slot(redis: Redis) -> bool:
     """Return whether the keys of this client have one slot of a cluster."""
-    return "{" in getattr(redis.connection_pool, "prefix", "")
+    return has_hash_tag(getattr(redis.connection_pool, "prefix", ""))

@@ -11,7 +11,7 @@ from shared.adapters.redis.sentinel import primary_options
 from shared.adapters.redis.slot_owner import slot_owner_options
 from shared.adapters.redis.tls_connection import TlsConnection
 from shared.adapters.tcp_keepalive import tcp_options
-from shared.redis_url.redis_url import RedisUrl
+from shared.redis_url.redis_url import RedisUrl, has_hash_tag
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 ANSWER_TIMEOUT_SECONDS = 5.0
@@ -44,7 +44,7 @@ def _place_of(url: RedisUrl) -> dict[str, Any]:
         return {"connection_class": UnixDomainSocketConnection, "path": url.socket_path}
     if url.service is not None:
         return {**primary_options(url), **tls}
-    if "{" in url.prefix:
+    if has_hash_tag(url.prefix):
         return {**slot_owner_options(url), **tls}
     ((host, port),) = url.hosts
     kind = Connection if url.tls is None else TlsConnection

@@ -7,6 +7,7 @@ commands, and the pool closes its connections.
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, Connection
@@ -34,12 +35,12 @@ class SlotOwner:
     """The owner of the slot, as the newest connection of a pool found it."""
 
     def __init__(self, url: RedisUrl) -> None:
-        (self._given,) = url.hosts
-        self.address: Address = self._given
+        self._given = cycle(url.hosts)
+        self.address: Address = next(self._given)
 
     def forget(self) -> None:
-        """Start again with the node of the URL."""
-        self.address = self._given
+        """Start again with the next node of the URL."""
+        self.address = next(self._given)
 
 
 class _OwnerConnection(AbstractConnection):

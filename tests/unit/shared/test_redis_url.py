@@ -74,12 +74,13 @@ def test_options_that_darkroom_sets_by_itself_are_told() -> None:
         ("redis://u:12/hunter", "must be a number"),
         ("redis://u:hunter/0", "a port, which is a number"),
         ("redis://u:hunter@a,b/0", "names several hosts"),
-        ("redis://u:hunter@a:1,b:2", "of a cluster any one node is enough"),
+        ("redis://u:hunter@a:1,b:2", "need a hash tag in REDIS_PREFIX"),
         ("redis://:hunter@h/first", "must be a number"),
         ("redis://:hunter@h?foo=s3cret", "no parameter 'foo'; allowed are client_name, db"),
         ("redis://:hunter@h?ssl=true", "say rediss://"),
         ("redis://:hunter@h?ssl_ca_certs=/x", "needs TLS: say rediss://"),
         ("redis://:hunter@h?prefix=a", "set REDIS_PREFIX"),
+        ("redis://:hunter@h?darkroom_prefix=a", "set REDIS_PREFIX"),
         ("rediss://:hunter@h?ssl_cert_reqs=maybe", "required or none"),
         ("rediss://:hunter@h?ssl_check_hostname=maybe", "true or false"),
         ("rediss://:hunter@h?ssl_ca_path=/nowhere", "is no folder"),
@@ -109,6 +110,15 @@ def test_a_ca_of_ones_own_and_a_certificate_are_read() -> None:
 def test_the_text_of_a_url_shows_no_password(tmp_path: Path) -> None:
     read = read_redis_url("rediss://u:hunter@h/1?password=s3cret")
     assert not any(secret in repr(read) + str(read) for secret in SECRETS)
+
+
+def test_nodes_of_a_cluster_are_named_with_a_hash_tag() -> None:
+    url = "rediss://u:p@a:1,b,c:3/0?ssl_cert_reqs=none"
+    Settings(redis_url=url, redis_prefix="{shop}:")
+    read = read_redis_url(with_prefix(url, "{shop}:"))
+    assert read.hosts == (("a", 1), ("b", 6379), ("c", 3))
+    with pytest.raises(ValidationError, match="hash tag"):
+        Settings(redis_url=url, redis_prefix="shop:")
 
 
 def test_the_prefix_is_kept_beside_any_url() -> None:
