@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -68,3 +72,40 @@ async def test_a_plain_url_to_a_server_with_tls_is_no_hang(servers: Servers) -> 
     ):
         with pytest.raises(RedisDown):
             await DeliveryQueue(redis).ping()
+
+
+@asynccontextmanager
+async def sentinel_that_names(port: int, folder: Path) -> AsyncIterator[str]:
+    """Answer as a Sentinel whose primary is `localhost` on that port. Yields the socket's path."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            if line.startswith(b"SETINFO"):
+                writer.write(b"+OK\r\n")
+            elif line.startswith(b"GET-MASTER-ADDR-BY-NAME"):
+                writer.write(b"*2\r\n$9\r\nlocalhost\r\n$%d\r\n%d\r\n" % (len(str(port)), port))
+        writer.close()
+
+    path = str(folder / "sentinel.sock")
+    async with await asyncio.start_unix_server(answer, path):
+        yield path
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [(OWN_CA, None), ("", "certificate verify failed")],
+)
+async def test_the_options_hold_for_sentinels_and_their_primary(
+    servers: Servers, tmp_path: Path, query: str, fault: str | None
+) -> None:
+    async with (
+        tls_in_front_of(urlsplit(servers.redis_url).path) as primary,
+        sentinel_that_names(primary, tmp_path) as socket_path,
+        tls_in_front_of(socket_path) as sentinel,
+        connect_redis(f"rediss+sentinel://localhost:{sentinel}/main?{query}") as redis,
+    ):
+        if fault is None:
+            await DeliveryQueue(redis).ping()
+        else:
+            with pytest.raises(RedisDown, match=fault):
+                await DeliveryQueue(redis).ping()
