@@ -33,9 +33,10 @@ SENTINEL_SHAPE = "redis+sentinel://[user:password@]host[:port][,host[:port]...]/
 _SENTINEL_PORT = 26379
 _REDIS_PORT = 6379
 _ESCAPE = (
-    "the URL cannot be taken apart. Special characters in the user name and the password are"
-    " escaped: %2F for /, %23 for #, %3F for ?, %40 for @, %3A for :, %5B for [, %25 for %"
+    "Special characters in the user name and the password are escaped: %2F for /, %23 for #, %3F"
+    " for ?, %40 for @, %3A for :, %5B for [, %25 for %"
 )
+_UNREADABLE = f"the URL cannot be taken apart. {_ESCAPE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +140,10 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
     except ValueError:
         # The text of the error may contain the password.
-        raise ValueError(_ESCAPE) from None
+        raise ValueError(_UNREADABLE) from None
     after_host = "" if parts.scheme == "unix" else f"{parts.path}{parts.query}"
     if "#" in url or "@" in after_host:
-        raise ValueError(_ESCAPE)
+        raise ValueError(_UNREADABLE)
     return parts
 
 
@@ -165,7 +166,7 @@ def _read_path(
 def _read_database(text: str, what: str) -> int:
     # Not shown: after an unescaped `/` it may be the rest of a password.
     if text and not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise ValueError(f"{what} must be a number, such as 0. If it is no database: {_ESCAPE}")
+        raise ValueError(f"{what} must be a number, such as 0. {_ESCAPE}")
     return int(text or 0)
 
 
@@ -195,7 +196,7 @@ def _read_nodes(hosts: str, *, may_be_cluster: bool) -> tuple[Address, ...]:
             f" {SENTINEL_SHAPE}; nodes of a cluster need a hash tag in REDIS_PREFIX, such as"
             " `{darkroom}:`"
         )
-    shape = f"after the password come a host and a port, which is a number. If it does: {_ESCAPE}"
+    shape = f"after the login come a host and a port, which is a number. {_ESCAPE}"
     names = (hosts or "localhost").split(",")
     return tuple(_read_host(text, _REDIS_PORT, shape) for text in names)
 
