@@ -92,8 +92,9 @@ async def _check_database(
         return
     yield _check_definitions(definitions)
     yield await check_notifications(servers, database)
-    yield await check_privileges(database)
-    async for finding in check_invariants(database):
+    privileges = await check_privileges(database)
+    yield privileges
+    async for finding in check_invariants(database, has_its_rights=privileges.ok):
         yield finding
     yield await check_prices(database)
     rows = await database.fetch("stuck_jobs", _MAX_NAMED, _STUCK_SECONDS)

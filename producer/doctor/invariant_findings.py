@@ -55,18 +55,20 @@ def connect_for_checks(url: str) -> AbstractAsyncContextManager[Database]:
     )
 
 
-async def check_invariants(queries: Queries) -> AsyncIterator[Finding]:
+async def check_invariants(
+    queries: Queries, *, has_its_rights: bool = False
+) -> AsyncIterator[Finding]:
     """Check every invariant on any database, and yield one finding for each.
 
-    One that the login may not read, such as a member of `darkroom_readonly`, is named as not
-    checked.
+    With `has_its_rights`, an invariant that the role of the login may not read is named as not
+    checked. Otherwise, `PostgresDown` is raised.
     """
     for query, sentence in _INVARIANTS.items():
         name = query.replace("_", " ")
         try:
             rows = await queries.fetch(query, _MAX_NAMED)
         except PostgresDown as error:
-            if error.sqlstate != INSUFFICIENT_PRIVILEGE:
+            if error.sqlstate != INSUFFICIENT_PRIVILEGE or not has_its_rights:
                 raise
             yield Finding(name, True, f"not checked: this login may not read it ({error})")
             continue

@@ -18,7 +18,7 @@ WITH found AS MATERIALIZED (
            credits_quoted, credits_charged, price_id, attempt, priority, run_at, due_at, created_at,
            attempted_at, submitted_at, deadline_at, finished_at, NULL::text AS idempotency_key,
            NULL::text AS webhook_url, retry_of, route, '[]'::jsonb AS images,
-           NULL::timestamptz AS images_due_at, cancel_requested_at,
+           NULL::timestamptz AS images_due_at, cancel_requested_at, pruned_at,
            CASE WHEN $3::boolean THEN request ELSE '{}' END AS request, '{}'::jsonb AS metadata
       FROM found JOIN jobs_masked USING (id)
 ), sized AS (
