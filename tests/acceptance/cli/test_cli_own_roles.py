@@ -33,7 +33,14 @@ ROLES = ("api", "worker", "pricing", "billing", "readonly", "admin")
 READS = {
     *("queue", "queue waiting", "queue pauses", "queue history", "quote", "doctor", "audit"),
     *("margin", "jobs list", "jobs counts", "jobs show", "models list", "kie models"),
-    *("kie surprises", "webhooks list", "webhooks endpoints", "keys list", "keys sessions"),
+    *(
+        "kie surprises",
+        "webhooks list",
+        "webhooks show",
+        "webhooks endpoints",
+        "keys list",
+        "keys sessions",
+    ),
     *("accounts list", "accounts show", "accounts ledger", "accounts statement"),
     *("prices list", "prices compare", "prices history", "prices preview", "prices scheduled"),
 }
@@ -41,7 +48,7 @@ OF_THE_API_ALONE = {
     *("enqueue", "jobs wait", "jobs cancel", "jobs retry", "jobs resolve", "jobs download"),
     *("files upload", "files show", "results prune", "results retry", "models route"),
     *("queue pause", "queue resume", "queue end-brake", "prune", "accounts erase-prompts"),
-    *("webhooks replay", "webhooks secret", "webhooks rotate"),
+    *("webhooks replay", "webhooks secret", "webhooks rotate", "webhooks revoke"),
 }
 # Not over a database that is shared by roles: their own servers, none, or none of ours.
 ELSEWHERE = {"demo", "up", "simulate-kie", "env", "health", "version", "migrate"}
