@@ -144,6 +144,7 @@ def test_a_time_may_be_in_any_time_zone() -> None:
     assert order(run_at=moment).run_at == datetime(2026, 5, 1, 10, tzinfo=UTC)
 
 
+@pytest.mark.promise("366 days ahead")
 @pytest.mark.parametrize("days", [367, 3_660, 365 * 7_900])
 def test_a_time_is_at_most_366_days_away(days: int) -> None:
     far = datetime.now(UTC) + timedelta(days=days)
