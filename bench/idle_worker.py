@@ -34,8 +34,8 @@ from tests.support.redis_commands import RedisCommands, counted_redis_commands
 from tests.support.report_page import table
 from tests.support.run_description import describe_run
 
-_WARM_UP_SECONDS = 15.0
-"""Longer than the longest wait of a start: the checks of other processes and of the balance."""
+_WARM_UP_SECONDS = 75.0
+"""Longer than a start takes: the checks of other processes, of models and of balances."""
 _SHORT_TASKS = ("--duration", "0.5", "--sigma", "0", "--seed", "1")
 _LATEST_SECONDS = 3.0
 

@@ -51,6 +51,8 @@ BEGIN
     GRANT SELECT ON files TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled,
         darkroom_places_in_turn, darkroom_waiting_accounts TO darkroom_api;
+    -- A part of the statement by which each process writes its heartbeat. Only workers run it.
+    GRANT EXECUTE ON FUNCTION darkroom_pending_work TO darkroom_api;
     GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_api;
     -- Not the token: it is what a callback is known by.
     GRANT SELECT (job_id, number, worker, sent_at, answered_at, outcome, provider_task_id, message,
@@ -120,7 +122,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION darkroom_claim_images, darkroom_record_image_stored,
         darkroom_record_image_failed, darkroom_announce_overdue_images TO darkroom_worker;
     GRANT EXECUTE ON FUNCTION darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled,
-        darkroom_sample_history, darkroom_first_id_since TO darkroom_worker;
+        darkroom_sample_history, darkroom_first_id_since, darkroom_pending_work TO darkroom_worker;
     -- Written without a function, because no money depends on it: what Kie called back about, which
     -- record-info has to confirm; the sample that polls are timed by; Kie's balance as it was read; what
     -- Kie's catalogue says, and what no reader knows;

@@ -20,7 +20,7 @@ from shared.adapters.kie.kie_connection import (
     choose_kie,
     choose_upload_access,
 )
-from shared.adapters.monitoring.alert_monitor import AlertMonitor
+from shared.adapters.monitoring.alert_monitor import TOLD_INTERVAL_SECONDS, AlertMonitor
 from shared.adapters.monitoring.gauges import export_process_gauges
 from shared.adapters.monitoring.health_endpoints import (
     HealthEndpoints,
@@ -56,6 +56,7 @@ from worker.poll_timing.completion_times import CompletionTimes
 from worker.poll_timing.overload import OverloadControl
 from worker.queue.lanes import POLLS_AT_ONCE
 from worker.queue.leased_worker import LEASE_MS
+from worker.queue.pending_work import PendingWork
 from worker.recovery.task_id_backup import TaskIdBackup
 from worker.results.image_copies import ImageCopies
 from worker.steps.poll_state import PollState
@@ -105,11 +106,10 @@ async def open_worker(
         clock = await _open_clock(database)
         opening = connect_redis(servers.redis_url, connections=100, checks_server=True)
         redis = await stack.enter_async_context(opening)
-        registry = CollectorRegistry()
+        registry, pending = CollectorRegistry(), PendingWork()
         metrics = Metrics(registry)
-        process = _describe_process(settings, servers)
-        processes = ProcessRegistry(database, redis, process, detail=metrics.counts, clock=clock)
-        await stack.enter_async_context(processes.running())
+        about = _describe_process(settings, servers)
+        processes = await _open_registry(stack, about, database, redis, metrics, clock, pending)
         sender = await stack.enter_async_context(_webhook_sender(settings))
         scripts = await stack.enter_async_context(aclosing(RedisScripts(redis)))
         delivery_queue = DeliveryQueue(redis)
@@ -138,11 +138,28 @@ async def open_worker(
             file_uploads=await _open_file_uploads(stack, settings, servers),
             publish_change=publisher.publish,
             may_claim=processes.shared_redis.may_claim,
+            pending_work=pending,
         )
         await _start_background_work(stack, deps, redis)
         await _start_image_copies(stack, deps, provider)
         health = await _open_health(stack, deps, database, redis, registry, processes, phase)
         yield WorkerResources(deps, database, servers, health, processes, phase)
+
+
+async def _open_registry(
+    stack: AsyncExitStack,
+    process: Process,
+    database: Database,
+    redis: Redis,
+    metrics: Metrics,
+    clock: ServerClock,
+    pending: PendingWork,
+) -> ProcessRegistry:
+    processes = ProcessRegistry(
+        *(database, redis, process), detail=metrics.counts, clock=clock, requests=pending
+    )
+    await stack.enter_async_context(processes.running())
+    return processes
 
 
 async def _open_health(
@@ -154,7 +171,13 @@ async def _open_health(
     processes: ProcessRegistry,
     phase: ServicePhase,
 ) -> HealthEndpoints:
-    watch = AlertMonitor(database, redis, deps.settings.kie_account_names)
+    watch = AlertMonitor(
+        *(database, redis, deps.settings.kie_account_names),
+        idle_interval_seconds=TOLD_INTERVAL_SECONDS,
+    )
+    deps.pending_work.call_on_change(
+        watch.request_read, "reconcile", "events", "pauses", "processes"
+    )
     await stack.enter_async_context(watch.running())
     checks = make_readiness_checks(database, deps.delivery_queue, processes)
     return make_health_endpoints(checks, registry, database, watch, deps.settings, phase)
@@ -177,6 +200,8 @@ async def _open_file_uploads(
 
 async def _start_background_work(stack: AsyncExitStack, deps: Dependencies, redis: Redis) -> None:
     """Start what each worker does by itself, beside its lanes."""
+    deps.pending_work.call_on_change(deps.pauses.request_read, "pauses")
+    deps.pending_work.call_on_change(deps.route_changes.request_read, "routes")
     planner = deps.poll_state.planner
     await stack.enter_async_context(CompletionTimes(deps.queries, planner))
     await stack.enter_async_context(OverloadControl(planner, deps.metrics.lag_factor))

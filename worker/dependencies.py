@@ -23,6 +23,7 @@ from worker.limits.active_pauses import ActivePauses
 from worker.limits.model_routes import RouteChanges
 from worker.limits.throttle import Throttle
 from worker.metrics import Metrics
+from worker.queue.pending_work import PendingWork
 from worker.recovery.task_id_backup import TaskIdBackup
 from worker.steps.poll_state import PollState
 from worker.store.job_store import JobStore
@@ -87,6 +88,8 @@ class Dependencies:
     poll_state: PollState = field(default_factory=PollState)
     """What this worker knows of the tasks that it polls."""
 
+    pending_work: PendingWork = field(default_factory=PendingWork)
+    """What Postgres has to do, as the heartbeat of this worker finds it."""
     jobs_wait: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when jobs may wait in Postgres to be chosen."""
     images_to_copy: asyncio.Event = field(default_factory=asyncio.Event)

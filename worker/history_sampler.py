@@ -7,13 +7,14 @@ statement works without Redis; only the figures of Kie accounts are then unknown
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
 from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.monitoring.incident_log import POSTGRES, incidents
-from shared.adapters.monitoring.kie_account_limits import read_kie_account_limits
+from shared.adapters.monitoring.kie_account_limits import KieAccountLimits, read_kie_account_limits
 from shared.errors import DarkroomError, DependencyDown, RedisDown
 from worker.dependencies import Dependencies
 
@@ -23,6 +24,8 @@ DELAY_SECONDS = 3.0
 SPREAD_SECONDS = 4.0
 """The calls of several workers are spread over this time, so that most of them find the sample."""
 _REDIS_TIMEOUT_SECONDS = 2.0
+_QUIET_READ_SECONDS = 58.0
+"""How long the figures of Kie accounts are used again while there are no open jobs."""
 
 
 class HistorySampler:
@@ -32,14 +35,19 @@ class HistorySampler:
         self._deps = deps
         self._redis = redis
         self._spread_seconds = deps.random.random() * SPREAD_SECONDS
+        self._known: Mapping[str, KieAccountLimits] = {}
+        self._known_until = float("-inf")
         self._task: asyncio.Task[None] | None = None
 
     async def sample(self) -> list[int]:
-        """Write the samples that are due. Returns the intervals that this call has sampled.
+        """Write the samples that are due, or have the next heartbeat write them. Returns the
+        intervals that this call has sampled.
 
         Raises `PostgresDown` and `DatabaseRefused`.
         """
         accounts = await self._describe_accounts()
+        if self._deps.pending_work.request_sample(accounts):
+            return []
         rows = await self._deps.queries.fetch("sample_history", accounts)
         return [row["interval_seconds"] for row in rows]
 
@@ -79,14 +87,11 @@ class HistorySampler:
         """Return the figures of each Kie account. What Redis does not tell is None."""
         names = [account.name for account in self._deps.accounts]
         budget = self._deps.settings.kie_submits_per_10_seconds
-        known = {}
-        # The Redis of a worker that may not claim is not that of the others.
-        if self._deps.may_claim():
-            try:
-                async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
-                    known = await read_kie_account_limits(self._redis, names)
-            except (RedisDown, TimeoutError):
-                known = {}
+        now = self._deps.clock.monotonic()
+        # Without open jobs nobody submits.
+        if now >= self._known_until or not self._deps.pending_work.is_quiet:
+            self._known = await self._read_limits(names)
+            self._known_until = now + _QUIET_READ_SECONDS
         return {
             name: {
                 "budget": budget,
@@ -96,5 +101,15 @@ class HistorySampler:
                 "submit_rate": (limits.rate_in_force or budget) if limits else None,
             }
             for name in names
-            for limits in [known.get(name)]
+            for limits in [self._known.get(name)]
         }
+
+    async def _read_limits(self, names: Sequence[str]) -> Mapping[str, KieAccountLimits]:
+        # The Redis of a worker that may not claim is not that of the others.
+        if not self._deps.may_claim():
+            return {}
+        try:
+            async with asyncio.timeout(_REDIS_TIMEOUT_SECONDS):
+                return await read_kie_account_limits(self._redis, names)
+        except (RedisDown, TimeoutError):
+            return {}

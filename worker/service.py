@@ -24,7 +24,7 @@ from worker.callbacks.receiver import CallbackReceiver
 from worker.http_ports import open_http_ports
 from worker.queue.lanes import build_lanes, build_periodic, build_webhook_lane
 from worker.queue.leased_worker import LeasedWorker
-from worker.queue.postgres_notifications import deliver_on_notify
+from worker.queue.postgres_notifications import LISTENER_CHECK, deliver_on_notify
 from worker.queue.submit_feed import SubmitFeed
 from worker.queue.wake_ups import forward_wake_ups, wake_lanes_with_deliveries
 from worker.recovery.lost_write_detection import watch_lost_writes
@@ -149,8 +149,9 @@ def _start_background_tasks(
             deliver_on_notify(
                 resources.servers.listening_url,
                 reconciler,
-                deps.queries,
+                deps.pending_work.request_echo,
                 deps.metrics.dispatch_pushes,
+                LISTENER_CHECK,
                 on_pause=deps.pauses.request_read,
                 on_route=deps.route_changes.request_read,
                 on_cancel=deps.poll_state.record_cancel_request,

@@ -4,7 +4,8 @@
 -- Writes this process's row, deletes rows of long ago, and returns what a process compares. $1 id,
 -- $2 kind, $3 name, $4 version, $5 Redis, $6 limits, $7 detail, $8 clock skew or null, $9 whether it
 -- has just marked itself in Redis, $10 the ids marked there, $11 how long a process counts as alive
--- (seconds), $12 how long rows are kept (seconds), $13 fingerprints of its Kie keys by account.
+-- (seconds), $12 how long rows are kept (seconds), $13 fingerprints of its Kie keys by account, $14 whether
+-- the pending work is read as well, with the parameters $15 and $16 of darkroom_pending_work.
 WITH pruned AS (
     DELETE FROM processes
      WHERE id IN (
@@ -25,6 +26,7 @@ WITH pruned AS (
     RETURNING started_at
 )
 SELECT clock_timestamp() AS at, own.started_at, (SELECT key_salt FROM installation) AS key_salt,
+       CASE WHEN $14::boolean THEN darkroom_pending_work($15, $16, $11) END AS pending_work,
        ARRAY(SELECT marked FROM unnest($10::uuid[]) AS marked
               WHERE marked <> $1
                 AND NOT EXISTS (SELECT FROM processes WHERE id = marked)) AS unknown_ids,

@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 BALANCE_CHECK_SECONDS = 60.0
 _MIN_SECONDS_BETWEEN_CHECKS = 45.0
-_CHECKS_QUIET_SECONDS = 90.0
-"""Longer than the minute between two checks."""
+_CHECKS_QUIET_SECONDS = 330.0
+"""Longer than the longest time between two checks."""
 _LOOK_BACK_SECONDS = 3600.0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 
 from shared.adapters.monitoring.incident_log import POSTGRES, REDIS, incidents
 from shared.adapters.redis.deliveries import Lane
@@ -31,6 +33,10 @@ worker would submit 500 a second, fewer than it can send. Where the limit of Kie
 first."""
 POLLS_AT_ONCE = 1_000
 """Each waits 0.2 s for Kie. With 100 a worker would poll 500 a second, too few for 10,000 tasks."""
+IDLE_RECONCILE_SECONDS = 60.0
+"""How often the reconciler looks, without open jobs, whether Redis was wiped."""
+IDLE_BALANCE_CHECK_SECONDS = 300.0
+"""How often the balances are checked without open jobs."""
 LATE_TASK_CHECK_SECONDS = 10.0
 """How often late tasks are checked."""
 SCHEDULED_PRICES_SECONDS = 10.0
@@ -48,43 +54,55 @@ def build_periodic(deps: Dependencies, reconciler: Reconciler) -> list[PeriodicR
         monotonic=deps.clock.monotonic,
         sleep=deps.sleep,
     )
-    balances = [BalanceCheck(deps, account) for account in deps.accounts]
-
-    async def reconcile() -> None:
-        await reconciler.run_once()
-        await check_event_mark(deps)
-        incidents.record_recovery(POSTGRES, REDIS)
-
-    async def check_balance(balance: BalanceCheck) -> None:
-        try:
-            await balance.check()
-        except DependencyDown as down:
-            incidents.record_outage(down, doing="check_balance")
-
-    async def check_balances() -> None:
-        await asyncio.gather(*map(check_balance, balances))
-
-    async def apply_scheduled_prices() -> None:
-        await deps.queries.fetch_row("apply_scheduled_prices")
-
-    async def sum_settlements() -> None:
-        while (await deps.queries.fetch("sum_settlements"))[0]["is_more"]:
-            pass
-
+    reconcile = partial(_reconcile, deps, reconciler)
+    check_balances = partial(
+        _check_balances, [BalanceCheck(deps, account) for account in deps.accounts]
+    )
+    apply_prices = partial(deps.queries.fetch_row, "apply_scheduled_prices")
+    check_late_tasks = LateTaskChecks(deps).check_due
+    needed = deps.pending_work.needed
+    is_open, late, prices = (needed[name] for name in ("reconcile", "late_tasks", "prices"))
     works = (
-        PeriodicWork("reconcile", RECONCILE_SECONDS, reconcile),
-        PeriodicWork("check_balance", BALANCE_CHECK_SECONDS, check_balances),
-        PeriodicWork("check_late_tasks", LATE_TASK_CHECK_SECONDS, LateTaskChecks(deps).check_due),
+        PeriodicWork("reconcile", RECONCILE_SECONDS, reconcile, is_open, IDLE_RECONCILE_SECONDS),
+        PeriodicWork(
+            *("check_balance", BALANCE_CHECK_SECONDS, check_balances),
+            needed=is_open,
+            idle_seconds=IDLE_BALANCE_CHECK_SECONDS,
+        ),
+        PeriodicWork("check_late_tasks", LATE_TASK_CHECK_SECONDS, check_late_tasks, late),
         PeriodicWork("check_kie_models", CHECK_SECONDS, models.check),
         PeriodicWork("renew_files", RENEWAL_SECONDS, FileRenewal(deps).run),
-        PeriodicWork("apply_scheduled_prices", SCHEDULED_PRICES_SECONDS, apply_scheduled_prices),
-        PeriodicWork("sum_settlements", TOTALS_SECONDS, sum_settlements),
+        PeriodicWork("apply_scheduled_prices", SCHEDULED_PRICES_SECONDS, apply_prices, prices),
+        PeriodicWork("sum_settlements", TOTALS_SECONDS, partial(_sum_settlements, deps)),
         PeriodicWork("pruning", PRUNING_SECONDS, Pruning(deps).run),
     )
     return [
         PeriodicRunner(deps.delivery_queue.redis, work, deps.worker_name, deps.may_claim)
         for work in works
     ]
+
+
+async def _reconcile(deps: Dependencies, reconciler: Reconciler) -> None:
+    if not deps.pending_work.is_quiet or await reconciler.redis_was_wiped():
+        await reconciler.run_once()
+        await check_event_mark(deps)
+    incidents.record_recovery(POSTGRES, REDIS)
+
+
+async def _check_balances(balances: Sequence[BalanceCheck]) -> None:
+    await asyncio.gather(*map(_check_balance, balances))
+
+
+async def _check_balance(balance: BalanceCheck) -> None:
+    try:
+        await balance.check()
+    except DependencyDown as down:
+        incidents.record_outage(down, doing="check_balance")
+
+
+async def _sum_settlements(deps: Dependencies) -> None:
+    while (await deps.queries.fetch("sum_settlements"))[0]["is_more"]:
+        pass
 
 
 def build_lanes(deps: Dependencies, feed: SubmitFeed) -> list[LeasedWorker]:

@@ -8,7 +8,9 @@ runs nothing, because its Redis may not be the one of the other workers.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,10 @@ class PeriodicWork:
     name: str
     interval_seconds: float
     run: Callable[[], Awaitable[Any]]
+    needed: asyncio.Event | None = None
+    """Set while there is something to do. None where this is not known: it is always run."""
+    idle_seconds: float = math.inf
+    """How often it is run while there is nothing to do."""
 
 
 class PeriodicRunner:
@@ -54,7 +60,7 @@ class PeriodicRunner:
     async def run_until_cancelled(self) -> None:
         """Run the work whenever it is due. Outlives outages and errors."""
         while True:
-            await asyncio.sleep(self._wait_seconds)
+            await self._wait()
             self._wait_seconds = self._shortest_seconds
             try:
                 await self.run_if_due()
@@ -72,6 +78,16 @@ class PeriodicRunner:
             else:
                 incidents.record_success("periodic_work_failed", self.work.name)
             stop_if_cancelled()
+
+    async def _wait(self) -> None:
+        """Wait for the interval, and then until there is something to do."""
+        await asyncio.sleep(self._wait_seconds)
+        needed, idle_seconds = self.work.needed, self.work.idle_seconds
+        if needed is not None and not needed.is_set():
+            with suppress(TimeoutError):
+                left = None if idle_seconds == math.inf else idle_seconds - self._wait_seconds
+                async with asyncio.timeout(left):
+                    await needed.wait()
 
     async def run_if_due(self) -> bool:
         """Run the work if no worker has within the interval. Returns whether it was run.

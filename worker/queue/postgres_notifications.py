@@ -14,7 +14,7 @@ logged once, and tried again at long intervals.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from secrets import token_hex
@@ -28,7 +28,7 @@ from shared.adapters.postgres.connections.notification_check import (
     connect_to_listen,
     find_unheard_reason_on,
 )
-from shared.adapters.postgres.database import Queries, translated_postgres_errors
+from shared.adapters.postgres.database import translated_postgres_errors
 from shared.adapters.redis.subscription import SUBSCRIPTION_CHECK, SubscriptionCheck
 from shared.errors import DarkroomError, DependencyDown, PostgresDown
 from worker.recovery.reconciler import Reconciler
@@ -42,6 +42,8 @@ ROUTES_CHANNEL = "darkroom_routes"
 """The payload is a model whose route has changed."""
 CANCELS_CHANNEL = "darkroom_cancels"
 """The payload is the id of a job at Kie whose cancel was requested."""
+LISTENER_CHECK = SubscriptionCheck(interval_seconds=9.0, deadline_seconds=11.0)
+"""The check of a listener whose echo is sent by the next heartbeat of its process."""
 _RECONNECT_SECONDS = 2.0
 _UNHEARD_SECONDS = 60.0
 """How long after a connection by which nothing can be heard the next is tried."""
@@ -73,7 +75,7 @@ class _PendingNotifications:
 async def deliver_on_notify(
     database_url: str,
     reconciler: Reconciler,
-    queries: Queries,
+    request_echo: Callable[[str], Awaitable[object]],
     pushes: PushChannel,
     heartbeat: SubscriptionCheck = SUBSCRIPTION_CHECK,
     *,
@@ -87,12 +89,13 @@ async def deliver_on_notify(
 
     `on_pause` is called when a pause was started or has ended, `on_route` when a route has changed,
     and both when the connection is opened. `on_cancel` is called with the job of each request.
+    `request_echo` has a session of the pool notify the token that it is called with.
     """
     while True:
         wait_seconds = _RECONNECT_SECONDS
         try:
             listener = _Listener(
-                reconciler, queries, pushes, heartbeat, on_pause, on_route, on_cancel
+                reconciler, request_echo, pushes, heartbeat, on_pause, on_route, on_cancel
             )
             unheard = await listener.run(database_url)
         except DarkroomError as error:
@@ -110,7 +113,7 @@ class _Listener:
     def __init__(
         self,
         reconciler: Reconciler,
-        queries: Queries,
+        request_echo: Callable[[str], Awaitable[object]],
         pushes: PushChannel,
         heartbeat: SubscriptionCheck,
         on_pause: Callable[[], None],
@@ -121,7 +124,7 @@ class _Listener:
         self._on_pause = on_pause
         self._on_route = on_route
         self._reconciler = reconciler
-        self._queries = queries
+        self._request_echo = request_echo
         self._pushes = pushes
         self._heartbeat = heartbeat
         self._token = token_hex(8)
@@ -137,7 +140,7 @@ class _Listener:
             connection = await connect_to_listen(database_url)
             try:
                 unheard = await find_unheard_reason_on(
-                    connection, self._queries, self._heartbeat.deadline_seconds
+                    connection, self._reconciler.queries, self._heartbeat.deadline_seconds
                 )
                 if unheard is not None:
                     return unheard
@@ -180,7 +183,7 @@ class _Listener:
                 return
         try:
             async with asyncio.timeout(heartbeat.deadline_seconds):
-                await self._queries.fetch("notify_echo", self._token)
+                await self._request_echo(self._token)
                 await news.has_pending.wait()
         except TimeoutError:
             raise PostgresDown(

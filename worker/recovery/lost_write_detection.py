@@ -108,6 +108,8 @@ async def watch_lost_writes(deps: Dependencies) -> None:
     seen = 0
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
+        if not deps.store.cache:
+            continue
         try:
             count = await LostWriteLog(deps.delivery_queue.redis).count()
             if count > seen:

@@ -3,8 +3,8 @@
 A paused job is not chosen, so it costs no claim while it waits. When a pause starts, the chosen
 jobs to which it applies are taken back. When it ends, they are chosen in their turn.
 
-Postgres notifies each worker of every change. A notification may be lost, so the pauses are read
-every few seconds.
+Postgres notifies each worker of every change. A notification may be lost, so each heartbeat of the
+worker finds changes too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from worker.recovery.taken_back_jobs import take_back_jobs
 
 log = structlog.get_logger(__name__)
 
-READ_SECONDS = 5.0
-"""How often the pauses are read without a notification."""
+READ_SECONDS = 600.0
+"""How often the pauses are read although nothing says that they have changed."""
+_READ_AGAIN_SECONDS = 5.0
+"""How soon the pauses are read again after a read that could not be acted on."""
 _AFTER_UNTIL_SECONDS = 0.01
 
 
@@ -54,6 +56,7 @@ class PauseWatch:
                 wait_seconds = await self.read()
             except DependencyDown as down:
                 incidents.record_outage(down, doing="read_pauses")
+                wait_seconds = _READ_AGAIN_SECONDS
             stop_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
@@ -72,6 +75,7 @@ class PauseWatch:
                 one.value for one in active.values() if one.scope == "kie_account" and one.value
             ],
         )
+        read_seconds = self._read_seconds
         if self._deps.may_claim():
             if not active.keys() <= self._active:
                 removed = await take_back_jobs(self._deps)
@@ -79,5 +83,7 @@ class PauseWatch:
             if not self._active <= active.keys():
                 self._deps.jobs_wait.set()
             self._active = frozenset(active)
+        else:
+            read_seconds = min(read_seconds, _READ_AGAIN_SECONDS)
         ends = [one.ends_in_seconds for one in active.values() if one.ends_in_seconds is not None]
-        return min([self._read_seconds, *(max(end, 0) + _AFTER_UNTIL_SECONDS for end in ends)])
+        return min([read_seconds, *(max(end, 0) + _AFTER_UNTIL_SECONDS for end in ends)])

@@ -110,6 +110,11 @@ class Reconciler:
         self.task_id_recovery = TaskIdRecovery(deps)
         """Stores task ids that workers backed up while Postgres was down."""
 
+    @property
+    def queries(self) -> Queries:
+        """The queries of its worker."""
+        return self._deps.queries
+
     async def run_once(self) -> None:
         """Reconcile once. Raises `PostgresDown` or `RedisDown`; the next run makes up for it.
 
@@ -128,7 +133,7 @@ class Reconciler:
         found = await self.deliver_recent(_GRACE_SECONDS)
         if found:
             self._deps.metrics.dispatch_pushes.record_found_without_push(found)
-        if await self._redis_was_wiped():
+        if await self.redis_was_wiped():
             log.warning("redis_is_empty", meaning="every open job is delivered again")
             if self._has_seen_epoch:
                 await self._record_wipe()
@@ -188,7 +193,8 @@ class Reconciler:
             log.info("redelivered", jobs=len(lacking))
         return len(lacking)
 
-    async def _redis_was_wiped(self) -> bool:
+    async def redis_was_wiped(self) -> bool:
+        """Return whether Redis is not the one that the workers have filled. Raises `RedisDown`."""
         with translated_redis_errors():
             if await self._deps.delivery_queue.redis.exists(EPOCH_KEY):
                 self._has_seen_epoch = True

@@ -5,8 +5,8 @@ brake of its family was on, or because the route could not carry it. The stateme
 route ends the first and the last of these waits in Postgres. Here the deliveries follow.
 
 Postgres notifies each worker of every change. A notification may be lost, a worker may die, and a
-write of the moment of the change may be missed. So the routes are read at intervals, and the jobs
-of a model are checked once more after a change.
+write of the moment of the change may be missed. So each heartbeat of the worker finds changes too,
+and the jobs of a model are checked once more after a change.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from worker.queue.leased_worker import make_deliveries_due
 
 log = structlog.get_logger(__name__)
 
-READ_SECONDS = 30.0
-"""How often the routes are read without a notification."""
+READ_SECONDS = 600.0
+"""How often the routes are read although nothing says that they have changed."""
 CHECK_AGAIN_SECONDS = 8.0
 """How long after a change the jobs of its model are checked once more."""
 _RECENT_SECONDS = 120.0
@@ -66,7 +66,7 @@ class RouteWatch:
                 wait_seconds = await self.read()
             except DependencyDown as down:
                 incidents.record_outage(down, doing="read_routes")
-                wait_seconds = min(wait_seconds, CHECK_AGAIN_SECONDS)
+                wait_seconds = CHECK_AGAIN_SECONDS
             stop_if_cancelled()
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_seconds):
@@ -78,7 +78,7 @@ class RouteWatch:
         Raises `PostgresDown` and `RedisDown`; the next read makes up for it.
         """
         if not self._deps.may_claim():
-            return self._read_seconds
+            return min(self._read_seconds, CHECK_AGAIN_SECONDS)
         for row in await self._deps.queries.fetch("newest_routes"):
             change = _Change(row["id"], row["model"], row["via"])
             last = self._seen.get(change.model)

@@ -81,6 +81,9 @@ class JobCache:
         self._most = most
         self._jobs: OrderedDict[UUID, GeneratingJob] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._jobs)
+
     def get(self, job_id: UUID) -> GeneratingJob | None:
         """Return the job as it was last seen, or None."""
         return self._jobs.get(job_id)

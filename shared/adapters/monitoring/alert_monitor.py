@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,8 @@ from shared.job_json import timestamp_to_json
 BUSY_INTERVAL_SECONDS = 5.0
 IDLE_INTERVAL_SECONDS = 10.0
 """The interval of reads for the log. An idle deployment is read less often."""
+TOLD_INTERVAL_SECONDS = 120.0
+"""The interval in an idle deployment where the process requests a read when something changes."""
 CACHE_SECONDS = 2.0
 """How long a result is cached for callers of `AlertMonitor.read`."""
 REDIS_TIMEOUT_SECONDS = 2.0
@@ -72,8 +74,11 @@ class AlertMonitor:
         accounts: Sequence[str],
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        idle_interval_seconds: float = IDLE_INTERVAL_SECONDS,
     ) -> None:
         self._queries = queries
+        self._idle_interval_seconds = idle_interval_seconds
+        self._read_requested = asyncio.Event()
         self._redis = redis
         self.accounts = tuple(accounts)
         """The Kie accounts whose brakes and rates are read."""
@@ -116,6 +121,10 @@ class AlertMonitor:
         alerts = tuple(alert for alert in found.alerts if alert.name not in _LIVENESS_ALERTS)
         return replace(found, alerts=alerts)
 
+    def request_read(self) -> None:
+        """Have the alerts read soon: something has changed."""
+        self._read_requested.set()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read and log the alerts at intervals during the block."""
@@ -136,7 +145,12 @@ class AlertMonitor:
             except DarkroomError as error:
                 incidents.record_outage(error, doing="read_alerts")
             stop_if_cancelled()
-            await asyncio.sleep(IDLE_INTERVAL_SECONDS if is_idle else BUSY_INTERVAL_SECONDS)
+            await asyncio.sleep(BUSY_INTERVAL_SECONDS)
+            if is_idle:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._idle_interval_seconds - BUSY_INTERVAL_SECONDS):
+                        await self._read_requested.wait()
+            self._read_requested.clear()
 
     def _with_start_times(self, found: AlertReport) -> AlertReport:
         """Set `since` of alerts without a start time to the time at which they were first seen."""

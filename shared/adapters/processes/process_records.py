@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from uuid import UUID, uuid4
 
 from shared.adapters.postgres.database import Queries
@@ -35,6 +35,18 @@ class Process:
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     version: str = field(default_factory=partial(installed_version, "unknown"))
     id: UUID = field(default_factory=uuid4)
+
+
+class HeartbeatRequests(Protocol):
+    """What the heartbeats of a worker ask and send besides."""
+
+    def take_requests(self) -> tuple[str | None, Mapping[str, Any] | None]:
+        """Return the first two arguments of `darkroom_pending_work` for the next heartbeat."""
+        ...
+
+    def record(self, found: Mapping[str, Any] | None) -> None:
+        """Record what `darkroom_pending_work` has returned; None where nothing is known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The registry of processes: each worker and API process writes a heartbeat every 5 s.
+"""The registry of processes: each worker and API process writes a heartbeat every 6 s.
 
 A heartbeat is a row in Postgres and a presence in Redis. The row shows which processes are alive,
 by Postgres's clock. The presence shows whether the processes of one database share one Redis. Both
@@ -21,6 +21,7 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import ServerClock, report_skew
 from shared.adapters.processes.process_records import (
     ClockSkew,
+    HeartbeatRequests,
     HeartbeatResult,
     LiveWorker,
     Process,
@@ -32,7 +33,7 @@ from shared.kie_accounts import key_fingerprints
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 6.0
 KEEP_SECONDS = 24 * 3600.0
 _POSTGRES_TIMEOUT_SECONDS = 5.0
 _REDIS_TIMEOUT_SECONDS = 2.0
@@ -53,6 +54,7 @@ class ProcessRegistry:
         detail: Callable[[], Mapping[str, Any]] = dict,
         clock: ServerClock | None = None,
         interval_seconds: float = HEARTBEAT_SECONDS,
+        requests: HeartbeatRequests | None = None,
     ) -> None:
         self.process = process
         self.last_error: DarkroomError | None = None
@@ -79,6 +81,7 @@ class ProcessRegistry:
         self._detail = detail
         self._clock = clock or ServerClock()
         self._interval_seconds = interval_seconds
+        self._requests = requests
         self._has_sent = asyncio.Event()
         self._key_fingerprints: dict[str, str] = {}
 
@@ -164,6 +167,8 @@ class ProcessRegistry:
                 self.last_heartbeat = await self._write_row(presences)
         except (DarkroomError, TimeoutError) as error:
             self._record_postgres(_as_down(error, PostgresDown, _POSTGRES_TIMEOUT_SECONDS))
+            if self._requests is not None:
+                self._requests.record(None)
             return None
         self._record_postgres(None)
         return self.last_heartbeat
@@ -180,6 +185,8 @@ class ProcessRegistry:
 
     async def _write_row(self, presences: tuple[Presence, ...] | None) -> HeartbeatResult:
         process, error = self.process, self.last_redis_error
+        has_requests = self._requests is not None
+        echo, kie_accounts = self._requests.take_requests() if self._requests else (None, None)
         sent_at = self._clock.monotonic()
         (row,) = await self._queries.fetch(
             "record_process",
@@ -196,7 +203,12 @@ class ProcessRegistry:
             ALIVE_SECONDS,
             KEEP_SECONDS,
             self._key_fingerprints,
+            has_requests,
+            echo,
+            kie_accounts,
         )
+        if self._requests is not None:
+            self._requests.record(row["pending_work"])
         # The first write reads the salt. The second one follows immediately with the fingerprints.
         salt: str | None = row["key_salt"]
         self._key_fingerprints = key_fingerprints(process.keys, salt) if salt else {}

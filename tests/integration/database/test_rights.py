@@ -233,6 +233,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_count_scheduled": ("api", "worker", "readonly"),
     "darkroom_places_in_turn": ("api", "readonly"),
     "darkroom_waiting_accounts": ("api", "readonly"),
+    "darkroom_pending_work": ("api", "worker"),
     # Depends only on its argument.
     "darkroom_webhook_endpoint": ("api", "worker"),
     "darkroom_clock_distance": ("api",),

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from time import monotonic
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -156,7 +157,7 @@ async def test_a_quiet_listen_connection_that_lives_is_kept(
             deliver_on_notify(
                 database_url,
                 Reconciler(setup.deps),
-                queries,
+                partial(queries.fetch, "notify_echo"),
                 path,
                 _QUICK,
                 on_pause=setup.deps.pauses.request_read,

@@ -20,7 +20,7 @@ from tests.support.deployment import eventually, text_to_image
 from worker.kie.account_pool import KieAccount, KieAccountPool
 from worker.limits.account_brake import AccountBrake
 from worker.limits.throttle import Throttle, submit_limit
-from worker.recovery.pause_watch import PauseWatch
+from worker.recovery.pause_watch import READ_SECONDS, PauseWatch
 from worker.recovery.reconciler import EPOCH_KEY, Reconciler
 
 
@@ -237,8 +237,12 @@ async def test_a_pause_ends_by_itself_at_until(setup: WorkerSetup, watch: PauseW
     await eventually(is_back, "the delivery is back")
 
 
-async def test_without_a_pause_the_next_read_is_in_five_seconds(watch: PauseWatch) -> None:
-    assert await watch.read() == 5
+async def test_without_a_pause_the_next_read_is_when_something_changes(
+    setup: WorkerSetup, watch: PauseWatch
+) -> None:
+    assert await watch.read() == READ_SECONDS
+    doubtful = PauseWatch(setup.with_deps(may_claim=lambda: False).deps)
+    assert await doubtful.read() <= 5, "what it could not act on is read again soon"
 
 
 # --- a wiped Redis --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -182,7 +183,7 @@ async def listen(
     await deliver_on_notify(
         database_url,
         reconciler,
-        deps.queries,
+        partial(deps.queries.fetch, "notify_echo"),
         path,
         on_pause=deps.pauses.request_read,
         on_route=deps.route_changes.request_read,
