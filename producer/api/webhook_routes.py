@@ -21,7 +21,12 @@ _MESSAGE_ID = {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"}
 _ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}
 _URL = Parameter(
     "url",
-    {"type": "string", "minLength": 1, "maxLength": webhook_handlers.URL_LENGTH},
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": webhook_handlers.URL_LENGTH,
+        "format": "public-url",
+    },
     "the webhook URL whose secret is meant; absent: the secret of the whole account",
 )
 

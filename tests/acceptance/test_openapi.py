@@ -72,14 +72,14 @@ async def end_jobs(deployment: Deployment, producer: Producer, webhook_url: str)
 
 
 def _webhook_paths(
-    messages: list[dict[str, Any]], account: dict[str, list[str]]
+    messages: list[dict[str, Any]], account: dict[str, list[str]], webhook_url: str
 ) -> dict[str, dict[str, list[str]]]:
-    """Return the ids in the paths of webhook messages and of secrets."""
+    """Return the ids in the paths of webhook messages and of secrets, and the URL of those."""
     ids = {"id": [str(message["id"]) for message in messages]}
     secrets = ("getWebhookSecret", "createWebhookSecret", "rotateWebhookSecret")
     return {
         **dict.fromkeys(("getWebhook", "replayWebhook"), ids),
-        **dict.fromkeys((*secrets, "revokeWebhookSecret"), account),
+        **{name: {**account, "url": [webhook_url]} for name in secrets},
     }
 
 
@@ -111,7 +111,7 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
         "paths": {
             **dict.fromkeys(("getJob", "cancelJob", "streamJob"), ended),
             **dict.fromkeys(("getJobDetails", "retryJob", "resolveJob"), ended),
-            **_webhook_paths(messages, account),
+            **_webhook_paths(messages, account, webhook_url),
             **dict.fromkeys(("getAccount", "listLedger", "grantCredits"), account),
             **dict.fromkeys(("getStatement", "downloadStatement"), account),
             **dict.fromkeys(("changePrice", "previewPrice"), price_path),
