@@ -93,7 +93,7 @@ async def measure(database: Database, jobs: int) -> None:
 
 async def prune(database: Database) -> list[float]:
     """Prune as a worker does, and return the seconds of each statement."""
-    statements = []
+    statements: list[float] = []
     while True:
         started = time.monotonic()
         rows = await database.fetch("prune_at_interval", _DAYS, BATCH_JOBS)
