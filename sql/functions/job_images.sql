@@ -269,7 +269,10 @@ BEGIN
             'images_retried', 'job_images', NULL,
             CASE WHEN cardinality(of_jobs) = 1 THEN of_jobs[1] END, NULL,
             jsonb_strip_nulls(jsonb_build_object(
-                'images', cardinality(taken), 'where', wanted,
+                'images', cardinality(taken),
+                -- An entry stays for ever, and metadata is erased with its job.
+                'where', CASE WHEN wanted ? 'metadata' THEN wanted || '{"metadata": "(masked)"}'
+                              ELSE wanted END,
                 'jobs', (SELECT count(DISTINCT one) FROM unnest(taken) AS one))));
         PERFORM darkroom_leave_act(before);
     END IF;

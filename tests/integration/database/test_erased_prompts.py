@@ -17,6 +17,7 @@ from tests.support.aged_jobs import age, kept_rows, prune
 from tests.support.deployment import image_to_image, text_to_image
 from tests.support.example_jobs import polled
 from tests.support.marked_texts import columns_with
+from tests.support.stored_images import add_failed_image
 
 MARK = "xq7-marked"
 SAID = f"Kie refused the prompt {MARK!r}"
@@ -187,3 +188,17 @@ async def test_an_account_that_does_not_exist_is_named(setup: DatabaseSetup) -> 
             await call("nobody")
     stored = await erasures.preview("acme")
     assert (stored.ended, stored.open) == (0, 0)
+
+
+async def test_the_audit_entry_of_an_act_by_filter_holds_no_metadata(setup: DatabaseSetup) -> None:
+    job = await setup.job_in(JobState.SUCCEEDED, metadata={"note": MARK})
+    await add_failed_image(setup, job)
+    await setup.sql(
+        "SELECT darkroom_retry_images(NULL, $1::text::jsonb, now(), 10)",
+        f'{{"metadata": [{{"note": "{MARK}"}}]}}',
+    )
+    (entry,) = await setup.billing.audit(act="images_retried")
+    assert entry["after"]["where"] == {"metadata": "(masked)"}
+    await setup.sql("UPDATE job_images SET state = 'failed'")
+    await erase(setup)
+    assert await columns_with(setup.database, MARK) == set()
