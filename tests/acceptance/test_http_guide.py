@@ -227,7 +227,7 @@ if shutil.which("curl"):
             *('"state":"queued"', '"sha256":', "/v1/jobs/", '"state":"succeeded"'),
             *('"state":"cancelled"', "event: enqueued"),
             *("event: completed", '"next_cursor":', '"kind":"capture"', '"credits":9'),
-            '"balance":1',
+            *('"balance":1', '"id":"msg_', '"replayed_at":"2'),
         ):
             _, found, rest = rest.partition(line)
             assert found, f"{line!r} is not said after all before it:\n{said}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 
+import pytest
+
 from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
@@ -48,6 +50,7 @@ async def test_old_data_is_counted_asked_for_and_deleted(
     await deployment.check_invariants_hold()
 
 
+@pytest.mark.promise("A retry is refused with `409`")
 async def test_the_prompts_of_an_account_are_erased_everywhere_while_it_works(
     darkroom: Darkroom, deployment: Deployment
 ) -> None:
