@@ -122,6 +122,8 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
     "routeModel": ("POST", "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
+    # The last: a pruned job is not retried.
+    "erasePrompts": ("POST", "/v1/accounts/acme/erase-prompts", {"reason": "why"}),
 }
 """How each route that changes something is asked to, by staff."""
 OF_CUSTOMERS = {"createJob", "createJobs", "uploadFile"}

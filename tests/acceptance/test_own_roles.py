@@ -95,10 +95,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
             ("GET", "/v1/accounts/{id}/events"): lambda: _opened(
                 api, key, "/v1/accounts/acme/events"
             ),
-            # The last one: a job that it has pruned is not retried.
-            ("POST", "/v1/accounts/{id}/erase-prompts"): lambda: api.post(
-                "/v1/accounts/acme/erase-prompts", {"reason": "for the test"}
-            ),
+            **_erasing_routes(api),
         }
         assert set(played) == {(one.method, one.path) for one in ENDPOINTS}
         statuses = {route: (await ask()).status for route, ask in played.items()}
@@ -130,6 +127,17 @@ def _waiting_routes(
         ("GET", "/v1/queue/waiting"): lambda: api.get("/v1/queue/waiting"),
         ("GET", "/v1/quote"): lambda: api.get(
             "/v1/quote", account_id="acme", prompt="a lighthouse", **order
+        ),
+    }
+
+
+def _erasing_routes(
+    api: ApiClient,
+) -> dict[tuple[str, str], Callable[[], Awaitable[ApiResponse]]]:
+    """Return how prompts are erased, after all others: a pruned job is not retried."""
+    return {
+        ("POST", "/v1/accounts/{id}/erase-prompts"): lambda: api.post(
+            "/v1/accounts/acme/erase-prompts", {"reason": "for the test"}
         ),
     }
 
