@@ -30,6 +30,7 @@ SERVER_SETTINGS = frozenset(
     {
         *("options", "search_path", "statement_timeout", "lock_timeout"),
         *("idle_in_transaction_session_timeout", "timezone", "work_mem"),
+        "role",  # without it, the session would have more rights than its URL says
     }
 )
 """Are sent to the server at connect, as libpq sends `options`."""

@@ -203,7 +203,7 @@ def _sessions_table(sessions: Sequence[Mapping[str, Any]]) -> Table:
         "last seen",
         "from",
         "state",
-        drop=("logged in", "from", "role", "last seen"),
+        drop=("logged in", "from", "role", "last seen", "key"),
     )
     for one in sessions:
         table.add_row(
