@@ -65,6 +65,8 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     for one in schemas["JobOrder"]["oneOf"]:
         order = schemas[one["$ref"].rpartition("/")[2]]
         order["properties"]["account_id"] = {"type": "string", "enum": known["accounts"]}
+        # Nor how late a job may run.
+        order["properties"]["run_at"] = {"enum": [None, *known["run_at"]]}
         # Webhooks are really sent: to a receiver of the test, and nowhere else.
         order["properties"]["webhook_url"] = {"enum": [known["webhook_url"], None]}
         order["required"] += ["account_id"] if known.get("must_name_account") else []

@@ -11,7 +11,8 @@ CREATE OR REPLACE FUNCTION darkroom_places_without_wait()
 RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 DECLARE
-    places bigint := 8 - (SELECT count(*) FROM chosen_jobs);
+    places bigint := 8 - (SELECT count(*) FROM chosen_jobs JOIN jobs ON id = job_id
+                           WHERE state = 'queued' AND due_at <= now());
 BEGIN
     -- Every enqueue asks. The first question ends most calls while jobs come faster than they go.
     IF places <= 0

@@ -85,7 +85,8 @@ def _webhook_paths(
 
 async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) -> Known:
     """Make what well-formed requests are about; see `tests/schemathesis_hooks.py`."""
-    await deployment.producer.billing.create_account("other")
+    for account_id in ("other", "erased"):
+        await deployment.producer.billing.create_account(account_id)
     for account_id in ACCOUNTS:
         await deployment.producer.billing.grant(account_id, CREDITS, "for the test")
     async with deployment.database.transaction() as queries:
@@ -108,6 +109,7 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
     return {
         "accounts": ACCOUNTS,
         "webhook_url": webhook_url,
+        "run_at": [f"{day:%Y-%m-%dT00:00:00Z}" for day in days],
         "paths": {
             **dict.fromkeys(("getJob", "cancelJob", "streamJob"), ended),
             **dict.fromkeys(("getJobDetails", "retryJob", "resolveJob"), ended),
@@ -116,6 +118,8 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
             **dict.fromkeys(("getStatement", "downloadStatement"), account),
             **dict.fromkeys(("changePrice", "previewPrice"), price_path),
             "refundJob": ended,
+            # A job without its prompt is not retried.
+            "erasePrompts": {"id": ["erased"]},
             "revokeScheduledPrice": {"id": ["1"]},
             "routeModel": {"model": ["gpt-4o-image"]},
             "getJobImage": {**ended, "number": ["1"]},

@@ -76,7 +76,7 @@ async def refuse_all(api: ApiClient, job_id: str) -> None:
     other = await api.post("/v1/jobs", order(quantity=1), Idempotency_Key="k")
     problem = check(other, 409, "idempotency_conflict")
     assert (problem["job_id"], problem["differs"]) == (job_id, ["quantity"])
-    check(await api.post("/v1/jobs", order(prompt="x" * 300_000)), 413, "request_too_large")
+    check(await api.post("/v1/jobs", order(prompt="x" * 600_000)), 413, "request_too_large")
     form = await api.send("POST", "/v1/jobs", data="a", headers={"Content-Type": "text/plain"})
     check(form, 415, "unsupported_content")
     problem = check(await api.post("/v1/jobs", order(quantity=3)), 422, "invalid_request")

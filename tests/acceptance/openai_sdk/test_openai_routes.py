@@ -91,7 +91,7 @@ BAD_BODIES: list[tuple[str, bytes, str, int, str, str | None]] = [
     (GENERATIONS, b"{", JSON, 400, "malformed_request", None),
     (GENERATIONS, b"[1]", JSON, 400, "malformed_request", None),
     (GENERATIONS, b'{"prompt":"a","n":1e400}', JSON, 400, "malformed_request", None),
-    (GENERATIONS, b'{"prompt":"' + b"x" * 300_000, JSON, 413, "request_too_large", None),
+    (GENERATIONS, b'{"prompt":"' + b"x" * 600_000, JSON, 413, "request_too_large", None),
     (GENERATIONS, form_of(("prompt", b"x")), FORM, 415, "unsupported_content", None),
     (GENERATIONS, b'{"prompt":%s}' % DEEP, JSON, 400, "invalid_value", "prompt"),
     (GENERATIONS, b'{"prompt":"a","seed":%s}' % DEEP, JSON, 400, "invalid_value", "seed"),
@@ -103,7 +103,7 @@ BAD_BODIES: list[tuple[str, bytes, str, int, str, str | None]] = [
     (EDITS, form_of(), FORM, 400, "invalid_value", "image"),
     (EDITS, form_of(("n", b"\xff")), FORM, 400, "invalid_value", "n"),
     (EDITS, form_of(("n", b"1"), ("n", b"1")), FORM, 400, "invalid_value", "n"),
-    (EDITS, form_of(("prompt", b"x" * 300_000)), FORM, 400, "invalid_value", "prompt"),
+    (EDITS, form_of(("prompt", b"x" * 600_000)), FORM, 400, "invalid_value", "prompt"),
     (EDITS, form_of(("image", b"no image")), FORM, 400, "invalid_value", "image"),
     (EDITS, form_of(*((f"a{n}", b"") for n in range(200))), FORM, 400, "invalid_value", None),
 ]

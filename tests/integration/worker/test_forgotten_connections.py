@@ -350,6 +350,7 @@ async def test_claims_made_while_wake_ups_are_lost_are_counted(redis: ArqRedis) 
         await runs.reach(2)
         assert path.found == 0
         path.record_closed("cut")
+        lane.wake()  # as who listens does, and from then on it claims at intervals
         await deliver(redis, 3, lane=Lane.SUBMIT)
         await runs.reach(5)
     assert path.found == 3
