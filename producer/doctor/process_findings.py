@@ -63,7 +63,7 @@ def _check_alive(rows: Sequence[ProcessRow]) -> Finding:
     workers = [row for row in alive if row.kind == "worker"]
     seen = min((row.seen_seconds_ago for row in workers), default=None)
     detail = f"workers alive: {len(workers)}"
-    detail += f", last seen {seen:.0f} s ago" if seen is not None else ""
+    detail += f", last seen {max(0, seen):.0f} s ago" if seen is not None else ""
     detail += f"; APIs alive: {len(alive) - len(workers)}"
     without_redis = [row for row in alive if not _reaches_redis(row)]
     for row in without_redis:
