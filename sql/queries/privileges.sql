@@ -33,15 +33,18 @@ SELECT rights FROM darkroom_definitions WHERE name = 'rights';
 
 -- name: logins_without_their_role
 -- The logins by which a process of Darkroom is connected that are no member of the role for it, and the
--- login of this session unless it is a member of either, or may look at least. The owner of the tables needs none.
+-- login of this session unless it is a member of either, or may look at least. The owner of the tables needs
+-- none. A command and a service that enqueues have one name of application: people look, and change prices
+-- and credits, as members of other roles.
 WITH session AS (
     SELECT DISTINCT usename AS login, CASE application_name WHEN 'darkroom-worker' THEN 'darkroom_worker'
-                                                   ELSE 'darkroom_api' END AS role
+                                                   ELSE 'darkroom_api' END AS role,
+           application_name = 'darkroom-producer' AS is_command
       FROM pg_stat_activity
      WHERE datname = current_database() AND usename IS NOT NULL
        AND application_name IN ('darkroom-worker', 'darkroom-api', 'darkroom-producer')
     UNION
-    SELECT current_user, 'darkroom_worker'
+    SELECT current_user, 'darkroom_worker', false
      WHERE NOT EXISTS (SELECT FROM pg_roles
                         WHERE rolname IN ('darkroom_api', 'darkroom_readonly')
                           AND pg_has_role(current_user, oid, 'usage'))
@@ -53,6 +56,10 @@ SELECT login, role, EXISTS (SELECT FROM pg_roles WHERE rolname = session.role) A
    -- By oid, so that a server without that role is asked nothing it would refuse.
    AND NOT coalesce((SELECT pg_has_role(session.login, oid, 'usage') FROM pg_roles
                       WHERE rolname = session.role), false)
+   AND NOT (is_command AND EXISTS (
+               SELECT FROM pg_roles
+                WHERE rolname IN ('darkroom_readonly', 'darkroom_pricing', 'darkroom_billing')
+                  AND pg_has_role(session.login, oid, 'usage')))
  ORDER BY login, role;
 
 -- name: migration_lock_holders

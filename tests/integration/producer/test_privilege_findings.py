@@ -117,6 +117,19 @@ async def test_the_login_of_a_process_is_examined_from_elsewhere(
         assert (await told_to(database_url, "darkroom")).ok
 
 
+@pytest.mark.parametrize("role", ["readonly", "pricing", "billing", "admin"])
+async def test_a_person_who_runs_a_command_meanwhile_is_no_fault(
+    owner: Connection, member: str, database_url: str, role: str
+) -> None:
+    await owner.execute(f"REVOKE darkroom_service FROM {member}; GRANT darkroom_{role} TO {member}")
+    url = url_of(database_url, member)
+    async with connect_database(url, connections=1, name="darkroom-producer"):
+        assert (await told_to(database_url, "darkroom")).ok
+    async with connect_database(url, connections=1, name="darkroom-api"):
+        found = await told_to(database_url, "darkroom")
+        assert found.detail == f"login {member} is no member of darkroom_api"
+
+
 async def test_a_member_counts_the_connections_of_other_roles_too(
     member: str, database_url: str
 ) -> None:
