@@ -31,10 +31,11 @@ DEFAULTS = {
     "array_nulls": "off",
     "transform_null_equals": "on",
     "quote_all_identifiers": "on",
-    "statement_timeout": "20ms",
+    # Short, but longer than a busy machine needs for the first statement of a transaction of ours.
+    "statement_timeout": "500ms",
     "lock_timeout": "1ms",
-    "idle_in_transaction_session_timeout": "20ms",
-    "idle_session_timeout": "300ms",
+    "idle_in_transaction_session_timeout": "1s",
+    "idle_session_timeout": "1s",
 }
 
 
