@@ -6,13 +6,16 @@
 
 -- darkroom_places_without_wait()
 -- How many new jobs are chosen at once, without waiting for a worker that chooses: none while others
--- wait or a pause is active, and at most eight in all.
+-- wait or a pause is active, and at most eight in all. OFFSET 0, here and below, has each chosen job looked
+-- up by its id: without statistics the planner would rather read all jobs, for each enqueue.
 CREATE OR REPLACE FUNCTION darkroom_places_without_wait()
 RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
 DECLARE
-    places bigint := 8 - (SELECT count(*) FROM chosen_jobs JOIN jobs ON id = job_id
-                           WHERE state = 'queued' AND due_at <= now());
+    places bigint := 8 - (
+        SELECT count(*) FROM chosen_jobs,
+               LATERAL (SELECT state, due_at FROM jobs WHERE id = job_id OFFSET 0) AS job
+         WHERE state = 'queued' AND due_at <= now());
 BEGIN
     -- Every enqueue asks. The first question ends most calls while jobs come faster than they go.
     IF places <= 0
@@ -121,7 +124,8 @@ RETURNS bigint
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
     SELECT (SELECT count(*) FROM jobs
              WHERE account_id = $1 AND state IN ('submitting', 'unknown', 'generating'))
-         + (SELECT count(*) FROM chosen_jobs JOIN jobs ON jobs.id = job_id
+         + (SELECT count(*) FROM chosen_jobs,
+                   LATERAL (SELECT state, account_id FROM jobs WHERE id = job_id OFFSET 0) AS job
              WHERE account_id = $1 AND state = 'queued')
 $$;
 COMMENT ON FUNCTION darkroom_open_jobs_of IS
@@ -158,7 +162,9 @@ BEGIN
         SELECT value FROM active_pauses WHERE scope = 'model'
         UNION
         SELECT jobs.model
-          FROM chosen_jobs JOIN jobs ON id = job_id LEFT JOIN active_routes USING (model)
+          FROM chosen_jobs,
+               LATERAL (SELECT state, model FROM jobs WHERE id = job_id OFFSET 0) AS jobs
+          LEFT JOIN active_routes USING (model)
          WHERE state = 'queued' AND coalesce(via, jobs.model) = ANY ($2));
     chosen := darkroom_move_turns(greatest(places, 0), closed);
     is_busy := false;
@@ -254,7 +260,9 @@ BEGIN
     RETURN QUERY
     WITH gone AS (
         SELECT job_id, jobs.account_id, jobs.priority, coalesce(jobs.state = 'queued', false) AS waits
-          FROM chosen_jobs LEFT JOIN jobs ON jobs.id = job_id
+          FROM chosen_jobs
+          LEFT JOIN LATERAL (SELECT account_id, priority, state, model
+                               FROM jobs WHERE id = job_id OFFSET 0) AS jobs ON true
          WHERE jobs.state IS DISTINCT FROM 'queued'
             OR EXISTS (SELECT FROM active_pauses
                         WHERE (scope, value) IN (('model', jobs.model), ('account', jobs.account_id)))

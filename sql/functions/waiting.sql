@@ -14,9 +14,12 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH chosen AS MATERIALIZED (
-        SELECT jobs.id, jobs.priority, jobs.account_id, due_at,
-               row_number() OVER (ORDER BY chosen_at, due_at, jobs.id) AS place
-          FROM chosen_jobs JOIN jobs ON jobs.id = chosen_jobs.job_id
+        -- OFFSET 0: each is looked up by its id, whatever the planner knows of the tables.
+        SELECT job.id, job.priority, job.account_id, due_at,
+               row_number() OVER (ORDER BY chosen_at, due_at, job.id) AS place
+          FROM chosen_jobs,
+               LATERAL (SELECT id, priority, account_id, due_at, state
+                          FROM jobs WHERE id = job_id OFFSET 0) AS job
          WHERE state = 'queued'
     ), asked AS MATERIALIZED (
         SELECT id, priority, account_id, due_at,
@@ -76,7 +79,9 @@ BEGIN
          GROUP BY priority, account_id
     ), chosen AS (
         SELECT priority, account_id, count(*) AS jobs
-          FROM chosen_jobs JOIN jobs ON jobs.id = job_id
+          FROM chosen_jobs,
+               LATERAL (SELECT priority, account_id, state, due_at
+                          FROM jobs WHERE id = job_id OFFSET 0) AS job
          WHERE state = 'queued' AND due_at <= now()
          GROUP BY priority, account_id
     ), open AS (
