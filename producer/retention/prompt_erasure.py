@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from producer.actor import Actor, actor_to_json
 from producer.jobs.locked_rows import describe_accounts, name_locked_row
+from producer.list_pages import DEFAULT_LIST_LIMIT
 from shared.adapters.postgres.database import Database
 from shared.errors import AccountNotFound
 from shared.job_json import timestamp_to_json
@@ -22,6 +24,8 @@ BATCH_JOBS = 500
 class PromptErasure:
     """A request to erase the prompts of an account, and how far it has come."""
 
+    id: UUID
+    """The audit entry cites it."""
     account_id: str
     requested_at: datetime
     """Jobs that are enqueued later are kept."""
@@ -93,19 +97,26 @@ class PromptErasures:
                 on_batch(rows[0]["erased"])
             if within_seconds is not None and loop.time() - started >= within_seconds:
                 break
-        return await self.newest(account_id)
+        (erasure,) = await self.of_account(account_id, limit=1)
+        return erasure
 
-    async def newest(self, account_id: str) -> PromptErasure:
-        """Return the newest request of an account. Raises `AccountNotFound` if there is none."""
-        row = await self._database.fetch_row("newest_erasure", account_id)
-        if row is None:
+    async def of_account(
+        self, account_id: str, *, limit: int = DEFAULT_LIST_LIMIT
+    ) -> Sequence[PromptErasure]:
+        """Return the requests of an account and how far each has come, newest first.
+
+        Raises `AccountNotFound`.
+        """
+        rows = await self._database.fetch("erasures_of_account", account_id, limit)
+        if not rows:
             raise AccountNotFound(account_id)
-        return PromptErasure(**dict(row))
+        return [PromptErasure(**dict(row)) for row in rows if row["id"] is not None]
 
 
 def erasure_to_json(erasure: PromptErasure) -> dict[str, Any]:
     """Return the request as a JSON object."""
     return {
+        "id": str(erasure.id),
         "account_id": erasure.account_id,
         "requested_at": timestamp_to_json(erasure.requested_at),
         "jobs": erasure.jobs,

@@ -20,10 +20,13 @@ SELECT * FROM darkroom_erase_prompts($1, $2, $3::text::jsonb);
 -- $1 batch, $2 account.
 SELECT * FROM darkroom_continue_erasures($1, $2);
 
--- name: newest_erasure
--- $1 account: its newest request to erase its prompts.
-SELECT account_id, requested_at, swept_at, jobs, cardinality(waiting) AS waiting, ended_at
-  FROM prompt_erasures WHERE account_id = $1 ORDER BY requested_at DESC LIMIT 1;
+-- name: erasures_of_account
+-- $1 account, $2 limit: its requests to erase its prompts, newest first. No row back: no such account. One
+-- with a null id: it has none.
+SELECT erasure.id, accounts.id AS account_id, erasure.requested_at, erasure.jobs,
+       cardinality(erasure.waiting) AS waiting, erasure.swept_at, erasure.ended_at
+  FROM accounts LEFT JOIN prompt_erasures AS erasure ON erasure.account_id = accounts.id
+ WHERE accounts.id = $1 ORDER BY erasure.requested_at DESC, erasure.id LIMIT $2;
 
 -- name: count_unerased_jobs
 -- $1 account: its ended jobs whose prompts are stored, and its open ones. No row back: no such account.

@@ -120,6 +120,7 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
             "refundJob": ended,
             # A job without its prompt is not retried.
             "erasePrompts": {"id": ["erased"]},
+            "listErasures": {"id": ["erased"]},
             "revokeScheduledPrice": {"id": ["1"]},
             "routeModel": {"model": ["gpt-4o-image"]},
             "getJobImage": {**ended, "number": ["1"]},

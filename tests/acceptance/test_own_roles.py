@@ -222,6 +222,7 @@ def _money_routes(
         ("PATCH", "/v1/accounts/{id}"): lambda: api.send(
             "PATCH", "/v1/accounts/acme", json={"weight": 4, "reason": "for the test"}
         ),
+        ("GET", "/v1/accounts/{id}/erasures"): lambda: api.get("/v1/accounts/acme/erasures"),
         ("GET", "/v1/accounts/{id}/ledger"): lambda: api.get("/v1/accounts/acme/ledger"),
         ("POST", "/v1/accounts/{id}/grants"): lambda: api.post(
             "/v1/accounts/acme/grants", {"credits": 5, "reason": "for the test"}

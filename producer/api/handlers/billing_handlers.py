@@ -143,6 +143,16 @@ async def erase_prompts(call: Call) -> web.StreamResponse:
     return json_response(erasure_to_json(erasure))
 
 
+async def list_erasures(call: Call) -> web.StreamResponse:
+    """Return the erasures of an account's prompts and how far each is, newest first."""
+    account_id = _account_id(call)
+    query = QueryParameters(call.request, ("limit",))
+    limit = query.number("limit", DEFAULT_LIST_LIMIT, 1, MAX_LIST_LIMIT)
+    query.raise_faults()
+    erasures = await call.context.producer.prompt_erasures.of_account(account_id, limit=limit)
+    return json_response({"erasures": [erasure_to_json(one) for one in erasures]})
+
+
 async def refund_job(call: Call) -> web.StreamResponse:
     """Give back what a job was charged, or a part of it, and return the entry of the ledger."""
     body = await read_json_object(call.request, JOB_BODY_BYTES)

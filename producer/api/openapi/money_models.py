@@ -6,6 +6,7 @@ The handlers build their JSON without these models. A test compares both.
 from __future__ import annotations
 
 from typing import Any, Literal
+from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
@@ -121,6 +122,10 @@ class AccountPage(BaseModel):
 class PromptErasure(BaseModel):
     """A request to erase the prompts of an account, and how far it has come."""
 
+    id: UUID = Field(
+        description="the audit entry cites it",
+        examples=["6c1f0f5e-3d0b-4f5e-9a53-0f1f5b7c2d11"],
+    )
     account_id: str = Field(examples=["acme"])
     requested_at: AwareDatetime = Field(
         description="jobs that are enqueued later are kept", examples=[_AT]
@@ -138,6 +143,12 @@ class PromptErasure(BaseModel):
     ended_at: AwareDatetime | None = Field(
         description="when nothing was left to erase; null: workers continue", examples=[None]
     )
+
+
+class PromptErasures(BaseModel):
+    """The requests to erase the prompts of an account, newest first."""
+
+    erasures: list[PromptErasure]
 
 
 class StatementTotals(BaseModel):
@@ -251,7 +262,7 @@ class ComparedPrices(BaseModel):
 
 MONEY_MODELS: tuple[type[BaseModel], ...] = (
     *(PricePreview, PriceVersions, ScheduledPrice, ScheduledPrices, AccountPage),
-    *(GrantedAccount, PromptErasure),
+    *(GrantedAccount, PromptErasure, PromptErasures),
     *(Statement, StatementCsv, Margin, ComparedPrices),
 )
 """Pydantic adds the models of their fields."""

@@ -20,7 +20,7 @@ READING = {
     *("prices list", "prices history", "keys list", "webhooks list", "webhooks endpoints"),
     "webhooks show",
     *("webhooks secret", "queue pauses", "jobs counts", "accounts list", "accounts statement"),
-    *("prices preview", "prices scheduled", "models list"),
+    *("prices preview", "prices scheduled", "models list", "accounts erasures"),
     *("keys sessions", "queue history", "queue waiting"),
     *("files show", "jobs download", "kie models", "kie surprises", "prices compare"),
 }

@@ -42,6 +42,7 @@ READS = {
         "keys sessions",
     ),
     *("accounts list", "accounts show", "accounts ledger", "accounts statement"),
+    "accounts erasures",
     *("prices list", "prices compare", "prices history", "prices preview", "prices scheduled"),
 }
 OF_THE_API_ALONE = {
@@ -199,6 +200,7 @@ async def _played_with_money(setup: DatabaseSetup) -> dict[str, dict[str, tuple[
             "accounts show": ("acme",),
             "accounts list": (),
             "accounts statement": ("acme",),
+            "accounts erasures": ("acme",),
             "accounts refund": (str(charged.id), "--reason", "for the test"),
             "accounts ledger": ("acme",),
             "keys create": ("--role", "operator"),

@@ -72,10 +72,22 @@ async def test_the_prompts_of_an_account_are_erased_everywhere_while_it_works(
     assert (said.object["jobs"], said.object["waiting"]) == (2, 1)
     (entry,) = await deployment.producer.billing.audit(act="prompts_erased")
     assert (entry["actor"], entry["reason"]) == (getpass.getuser(), "asked")
+    listed, readable, unknown = await darkroom.run_all(
+        ("accounts", "erasures", "acme", "--json"), ("accounts", "erasures", "acme"),
+        ("accounts", "erasures", "nobody"),
+    )  # fmt: skip
+    assert (listed.object["jobs"], listed.object["waiting"]) == (2, 1)
+    assert "waiting" in readable.out
+    assert unknown.code == 3
     await deployment.producer.cancel(waits.id)
     async with deployment.api() as api:
         reply = await api.post("/v1/accounts/acme/erase-prompts", {"reason": "asked again"})
         assert (reply.status, reply.body["jobs"], reply.body["waiting"]) == (200, 3, 0)
+        kept = reply.body
+        (erasure,) = (await api.get("/v1/accounts/acme/erasures")).expect(200)["erasures"]
+        assert (erasure, erasure["ended_at"] is None) == (kept, False)
+        assert (await api.get("/v1/accounts/nobody/erasures")).status == 404
+        assert (await api.get("/v1/accounts/acme/erasures", limit=0)).status == 422
         missing = await api.post("/v1/accounts/nobody/erase-prompts", {"reason": "why"})
         assert missing.status == 404
         shown = await api.get(f"/v1/jobs/{job.id}")

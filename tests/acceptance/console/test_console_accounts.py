@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 
@@ -46,6 +49,17 @@ async def admin(deployment: Deployment) -> AsyncIterator[AdminBrowser]:
         yield AdminBrowser(deployment, api, browser, setup, charged, key[:15])
 
 
+def key_in(text: str) -> str | None:
+    """Return the idempotency key of the form of a grant."""
+    found = re.search(r'name="idempotency_key" value="([^"]+)"', text)
+    return found[1] if found else None
+
+
+async def grant_key(admin: AdminBrowser) -> dict[str, str]:
+    """Return the key that a new form of a grant has, as its field."""
+    return {"idempotency_key": key_in(await admin.text_of(f"{ACME}/grant")) or ""}
+
+
 async def test_accounts_are_listed_and_found(admin: AdminBrowser) -> None:
     await admin.setup.open_account("bolt/2&co", 5)
     text = await admin.text_of("/console/accounts")
@@ -67,15 +81,35 @@ async def test_credits_are_granted_and_adjusted_with_a_reason(admin: AdminBrowse
         ({"credits": "5", "reason": " "}, "say why"),
     ):
         assert sentence in (await admin.browser.post(grant, fields)).expect(422)
-    done = await admin.browser.post(grant, {"credits": "5.5", "reason": "invoice 17"})
+    key = await grant_key(admin)
+    done = await admin.browser.post(grant, {**key, "credits": "5.5", "reason": "invoice 17"})
     assert done.location == ACME
-    debt = {"credits": "-20000", "reason": "fraud"}
+    debt = {**await grant_key(admin), "credits": "-20000", "reason": "fraud"}
     assert "cannot be taken without a debt" in (await admin.browser.post(grant, debt)).expect(409)
     assert (await admin.browser.post(grant, {**debt, "allow_debt": "yes"})).location == ACME
     text = await admin.text_of(ACME)
     assert "invoice 17" in text
     assert f"console:{admin.prefix}" in text
     assert "-10,000.5" in text
+    assert await admin.setup.broken_invariants() == {}
+
+
+async def test_a_form_that_is_sent_twice_books_once(admin: AdminBrowser) -> None:
+    grant = f"{ACME}/grant"
+    for credits, balance in (("5", 9_999), ("-4", 9_995), ("0.25", Decimal("9995.25"))):
+        fields = {**await grant_key(admin), "credits": credits, "reason": "invoice 17"}
+        first, second = await asyncio.gather(*(admin.browser.post(grant, fields) for _ in "ab"))
+        assert first.location == second.location == ACME
+        assert (await admin.setup.money())[0] == balance
+    # The page of before, sent with another number, is a mistake until it is sent with a new key.
+    other = await admin.browser.post(grant, {**fields, "credits": "7"})
+    assert "booked already, with other values" in other.expect(422)
+    assert key_in(other.expect(422)) not in {None, fields["idempotency_key"]}
+    refused = await admin.browser.post(grant, {**fields, "credits": "x"})
+    assert key_in(refused.expect(422)) == fields["idempotency_key"]
+    unkeyed = await admin.browser.post(grant, {"credits": "7", "reason": "invoice 18"})
+    assert "send the form again" in unkeyed.expect(422)
+    assert (await admin.setup.money())[0] == Decimal("9995.25")
     assert await admin.setup.broken_invariants() == {}
 
 
@@ -162,7 +196,8 @@ async def test_the_margin_is_that_of_http(admin: AdminBrowser) -> None:
 
 
 async def test_the_audit_shows_who_did_what_from_where(admin: AdminBrowser) -> None:
-    await admin.browser.post(f"{ACME}/grant", {"credits": "5", "reason": "invoice 17"})
+    fields = {**await grant_key(admin), "credits": "5", "reason": "invoice 17"}
+    await admin.browser.post(f"{ACME}/grant", fields)
     text = await admin.text_of("/console/audit?act=credits_granted")
     assert f"console:{admin.prefix}" in text
     assert "invoice 17" in text

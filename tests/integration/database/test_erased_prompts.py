@@ -86,6 +86,11 @@ async def erase(setup: DatabaseSetup, account_id: str = "acme") -> PromptErasure
     return await PromptErasures(setup.database).erase(account_id, actor="maria", reason="asked")
 
 
+async def newest(setup: DatabaseSetup) -> PromptErasure:
+    (erasure,) = await PromptErasures(setup.database).of_account("acme", limit=1)
+    return erasure
+
+
 async def test_no_text_of_a_caller_is_left_anywhere_and_every_sum_is_as_before(
     setup: DatabaseSetup,
 ) -> None:
@@ -130,7 +135,7 @@ async def test_an_open_job_keeps_its_request_until_it_ends(
         await setup.settle(job)
     assert await prune(setup, {}) == {"erasures": 1}
     assert await columns_with(setup.database, MARK) == set()
-    assert (await PromptErasures(setup.database).newest("acme")).ended_at is not None
+    assert (await newest(setup)).ended_at is not None
     assert await setup.broken_invariants() == {}
 
 
@@ -146,6 +151,7 @@ async def test_later_orders_and_other_accounts_keep_theirs(setup: DatabaseSetup)
     assert {row["id"] for row in unpruned} == {other.id, later.id}
     # A repeated request includes the jobs since.
     assert (await erase(setup)).jobs == 1
+    assert [one.jobs for one in await PromptErasures(setup.database).of_account("acme")] == [1, 1]
     assert (await setup.book.get(later.id)).pruned_at is not None
 
 
@@ -166,7 +172,7 @@ async def test_many_jobs_are_erased_in_batches_that_a_death_between_them_leaves_
     await setup.sql("SELECT darkroom_continue_erasures(1)")
     assert await setup.value("SELECT count(*) FROM jobs WHERE pruned_at IS NOT NULL") == 1
     assert await prune(setup, {}, batch=1) == {"erasures": 3}
-    assert (await PromptErasures(setup.database).newest("acme")).jobs == 4
+    assert (await newest(setup)).jobs == 4
     assert await setup.money() == (Decimal(994), 0)
 
 
@@ -183,7 +189,8 @@ async def test_the_files_that_an_open_job_names_stay(setup: DatabaseSetup) -> No
 
 async def test_an_account_that_does_not_exist_is_named(setup: DatabaseSetup) -> None:
     erasures = PromptErasures(setup.database)
-    for call in (erasures.erase, erasures.preview):
+    assert await erasures.of_account("acme") == []
+    for call in (erasures.erase, erasures.preview, erasures.of_account):
         with pytest.raises(AccountNotFound, match="nobody"):
             await call("nobody")
     stored = await erasures.preview("acme")

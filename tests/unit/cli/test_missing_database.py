@@ -68,6 +68,7 @@ ASKED: dict[str, tuple[str, ...]] = {
     "accounts show": ("acme",),
     "accounts list": (),
     "accounts statement": ("acme",),
+    "accounts erasures": ("acme",),
     "accounts refund": (ID, *WHY),
     "accounts ledger": ("acme",),
     "keys create": ("--role", "operator"),

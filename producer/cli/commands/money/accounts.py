@@ -277,6 +277,18 @@ def erase_prompts(
 
 
 @app.command()
+def erasures(account_id: AccountId, limit: Limit = 20, as_json: AsJson = False) -> None:
+    """Show the erasures of an account's prompts and how far each is, newest first."""
+
+    async def step(context: DatabaseContext) -> None:
+        from producer.cli.commands.money.prompt_erasure import print_erasures
+
+        await print_erasures(context, account_id, limit, as_json=as_json)
+
+    run_with_database(step)
+
+
+@app.command()
 def statement(
     account_id: AccountId,
     since: Since = None,

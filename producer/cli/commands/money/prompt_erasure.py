@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from producer.cli.command_runner import DatabaseContext, command_actor
 from producer.cli.confirmation import confirm_doubts
-from producer.cli.display.console import print_data, print_json, print_message
-from producer.cli.display.text_format import count_text, printable
+from producer.cli.display.console import (
+    build_table,
+    print_data,
+    print_json,
+    print_message,
+    stdout_console,
+)
+from producer.cli.display.text_format import NO_VALUE, count_text, printable, time_text
 from producer.retention.prompt_erasure import PromptErasures, erasure_to_json
 
 _PROGRESS_JOBS = 10_000
@@ -55,3 +61,24 @@ async def erase_and_print(
             " erase them when they end",
             "yellow",
         )
+
+
+async def print_erasures(
+    context: DatabaseContext, account_id: str, limit: int, *, as_json: bool
+) -> None:
+    """Print the erasures of an account and how far each is."""
+    erasures = await PromptErasures(context.database).of_account(account_id, limit=limit)
+    if as_json:
+        print_json(*(erasure_to_json(erasure) for erasure in erasures))
+        return
+    table = build_table(
+        "requested", "jobs erased", "waiting", "ended", right=("jobs erased", "waiting")
+    )
+    for erasure in erasures:
+        table.add_row(
+            time_text(erasure.requested_at),
+            f"{erasure.jobs:,}",
+            f"{erasure.waiting:,}",
+            time_text(erasure.ended_at) if erasure.ended_at else NO_VALUE,
+        )
+    stdout_console().print(table)

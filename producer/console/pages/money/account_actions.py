@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.query_parameters import read_credits
@@ -11,29 +11,47 @@ from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.console.pages.money.accounts_page import account_path
 from producer.console.text_filters import format_credits
 from producer.jobs.job_mask import mask_job
+from producer.money.grants import GrantConflict
 from shared.errors import Fault, InvalidRequest
 
 CREDITS_MAX = 1_000_000
+_KEY = "idempotency_key"
 
 
 async def ask_grant(call: PageCall) -> PageView:
-    """Show the form of a grant or an adjustment."""
+    """Show the form of a grant or an adjustment, with the key by which it is booked once."""
     account = await call.billing.account(call.part("id"))
-    return PageView("money/grant.html", {"account": account, "reason_length": MAX_REASON_LENGTH})
+    is_used = _KEY in call.faults or not call.form.get(_KEY)
+    values = {
+        "account": account,
+        "reason_length": MAX_REASON_LENGTH,
+        "key": str(uuid4()) if is_used else call.form[_KEY],
+    }
+    return PageView("money/grant.html", values)
 
 
 async def grant(call: PageCall) -> Redirect:
     """Grant credits, or take them if negative."""
     faults: list[Fault] = []
     credits = _read_grant(call.form.get("credits", ""), faults)
+    key = call.form.get(_KEY)
+    if not key:
+        faults.append(Fault(_KEY, "is missing: send the form again"))
     reason = _read_reason(call, faults)
-    account = await call.billing.grant(
-        call.part("id"),
-        credits,
-        reason,
-        allow_debt=call.form.get("allow_debt") == "yes",
-        actor=call.actor,
-    )
+    try:
+        account = await call.billing.grant(
+            call.part("id"),
+            credits,
+            reason,
+            allow_debt=call.form.get("allow_debt") == "yes",
+            idempotency_key=key,
+            actor=call.actor,
+        )
+    except GrantConflict as error:
+        sentence = "this form was booked already, with other values; to book these as well, send it"
+        raise InvalidRequest([Fault(_KEY, f"{sentence} again")]) from error
+    if account.is_replayed:
+        return Redirect(account_path(account.id), "This was booked already. Nothing was added.")
     verb = "granted" if credits > 0 else "taken"
     notice = f"{format_credits(abs(credits))} credits were {verb}."
     return Redirect(account_path(account.id), notice)
