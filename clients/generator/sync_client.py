@@ -17,8 +17,8 @@ _REPLACED = (
     (r"\baclosing\b", "closing"),
     (
         # A client that is dropped closes its connections. One of asyncio cannot.
-        r"^( +)self\._http = httpx2\.AsyncClient\(\)$",
-        r"\1self._http = httpx2.Client()\n\1weakref.finalize(self, self._http.close)",
+        r"^( +)self\._http = httpx2\.AsyncClient\((.*)\)$",
+        r"\1self._http = httpx2.Client(\2)\n\1weakref.finalize(self, self._http.close)",
     ),
     (r"\bAsyncClient\b", "Client"),
     (r"\basync_(client|job|connection)\b", r"\1"),

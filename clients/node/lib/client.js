@@ -115,7 +115,7 @@ export class Darkroom {
      */
     accountEvents(accountId, lastEventId) {
         const account = path("accounts", this.#account(accountId), "events");
-        return follow(this.#exchange, account, lastEventId);
+        return follow(this.#exchange, account, lastEventId, false);
     }
     /** Uploads a PNG, a JPEG or a WebP: its path, its `file:` URL, or its bytes. */
     async upload(image, options = {}) {

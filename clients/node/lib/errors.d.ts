@@ -30,6 +30,9 @@ export declare class ApiError extends DarkroomError {
     /** The faults as an object of messages by field. */
     get fields(): Record<string, string>;
 }
+/** The answer is not what the API is documented to send. */
+export declare class UnexpectedAnswer extends DarkroomError {
+}
 /** No complete answer came: no connection, a broken one, or a timeout. */
 export declare class ConnectionFailed extends DarkroomError {
 }

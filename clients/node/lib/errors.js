@@ -26,10 +26,12 @@ export class ApiError extends DarkroomError {
     /** The id of the request in the logs of Darkroom. */
     requestId) {
         const code = String(body.type ?? "about:blank").split(":").at(-1) ?? "";
-        const errors = (body.errors ?? []);
+        // A proxy in between may send another kind of `errors`.
+        const listed = Array.isArray(body.errors) ? body.errors : [];
+        const errors = listed.filter(isFieldFault);
         const detail = String(body.detail ?? body.title ?? `status ${status}`);
-        const listed = errors.map((one) => `\n  ${one.field}: ${one.message}`).join("");
-        super(`${status} ${code}: ${listed || detail}`);
+        const faults = errors.map((one) => `\n  ${one.field}: ${one.message}`).join("");
+        super(`${status} ${code}: ${faults || detail}`);
         this.status = status;
         this.body = body;
         this.retryAfterSeconds = retryAfterSeconds;
@@ -42,6 +44,12 @@ export class ApiError extends DarkroomError {
     get fields() {
         return Object.fromEntries(this.errors.map((one) => [one.field, one.message]));
     }
+}
+function isFieldFault(given) {
+    return typeof given === "object" && given !== null && "field" in given && "message" in given;
+}
+/** The answer is not what the API is documented to send. */
+export class UnexpectedAnswer extends DarkroomError {
 }
 /** No complete answer came: no connection, a broken one, or a timeout. */
 export class ConnectionFailed extends DarkroomError {

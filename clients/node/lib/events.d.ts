@@ -5,4 +5,4 @@ export interface JobEvent extends EventFields {
     /** Give it as `lastEventId` to go on after this event. */
     readonly lastEventId: string;
 }
-export declare function follow(exchange: Exchange, path: string, lastEventId: string | undefined): AsyncGenerator<JobEvent, void, void>;
+export declare function follow(exchange: Exchange, path: string, lastEventId: string | undefined, endsWithJob?: boolean): AsyncGenerator<JobEvent, void, void>;

@@ -1,10 +1,12 @@
 // Follows Server-Sent Events, and resumes a broken stream where it broke.
-import { orConnectionFailed } from "./exchange.js";
+import { orConnectionFailed, refusalOf } from "./exchange.js";
 import { pauseAfter, sleep } from "./retries.js";
 // A stream says something every 15 s; after this long without a word the connection is dead.
 const SILENCE_SECONDS = 45;
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
-export async function* follow(exchange, path, lastEventId) {
+export async function* follow(exchange, path, lastEventId, 
+// A stream of an account has no end: a server that stops ends it after any event.
+endsWithJob = true) {
     let pauseSeconds = 2;
     let failures = 0;
     let last;
@@ -17,8 +19,10 @@ export async function* follow(exchange, path, lastEventId) {
             const response = await exchange.fetch(exchange.address(path), {
                 headers,
                 signal: silence.signal,
-                redirect: "error",
+                redirect: "manual",
             });
+            if (response.status >= 300)
+                throw refusalOf(response, "");
             if (response.status === 204 || !response.body)
                 return; // its last event was seen
             for await (const frame of frames(response.body, silence)) {
@@ -32,7 +36,8 @@ export async function* follow(exchange, path, lastEventId) {
                 yield { ...last, lastEventId: lastEventId ?? "" };
             }
             // A success whose images are being copied is followed by another event.
-            if (last && ENDED.has(last.state) && !("images_due_at" in last.detail))
+            const isEnd = last && ENDED.has(last.state) && !("images_due_at" in last.detail);
+            if (endsWithJob && isEnd)
                 return;
         }
         catch (error) {

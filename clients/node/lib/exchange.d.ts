@@ -1,3 +1,4 @@
+import { ApiError } from "./errors.js";
 import { type RetryPolicy } from "./retries.js";
 /** One request. */
 export interface Call {
@@ -36,3 +37,7 @@ export declare class Exchange {
 }
 /** Turns fetch's own errors into ours. What the caller aborted is thrown as it is. */
 export declare function orConnectionFailed<T>(answer: Promise<T>, signal?: AbortSignal | null): Promise<T>;
+/** Returns the text of an answer. A redirect is none: the key goes to no other address. */
+export declare function answerOf(response: Response): Promise<string>;
+/** Returns the error of a response with this text. */
+export declare function refusalOf(response: Response, text: string): ApiError;

@@ -1,5 +1,5 @@
 // Sends requests, and repeats those that cannot act twice.
-import { ApiError, ConnectionFailed } from "./errors.js";
+import { ApiError, ConnectionFailed, DarkroomError, UnexpectedAnswer } from "./errors.js";
 import { pauseAfter, sleep } from "./retries.js";
 export class Exchange {
     timeoutSeconds;
@@ -18,18 +18,29 @@ export class Exchange {
     }
     /** Returns the JSON of the answer. */
     async json(call) {
-        return this.#repeat(call, async (response) => (await response.json()));
+        return this.#repeat(call, async (response) => {
+            const text = await answerOf(response);
+            try {
+                return JSON.parse(text);
+            }
+            catch {
+                const shown = `status ${response.status} with ${JSON.stringify(text.slice(0, 100))}`;
+                throw new UnexpectedAnswer(`${call.method ?? "GET"} ${call.path}: ${shown}`);
+            }
+        });
     }
     async text(call) {
-        return this.#repeat(call, (response) => response.text());
+        return this.#repeat(call, answerOf);
     }
     /** Returns the bytes of the answer, or those behind the link that it names. */
     async bytes(call) {
         return this.#repeat(call, async (response) => {
             if (response.status < 300)
                 return new Uint8Array(await response.arrayBuffer());
-            const link = new URL(response.headers.get("Location") ?? "", this.#url + call.path);
-            return this.#download(link.href);
+            const location = response.headers.get("Location");
+            if (location === null)
+                throw refusalOf(response, "");
+            return this.#download(new URL(location, this.#url + call.path).href);
         });
     }
     /** Returns the bytes behind a link of another host, without sending it the key. */
@@ -66,9 +77,7 @@ export class Exchange {
         const response = await orConnectionFailed(fetch(url, init), init.signal);
         if (response.status < 400)
             return response;
-        const text = await orConnectionFailed(response.text(), init.signal);
-        const asked = response.headers.get("Retry-After") ?? "";
-        throw new ApiError(response.status, objectIn(text), /^\d+$/.test(asked) ? Number(asked) : undefined, response.headers.get("X-Request-Id") ?? undefined);
+        throw refusalOf(response, await orConnectionFailed(response.text(), init.signal));
     }
     address(path) {
         return this.#url + path;
@@ -107,13 +116,26 @@ export async function orConnectionFailed(answer, signal) {
         return await answer;
     }
     catch (error) {
-        const isOurs = error instanceof ApiError || error instanceof ConnectionFailed;
         const isAborted = signal?.aborted && error.name === "AbortError";
-        if (isOurs || isAborted || !(error instanceof Error))
+        if (error instanceof DarkroomError || isAborted || !(error instanceof Error))
             throw error;
         const cause = error.cause instanceof Error ? error.cause : error;
         throw new ConnectionFailed(`${error.message}: ${cause.message}`, { cause: error });
     }
+}
+/** Returns the text of an answer. A redirect is none: the key goes to no other address. */
+export async function answerOf(response) {
+    const text = await response.text();
+    if (response.status >= 300)
+        throw refusalOf(response, text);
+    return text;
+}
+/** Returns the error of a response with this text. */
+export function refusalOf(response, text) {
+    const asked = response.headers.get("Retry-After") ?? "";
+    const location = response.headers.get("Location");
+    const isRedirect = response.status < 400 && location !== null;
+    return new ApiError(response.status, isRedirect ? { detail: `redirected to ${location.split("?")[0]}: give the client that URL` } : objectIn(text), /^\d+$/.test(asked) ? Number(asked) : undefined, response.headers.get("X-Request-Id") ?? undefined);
 }
 function timeoutAfter(seconds) {
     return AbortSignal.timeout(Math.ceil(seconds * 1000)); // which takes whole numbers alone

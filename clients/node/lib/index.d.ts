@@ -1,6 +1,6 @@
 export { Darkroom } from "./client.js";
 export type { ImageSource, JobFilter, Options, OrderInput, Period } from "./client.js";
-export { ApiError, ConnectionFailed, DarkroomError, JobFailed, WaitTimedOut, WebhookNotGenuine, } from "./errors.js";
+export { ApiError, ConnectionFailed, DarkroomError, JobFailed, UnexpectedAnswer, WaitTimedOut, WebhookNotGenuine, } from "./errors.js";
 export type { JobEvent } from "./events.js";
 export { Job } from "./job.js";
 export type * from "./models.js";

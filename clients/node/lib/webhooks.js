@@ -25,11 +25,19 @@ export async function verifyWebhook(secrets, headers, body, options = {}) {
             const given = one.startsWith("v1,") ? base64Bytes(one.slice(3)) : undefined;
             // It compares in constant time.
             if (given && (await crypto.subtle.verify("HMAC", key, given, signed))) {
-                return { ...JSON.parse(new TextDecoder().decode(bytes)), id };
+                return { ...parsed(bytes), id };
             }
         }
     }
     throw new WebhookNotGenuine("no signature fits the secret");
+}
+function parsed(bytes) {
+    try {
+        return JSON.parse(new TextDecoder().decode(bytes));
+    }
+    catch {
+        throw new WebhookNotGenuine("the body is no JSON");
+    }
 }
 function header(headers, name) {
     const entries = headers instanceof Headers ? [...headers] : Object.entries(headers);

@@ -223,7 +223,7 @@ export class Darkroom {
    */
   accountEvents(accountId?: string, lastEventId?: string): AsyncGenerator<JobEvent, void, void> {
     const account = path("accounts", this.#account(accountId), "events");
-    return follow(this.#exchange, account, lastEventId);
+    return follow(this.#exchange, account, lastEventId, false);
   }
 
   /** Uploads a PNG, a JPEG or a WebP: its path, its `file:` URL, or its bytes. */

@@ -29,10 +29,12 @@ export class ApiError extends DarkroomError {
     readonly requestId?: string,
   ) {
     const code = String(body.type ?? "about:blank").split(":").at(-1) ?? "";
-    const errors = (body.errors ?? []) as FieldFault[];
+    // A proxy in between may send another kind of `errors`.
+    const listed: unknown[] = Array.isArray(body.errors) ? body.errors : [];
+    const errors = listed.filter(isFieldFault);
     const detail = String(body.detail ?? body.title ?? `status ${status}`);
-    const listed = errors.map((one) => `\n  ${one.field}: ${one.message}`).join("");
-    super(`${status} ${code}: ${listed || detail}`);
+    const faults = errors.map((one) => `\n  ${one.field}: ${one.message}`).join("");
+    super(`${status} ${code}: ${faults || detail}`);
     this.code = code;
     this.detail = detail;
     this.errors = errors;
@@ -43,6 +45,13 @@ export class ApiError extends DarkroomError {
     return Object.fromEntries(this.errors.map((one) => [one.field, one.message]));
   }
 }
+
+function isFieldFault(given: unknown): given is FieldFault {
+  return typeof given === "object" && given !== null && "field" in given && "message" in given;
+}
+
+/** The answer is not what the API is documented to send. */
+export class UnexpectedAnswer extends DarkroomError {}
 
 /** No complete answer came: no connection, a broken one, or a timeout. */
 export class ConnectionFailed extends DarkroomError {}

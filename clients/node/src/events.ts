@@ -1,6 +1,6 @@
 // Follows Server-Sent Events, and resumes a broken stream where it broke.
 
-import { orConnectionFailed, type Exchange } from "./exchange.js";
+import { orConnectionFailed, refusalOf, type Exchange } from "./exchange.js";
 import type { EventFields } from "./models.js";
 import { pauseAfter, sleep } from "./retries.js";
 
@@ -18,6 +18,8 @@ export async function* follow(
   exchange: Exchange,
   path: string,
   lastEventId: string | undefined,
+  // A stream of an account has no end: a server that stops ends it after any event.
+  endsWithJob = true,
 ): AsyncGenerator<JobEvent, void, void> {
   let pauseSeconds = 2;
   let failures = 0;
@@ -30,8 +32,9 @@ export async function* follow(
       const response = await exchange.fetch(exchange.address(path), {
         headers,
         signal: silence.signal,
-        redirect: "error",
+        redirect: "manual",
       });
+      if (response.status >= 300) throw refusalOf(response, "");
       if (response.status === 204 || !response.body) return; // its last event was seen
       for await (const frame of frames(response.body, silence)) {
         failures = 0;
@@ -42,7 +45,8 @@ export async function* follow(
         yield { ...last, lastEventId: lastEventId ?? "" };
       }
       // A success whose images are being copied is followed by another event.
-      if (last && ENDED.has(last.state) && !("images_due_at" in last.detail)) return;
+      const isEnd = last && ENDED.has(last.state) && !("images_due_at" in last.detail);
+      if (endsWithJob && isEnd) return;
     } catch (error) {
       failures += 1;
       await sleep(pauseAfter(error, failures, exchange.retries));

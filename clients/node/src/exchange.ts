@@ -1,6 +1,6 @@
 // Sends requests, and repeats those that cannot act twice.
 
-import { ApiError, ConnectionFailed } from "./errors.js";
+import { ApiError, ConnectionFailed, DarkroomError, UnexpectedAnswer } from "./errors.js";
 import { pauseAfter, sleep, type RetryPolicy } from "./retries.js";
 
 /** One request. */
@@ -40,19 +40,28 @@ export class Exchange {
 
   /** Returns the JSON of the answer. */
   async json<T>(call: Call): Promise<T> {
-    return this.#repeat(call, async (response) => (await response.json()) as T);
+    return this.#repeat(call, async (response) => {
+      const text = await answerOf(response);
+      try {
+        return JSON.parse(text) as T;
+      } catch {
+        const shown = `status ${response.status} with ${JSON.stringify(text.slice(0, 100))}`;
+        throw new UnexpectedAnswer(`${call.method ?? "GET"} ${call.path}: ${shown}`);
+      }
+    });
   }
 
   async text(call: Call): Promise<string> {
-    return this.#repeat(call, (response) => response.text());
+    return this.#repeat(call, answerOf);
   }
 
   /** Returns the bytes of the answer, or those behind the link that it names. */
   async bytes(call: Call): Promise<Uint8Array> {
     return this.#repeat(call, async (response) => {
       if (response.status < 300) return new Uint8Array(await response.arrayBuffer());
-      const link = new URL(response.headers.get("Location") ?? "", this.#url + call.path);
-      return this.#download(link.href);
+      const location = response.headers.get("Location");
+      if (location === null) throw refusalOf(response, "");
+      return this.#download(new URL(location, this.#url + call.path).href);
     });
   }
 
@@ -87,14 +96,7 @@ export class Exchange {
   async fetch(url: string, init: RequestInit): Promise<Response> {
     const response = await orConnectionFailed(fetch(url, init), init.signal);
     if (response.status < 400) return response;
-    const text = await orConnectionFailed(response.text(), init.signal);
-    const asked = response.headers.get("Retry-After") ?? "";
-    throw new ApiError(
-      response.status,
-      objectIn(text),
-      /^\d+$/.test(asked) ? Number(asked) : undefined,
-      response.headers.get("X-Request-Id") ?? undefined,
-    );
+    throw refusalOf(response, await orConnectionFailed(response.text(), init.signal));
   }
 
   address(path: string): string {
@@ -139,12 +141,31 @@ export async function orConnectionFailed<T>(
   try {
     return await answer;
   } catch (error) {
-    const isOurs = error instanceof ApiError || error instanceof ConnectionFailed;
     const isAborted = signal?.aborted && (error as Error).name === "AbortError";
-    if (isOurs || isAborted || !(error instanceof Error)) throw error;
+    if (error instanceof DarkroomError || isAborted || !(error instanceof Error)) throw error;
     const cause = error.cause instanceof Error ? error.cause : error;
     throw new ConnectionFailed(`${error.message}: ${cause.message}`, { cause: error });
   }
+}
+
+/** Returns the text of an answer. A redirect is none: the key goes to no other address. */
+export async function answerOf(response: Response): Promise<string> {
+  const text = await response.text();
+  if (response.status >= 300) throw refusalOf(response, text);
+  return text;
+}
+
+/** Returns the error of a response with this text. */
+export function refusalOf(response: Response, text: string): ApiError {
+  const asked = response.headers.get("Retry-After") ?? "";
+  const location = response.headers.get("Location");
+  const isRedirect = response.status < 400 && location !== null;
+  return new ApiError(
+    response.status,
+    isRedirect ? { detail: `redirected to ${location.split("?")[0]}: give the client that URL` } : objectIn(text),
+    /^\d+$/.test(asked) ? Number(asked) : undefined,
+    response.headers.get("X-Request-Id") ?? undefined,
+  );
 }
 
 function timeoutAfter(seconds: number): AbortSignal {

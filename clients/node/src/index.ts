@@ -7,6 +7,7 @@ export {
   ConnectionFailed,
   DarkroomError,
   JobFailed,
+  UnexpectedAnswer,
   WaitTimedOut,
   WebhookNotGenuine,
 } from "./errors.js";

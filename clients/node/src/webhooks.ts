@@ -39,11 +39,19 @@ export async function verifyWebhook(
       const given = one.startsWith("v1,") ? base64Bytes(one.slice(3)) : undefined;
       // It compares in constant time.
       if (given && (await crypto.subtle.verify("HMAC", key, given, signed))) {
-        return { ...(JSON.parse(new TextDecoder().decode(bytes)) as WebhookMessage), id };
+        return { ...parsed(bytes), id };
       }
     }
   }
   throw new WebhookNotGenuine("no signature fits the secret");
+}
+
+function parsed(bytes: Uint8Array): WebhookMessage {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes)) as WebhookMessage;
+  } catch {
+    throw new WebhookNotGenuine("the body is no JSON");
+  }
 }
 
 function header(

@@ -7,12 +7,22 @@
 
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import test from "node:test";
 import { pathToFileURL } from "node:url";
 
-import { ApiError, Darkroom, JobFailed, WaitTimedOut, WebhookNotGenuine, verifyWebhook } from "darkroom-client";
+import {
+  ApiError,
+  Darkroom,
+  DarkroomError,
+  JobFailed,
+  UnexpectedAnswer,
+  WaitTimedOut,
+  WebhookNotGenuine,
+  verifyWebhook,
+} from "darkroom-client";
 
 const darkroom = new Darkroom({ accountId: "acme" });
 const TOMORROW = new Date(Date.now() + 86_400_000).toISOString();
@@ -170,4 +180,56 @@ test("webhooks are verified", async () => {
   const now = Date.now() / 1000 + 301;
   await assert.rejects(verifyWebhook(secret, headers, body, { now }), WebhookNotGenuine);
   await assert.rejects(verifyWebhook("whsec_", headers, body), TypeError);
+});
+
+test("answers of other servers are errors of the client, and are not asked for again", async () => {
+  const answers = [
+    [200, {}, "<html>sign in</html>", UnexpectedAnswer],
+    [302, { Location: "https://login.example/start?token=secret" }, "", ApiError],
+    [403, {}, '{"errors": "none"}', ApiError],
+    [403, {}, '{"errors": ["none"], "type": null}', ApiError],
+    [400, {}, '{"errors": {"code": 7}}', ApiError],
+  ];
+  let asked = 0;
+  const server = createServer((_, response) => {
+    const [status, headers, body] = answers[asked++];
+    response.writeHead(status, headers).end(body);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const client = new Darkroom({ url: `http://127.0.0.1:${server.address().port}`, key: "k" });
+    for (const [, , , kind] of answers) {
+      const error = await client.prices().then(() => assert.fail("it was taken"), (failed) => failed);
+      assert.ok(error instanceof kind && error instanceof DarkroomError, String(error));
+      assert.ok(!String(error).includes("secret"), String(error));
+    }
+    assert.equal(asked, answers.length);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+});
+
+test("a stream of an account goes on after a server that stops has ended it", async () => {
+  const asked = [];
+  const server = createServer((request, response) => {
+    asked.push(request.headers["last-event-id"]);
+    const data = JSON.stringify({ id: asked.length, job_id: "j", state: "succeeded", detail: {} });
+    response.writeHead(200, { "Content-Type": "text/event-stream" });
+    response.end(`retry: 1\n\nid: ${asked.length}.0\nevent: completed\ndata: ${data}\n\n`);
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const client = new Darkroom({ url: `http://127.0.0.1:${server.address().port}`, key: "k" });
+    const seen = [];
+    for await (const event of client.accountEvents("acme")) {
+      seen.push(event.id);
+      if (seen.length === 3) break;
+    }
+    assert.deepEqual([seen, asked.slice(0, 3)], [[1, 2, 3], [undefined, "1.0", "2.0"]]);
+    assert.deepEqual((await all(client.events("j"))).map((one) => one.state), ["succeeded"]);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
 });

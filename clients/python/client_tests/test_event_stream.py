@@ -74,6 +74,16 @@ def test_a_stream_ends_with_its_job_unless_images_are_on_their_way() -> None:
     assert reader.has_ended
 
 
+def test_a_stream_of_an_account_goes_on_after_the_end_of_a_job() -> None:
+    """A server that stops ends its streams, often right after such an event."""
+    reader = stream(last_event_id="0.0", ends_with_job=False)
+    reader.start()
+    for number, state in enumerate(("succeeded", "failed", "cancelled"), 1):
+        list(reader.read(frame(number, state=state, detail={})))
+        assert not reader.has_ended
+        assert reader.start() == {"Last-Event-ID": f"{number}.0"}
+
+
 def test_a_job_is_followed_while_it_runs(darkroom: InMemoryDarkroom) -> None:
     darkroom.kie.take(0.2, progress=(0.25, 0.5))
     job = darkroom.client().enqueue(prompt="a cat", aspect_ratio="1:1")

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from darkroom_client import ApiError, ConnectionFailed, Darkroom, RetryPolicy, problems
 from darkroom_client.http.calls import get_job
+from darkroom_client.http.exchange import problem_of
 from darkroom_client.testing import InMemoryDarkroom
 
 AT_ONCE = RetryPolicy(tries=4, first_pause_seconds=0.0)
@@ -146,6 +147,40 @@ def test_nobody_listens(darkroom: InMemoryDarkroom) -> None:
     darkroom.close()
     with pytest.raises(ConnectionFailed, match="ConnectError"):
         Darkroom(darkroom.url, "key", retries=AT_ONCE).prices()
+
+
+def test_this_machine_is_reached_without_the_proxy_of_the_environment(
+    darkroom: InMemoryDarkroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert Darkroom(retries=AT_ONCE).account("test").balance == 1_000
+    named = darkroom.url.replace("127.0.0.1", "localhost")
+    assert Darkroom(named, retries=AT_ONCE).account("test").balance == 1_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"errors": ["no route"], "message": "busy"}',
+        b'{"errors": {"code": 7}, "type": null}',
+        b'{"errors": null, "detail": 1}',
+        b'{"success": false, "errors": [{"code": 1003, "message": "no"}]}',
+        b'{"errors": "none", "title": ["x"]}',
+    ],
+)
+def test_refusals_of_other_servers_are_api_errors(body: bytes) -> None:
+    refused = problem_of(httpx2.Response(403, content=body))
+    assert (refused.status, refused.errors, refused.fields) == (403, (), {})
+
+
+def test_a_redirect_is_told_and_not_followed() -> None:
+    headers = {"Location": "https://darkroom.example/v1/prices?key=secret"}
+    moved = problem_of(httpx2.Response(301, headers=headers, content=b"<html>moved</html>"))
+    assert "redirected to https://darkroom.example/v1/prices: " in str(moved)
+    assert "secret" not in str(moved)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,9 @@ def test_a_genuine_message_is_read(darkroom: InMemoryDarkroom) -> None:
     [
         ({"WEBHOOK-SIGNATURE": ""}, "no signature fits"),
         ({"WEBHOOK-SIGNATURE": "v1,\xe9"}, "no signature fits"),
+        ({"WEBHOOK-SIGNATURE": "v1,\udce9"}, "no signature fits"),
+        ({"Webhook-Id": "msg_\udcff"}, "no signature fits"),
+        ({"Webhook-Id": "msg_\xe9"}, "no signature fits"),
         ({"WEBHOOK-SIGNATURE": sign_webhook(OTHER, "msg_1", NOW, b"{}")}, "no signature fits"),
         ({"Webhook-Id": "msg_2"}, "no signature fits"),
         ({"webhook-timestamp": str(NOW - 1)}, "no signature fits"),

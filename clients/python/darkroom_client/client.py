@@ -240,7 +240,7 @@ class Darkroom:
         `0.0` is the beginning. A resumed stream may repeat events: drop repeats by `id`.
         """
         path = calls.account_events_path(self._account(account_id))
-        return self._connection.events(path, last_event_id)
+        return self._connection.events(path, last_event_id, ends_with_job=False)
 
     # --- images -----------------------------------------------------------------------------
 

@@ -32,10 +32,7 @@ class ApiError(DarkroomError):
         self.title = str(body.get("title") or f"status {status}")
         self.detail = str(body.get("detail") or self.title)
         """What was given and what is allowed, for people."""
-        self.errors = tuple(
-            FieldFault(field=str(one.get("field")), message=str(one.get("message")))
-            for one in body.get("errors", ())
-        )
+        self.errors = _field_faults(body.get("errors"))
         """Every fault of the request, by field."""
         self.body = body
         self.retry_after_seconds = retry_after_seconds
@@ -48,6 +45,16 @@ class ApiError(DarkroomError):
     def fields(self) -> dict[str, str]:
         """The faults as a dictionary of messages by field."""
         return {one.field: one.message for one in self.errors}
+
+
+def _field_faults(given: Any) -> tuple[FieldFault, ...]:
+    """Return the faults of a problem. A proxy in between may send another kind of `errors`."""
+    listed = given if isinstance(given, list | tuple) else ()
+    return tuple(
+        FieldFault(field=str(one["field"]), message=str(one["message"]))
+        for one in listed
+        if isinstance(one, Mapping) and "field" in one and "message" in one
+    )
 
 
 class ConnectionFailed(DarkroomError):

@@ -75,9 +75,13 @@ def verify_signature(
     """Raise `WebhookNotGenuine` unless one of the secrets has signed these bytes just now."""
     try:
         message_id, sent_at = headers["webhook-id"], headers["webhook-timestamp"]
-        signatures = headers["webhook-signature"].split()
+        given = headers["webhook-signature"].split()
     except KeyError as missing:
         raise WebhookNotGenuine(f"the header {missing} is missing") from None
+    # Frameworks keep bytes that are no UTF-8 as lone surrogates, which no text of ours has.
+    signatures = [one.encode(errors="replace") for one in given]
+    if not message_id.isascii():
+        raise WebhookNotGenuine("no signature fits the secret")
     if not (sent_at.isascii() and sent_at.isdigit() and len(sent_at) <= 12):
         raise WebhookNotGenuine("webhook-timestamp is no number of seconds")
     if abs(now - int(sent_at)) > tolerance_seconds:
@@ -85,7 +89,7 @@ def verify_signature(
     for secret in secrets:
         expected = sign_webhook(secret, message_id, int(sent_at), body).encode()
         # Around a rotation there are several. Each is compared in constant time.
-        if any(hmac.compare_digest(expected, one.encode()) for one in signatures):
+        if any(hmac.compare_digest(expected, one) for one in signatures):
             return
     raise WebhookNotGenuine("no signature fits the secret")
 

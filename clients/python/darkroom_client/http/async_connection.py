@@ -12,6 +12,7 @@ import httpx2
 from darkroom_client.http.calls import Call, Page, get_link
 from darkroom_client.http.event_stream import Event, EventStream
 from darkroom_client.http.exchange import (
+    DIRECT,
     SILENCE_SECONDS,
     Exchange,
     connection_failed,
@@ -28,7 +29,7 @@ class AsyncConnection:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._http = httpx2.AsyncClient()
+        self._http = httpx2.AsyncClient(mounts=DIRECT)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -60,9 +61,11 @@ class AsyncConnection:
         """Return the bytes behind a link of another host, without sending it the key."""
         return await self._repeat(call, self._fetch_link)
 
-    async def events(self, path: str, last_event_id: str | None) -> AsyncIterator[Event]:
-        """Yield the events of a stream until its job has ended."""
-        stream = EventStream(self._exchange.retries, last_event_id)
+    async def events(
+        self, path: str, last_event_id: str | None, *, ends_with_job: bool = True
+    ) -> AsyncIterator[Event]:
+        """Yield the events of a stream until its job has ended, or without end."""
+        stream = EventStream(self._exchange.retries, last_event_id, ends_with_job=ends_with_job)
         while True:
             error: Exception | None = None
             try:

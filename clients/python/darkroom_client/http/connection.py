@@ -16,6 +16,7 @@ import httpx2
 from darkroom_client.http.calls import Call, Page, get_link
 from darkroom_client.http.event_stream import Event, EventStream
 from darkroom_client.http.exchange import (
+    DIRECT,
     SILENCE_SECONDS,
     Exchange,
     connection_failed,
@@ -32,7 +33,7 @@ class Connection:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._http = httpx2.Client()
+        self._http = httpx2.Client(mounts=DIRECT)
         weakref.finalize(self, self._http.close)
 
     def close(self) -> None:
@@ -64,9 +65,11 @@ class Connection:
         """Return the bytes behind a link of another host, without sending it the key."""
         return self._repeat(call, self._fetch_link)
 
-    def events(self, path: str, last_event_id: str | None) -> Iterator[Event]:
-        """Yield the events of a stream until its job has ended."""
-        stream = EventStream(self._exchange.retries, last_event_id)
+    def events(
+        self, path: str, last_event_id: str | None, *, ends_with_job: bool = True
+    ) -> Iterator[Event]:
+        """Yield the events of a stream until its job has ended, or without end."""
+        stream = EventStream(self._exchange.retries, last_event_id, ends_with_job=ends_with_job)
         while True:
             error: Exception | None = None
             try:

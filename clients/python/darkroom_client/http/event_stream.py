@@ -23,8 +23,11 @@ class Event(EventFields):
 class EventStream:
     """The progress of one stream over its connections. Does no input or output."""
 
-    def __init__(self, retries: RetryPolicy, last_event_id: str | None) -> None:
+    def __init__(
+        self, retries: RetryPolicy, last_event_id: str | None, *, ends_with_job: bool = True
+    ) -> None:
         self._retries = retries
+        self._ends_with_job = ends_with_job
         self._last_event_id = last_event_id
         self._fields: dict[str, str] = {}
         self._rest = b""
@@ -72,9 +75,17 @@ class EventStream:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the last event ended its job, with nothing to follow."""
+        """Whether the last event ended the job of the stream, with nothing to follow.
+
+        A stream of an account has no end: a server that stops ends it after any event.
+        """
         last = self._last
-        return last is not None and last.state in ENDED and "images_due_at" not in last.detail
+        return (
+            self._ends_with_job
+            and last is not None
+            and last.state in ENDED
+            and "images_due_at" not in last.detail
+        )
 
     def pause_seconds(self, error: Exception | None = None) -> float:
         """Return the pause before the next connection. Raises the error if there is none."""

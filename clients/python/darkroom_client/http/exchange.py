@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 CONNECT_SECONDS = 10.0
+DIRECT: Mapping[str, None] = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
+"""The hosts that are never reached through a proxy of the environment: this machine."""
 SILENCE_SECONDS = 45.0
 """A stream sends something every 15 s. After this long without, its connection is dead."""
 
@@ -71,8 +73,9 @@ class Exchange:
         return {**given, "Authorization": f"Bearer {self.key}"} if self.key else given
 
     def timeout(self, seconds: float) -> httpx2.Timeout:
-        """Return how long to wait for each part of an answer."""
-        return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+        """Return how long to wait for each part of an answer, once there is a connection."""
+        # Many waits of one client share its connections, each for its turn.
+        return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS), pool=None)
 
     def pause_seconds(self, call: Call[Any], error: Exception, failures: int) -> float:
         """Return the pause before the call is sent again. Raises the error if it is not."""
@@ -108,6 +111,9 @@ def problem_of(response: httpx2.Response) -> ApiError:
     except ValueError:
         body = None  # not from Darkroom: a proxy in between
     found: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+    if response.is_redirect:
+        address = response.headers["Location"].partition("?")[0]
+        found = {"detail": f"redirected to {address}: give the client that URL"}
     kind = BY_CODE.get(str(found.get("type", "")).rpartition(":")[2], ApiError)
     asked = response.headers.get("Retry-After", "")
     return kind(
