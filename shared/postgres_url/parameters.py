@@ -15,7 +15,7 @@ TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _PLACES = frozenset({"host", "port", "user", "password", "dbname", "passfile"})
 _TLS = frozenset(
     {
-        *("sslmode", *TLS_FILES, "sslpassword", "sslnegotiation"),
+        *("sslmode", *TLS_FILES, "sslpassword", "sslnegotiation", "sslcertmode"),
         *("ssl_min_protocol_version", "ssl_max_protocol_version"),
     }
 )
@@ -25,7 +25,15 @@ KEEPALIVE = frozenset(
         "tcp_user_timeout",
     }
 )
-_NUMBERS = KEEPALIVE | {"connect_timeout"}
+_INT_MAX = 2_147_483_647
+_LARGEST = {
+    # What Linux takes.
+    "keepalives_idle": 32_767,
+    "keepalives_interval": 32_767,
+    "keepalives_count": 127,
+    "tcp_user_timeout": _INT_MAX,
+    "connect_timeout": _INT_MAX,
+}
 SERVER_SETTINGS = frozenset(
     {
         *("options", "search_path", "statement_timeout", "lock_timeout"),
@@ -34,15 +42,20 @@ SERVER_SETTINGS = frozenset(
     }
 )
 """Are sent to the server at connect, as libpq sends `options`."""
-_USED = _PLACES | _TLS | _NUMBERS | SERVER_SETTINGS | {"target_session_attrs"}
+_USED = _PLACES | _TLS | KEEPALIVE | {"connect_timeout", "target_session_attrs"} | SERVER_SETTINGS
 
-_WITHOUT_EFFECT = frozenset(
-    {
-        *("sslcompression", "sslsni", "krbsrvname", "gsslib", "gssdelegation", "client_encoding"),
-        *("min_protocol_version", "max_protocol_version", "sslcertmode"),
-    }
-)
-"""Change nothing here: what they ask is always done, or never."""
+_ALWAYS_SO = {
+    "sslcompression": ("0",),
+    "sslsni": ("1",),
+    "client_encoding": ("auto", "utf8", "utf-8", "unicode"),
+    "gssencmode": ("disable", "prefer"),
+    "gssdelegation": ("0",),
+    "channel_binding": ("disable", "prefer"),
+    "min_protocol_version": ("3.0", "latest"),
+    "max_protocol_version": ("3.0", "latest"),
+}
+"""Values that change nothing, because what they ask for is so in any case."""
+_OF_KERBEROS = frozenset({"krbsrvname", "gsslib"})
 _CHOICES = {
     "sslmode": SSL_MODES,
     "target_session_attrs": WRITABLE,
@@ -52,6 +65,7 @@ _CHOICES = {
     "ssl_min_protocol_version": TLS_VERSIONS,
     "ssl_max_protocol_version": TLS_VERSIONS,
     "keepalives": ("0", "1"),
+    "sslcertmode": ("disable", "allow"),
 }
 _REFUSED = {
     "service": "write what the service file has into the URL",
@@ -84,7 +98,7 @@ _STRANGERS = frozenset(
         *("application_name", "fallback_application_name", "load_balance_hosts"),
     }
 )
-_KNOWN = _USED | _WITHOUT_EFFECT | _CHOICES.keys() | _REFUSED.keys() | _STRANGERS
+_KNOWN = _USED | _OF_KERBEROS | _ALWAYS_SO.keys() | _CHOICES.keys() | _REFUSED.keys() | _STRANGERS
 _ALIASES = {"database": "dbname", "username": "user"}
 _POOLER_HINTS = {
     "pgbouncer": ("true", "1"),
@@ -121,14 +135,15 @@ def sort_parameters(given: Mapping[str, str]) -> SortedParameters:
             raise ValueError(f"{name} cannot be kept: {_REFUSED[name]}")
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ValueError(_choice_fault(name, value))
-        if name in _NUMBERS and not (value.isascii() and value.isdecimal()):
-            raise ValueError(f"{name} must be a whole number of 0 or more")
+        if name in _LARGEST:
+            _require_number(name, value)
         if name in _USED:
-            used[name] = value
-        elif name == "channel_binding":
-            dropped += [name] * (value == "require")
-        elif name not in _WITHOUT_EFFECT and name not in _CHOICES:
-            _refuse_typo(name)
+            # As in libpq, an empty setting is not sent.
+            if value or name not in SERVER_SETTINGS:
+                used[name] = value
+        elif value.lower() not in _ALWAYS_SO.get(name, ()) and name not in _OF_KERBEROS:
+            if name not in _ALWAYS_SO:
+                _refuse_typo(name)
             dropped.append(name)
     return SortedParameters(used, tuple(dropped), _read_cache(given))
 
@@ -139,10 +154,16 @@ def _read_ssl(value: str) -> str:
     return known.get(value.lower(), value)
 
 
+def _require_number(name: str, value: str) -> None:
+    largest = _LARGEST[name]
+    if not (value.isascii() and value.isdecimal() and len(value) <= 10 and int(value) <= largest):
+        raise ValueError(f"{name} must be a whole number from 0 to {largest}")
+
+
 def _choice_fault(name: str, value: str) -> str:
     allowed = ", ".join(_CHOICES[name])
     is_word = value.isascii() and value.replace("-", "").isalnum()
-    shown = f"{value!r:.40} is not possible" if is_word else "is unknown"
+    shown = f"{value!r:.40} is not possible" if is_word else "is unknown" if value else "is empty"
     return f"{name}: {shown}; allowed are {allowed}"
 
 

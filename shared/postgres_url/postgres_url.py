@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from urllib.parse import unquote, urlencode
 
 from shared.postgres_url.parameters import sort_parameters
@@ -44,7 +45,7 @@ class PostgresUrl:
     @property
     def address(self) -> str:
         """The hosts and the database, without credentials."""
-        hosts = ",".join(f"{host}:{port}" if port else host for host, port in self.hosts)
+        hosts = ",".join(_show_host(host, port) for host, port in self.hosts)
         return f"{hosts or 'localhost'}/{self.database or 'postgres'}"
 
 
@@ -67,9 +68,10 @@ def read_postgres_url(text: str) -> PostgresUrl:
     user, colon, password = login.partition(":")
     return PostgresUrl(
         hosts=_read_hosts(hosts, used.pop("host", ""), used.pop("port", "")),
-        user=used.pop("user", "") or unquote(user) or None,
-        password=used.pop("password", None) or (unquote(password) if colon else None),
-        database=used.pop("dbname", "") or unquote(path) or None,
+        user=used.pop("user", "") or _decode(user, "the user") or None,
+        password=used.pop("password", None)
+        or (_decode(password, "the password") if colon else None),
+        database=used.pop("dbname", "") or _decode(path, "the database") or None,
         parameters=used,
         dropped=sorted_parameters.dropped,
         statement_cache=sorted_parameters.statement_cache,
@@ -101,6 +103,17 @@ def _split(text: str) -> tuple[str, str, str]:
     return authority, path, query
 
 
+def _decode(text: str, what: str) -> str:
+    """Return the text without its escapes. Passwords are sent as UTF-8."""
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        decoded = "\0"
+    if "\0" in decoded:
+        raise UrlFault(f"{what} has escapes (%) that are not the bytes of text in UTF-8")
+    return decoded
+
+
 def _has_stray_at(path: str, query: str) -> bool:
     """Return whether an @ comes after the host: a password has an unescaped / or ?."""
     named = [part for part in query.split("&") if part.partition("=")[0] not in _WITH_AT]
@@ -117,7 +130,7 @@ def _read_query(query: str) -> dict[str, str]:
         if not equals:
             raise UrlFault(f"after the ? are name=value pairs, joined by &; or {_ENCODE}")
         # In libpq's URLs a + is no space.
-        found[unquote(name)] = unquote(value)
+        found[_decode(name, "a parameter")] = _decode(value, "a parameter")
     return found
 
 
@@ -137,17 +150,32 @@ def _read_hosts(authority: str, given: str, ports: str) -> tuple[tuple[str, int 
 
 
 def _read_host(text: str, *, encoded: bool) -> tuple[str, int | None]:
-    if text.startswith("/"):
+    if text.startswith("/") or (not encoded and _is_ipv6(text)):
         return text, None
     match = _HOST.fullmatch(text)
     if match is None or not match["host"]:
         # What is here may be a password that ends at an unescaped character.
         raise UrlFault(
-            "a host is a name or an address with a port from 1 to 65535 after a colon; several"
-            f" hosts are host or host:port each, separated by commas; or {_ENCODE}"
+            "a host is a name, or an address (of IPv6 in brackets), with a port from 1 to 65535"
+            " after a colon; several hosts are host or host:port each, separated by commas; or"
+            f" {_ENCODE}"
         )
     host = match["host"].strip("[]")
-    return unquote(host) if encoded else host, _read_port(match["port"]) if match["port"] else None
+    name = _decode(host, "a host") if encoded else host
+    return name, _read_port(match["port"]) if match["port"] else None
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _show_host(host: str, port: int | None) -> str:
+    shown = f"[{host}]" if _is_ipv6(host) else host
+    return f"{shown}:{port}" if port else shown
 
 
 def _read_port(text: str) -> int:

@@ -10,14 +10,15 @@ _NAME_BYTES_MAX = 63
 
 
 def with_search_path(url: str, path: str) -> str:
-    """Return the Postgres URL with that search_path among its `options`."""
+    """Return the Postgres URL with that search_path among its `options`, and no other one."""
     before, _, given_query = url.partition("?")
     # In libpq's URLs a + is no space.
     query = parse_qsl(given_query.replace("+", "%2B"), keep_blank_values=True)
     given = [value for name, value in query if name == "options"]
     escaped = path.replace("\\", "\\\\").replace(" ", "\\ ")
     options = " ".join([*given, f"-csearch_path={escaped}"])
-    kept = [(name, value) for name, value in query if name != "options"]
+    # The server would apply a parameter of the name search_path after the options.
+    kept = [(name, value) for name, value in query if name not in {"options", "search_path"}]
     return f"{before}?{urlencode([*kept, ('options', options)], quote_via=quote)}"
 
 

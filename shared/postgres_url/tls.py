@@ -20,6 +20,7 @@ _OF_ENVIRONMENT = {
     **{name: f"PG{name.upper()}" for name in TLS_FILES},
     "ssl_min_protocol_version": "PGSSLMINPROTOCOLVERSION",
     "ssl_max_protocol_version": "PGSSLMAXPROTOCOLVERSION",
+    "sslcertmode": "PGSSLCERTMODE",
 }
 _OF_HOME = {
     "sslrootcert": "root.crt",
@@ -108,7 +109,7 @@ def _build_context(mode: str, files: Mapping[str, str], password: str) -> ssl.SS
     if verifies and "sslcrl" in files:
         _load("sslcrl", files["sslcrl"], context.load_verify_locations)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-    if "sslcert" in files:
+    if "sslcert" in files and files.get("sslcertmode") != "disable":
         key = files.get("sslkey")
         if key is not None:
             _load("sslkey", key, lambda path: Path(path).read_bytes())
@@ -117,7 +118,10 @@ def _build_context(mode: str, files: Mapping[str, str], password: str) -> ssl.SS
         )
     context.minimum_version = _version(files.get("ssl_min_protocol_version", "TLSv1.2"))
     if "ssl_max_protocol_version" in files:
-        context.maximum_version = _version(files["ssl_max_protocol_version"])
+        highest = _version(files["ssl_max_protocol_version"])
+        if highest < context.minimum_version:
+            raise UrlFault("ssl_max_protocol_version is below ssl_min_protocol_version (TLSv1.2)")
+        context.maximum_version = highest
     context.set_alpn_protocols([_PROTOCOL])
     return context
 

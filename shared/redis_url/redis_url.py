@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from shared.redis_url.tls_options import TlsOptions, read_tls_options
 from shared.redis_url.url_options import (
     PREFIX,
     SENTINEL_NAMES,
+    decode,
     find_ignored,
     login_of,
     read_options,
@@ -18,6 +19,8 @@ from shared.redis_url.url_options import (
 Address = tuple[str, int]
 
 _PREFIX = re.compile(r"(?=.{1,64}$)[\w.:-]*(\{[\w.:-]+\})?[\w.:-]*", re.ASCII)
+
+_CLIENT_NAME = re.compile(r"[!-~]+")
 
 SCHEMES = {
     "redis": False,
@@ -63,7 +66,9 @@ class RedisUrl:
     @property
     def display_address(self) -> str:
         """The servers, the service, the database and the prefix, without credentials."""
-        hosts = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        hosts = ",".join(
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
+        )
         service = "" if self.service is None else f"/{self.service}"
         prefix = self.prefix and f" with the prefix {self.prefix}"
         return f"{self.socket_path or hosts}{service}/{self.database}{prefix}"
@@ -74,29 +79,26 @@ class RedisUrl:
 
 def read_redis_url(url: str) -> RedisUrl:
     """Parse a URL. Raises `ValueError` with a message without passwords."""
-    parts = _split(url)
-    if parts.scheme not in SCHEMES:
-        allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise ValueError(f"the Redis URL must begin with one of {allowed}")
+    parts = _split(url.strip())
     is_sentinel, is_socket = parts.scheme.endswith("+sentinel"), parts.scheme == "unix"
     has_tls = SCHEMES[parts.scheme]
     names = SENTINEL_NAMES if is_sentinel else frozenset({"db"})
     options = read_options(parts.query, has_tls=has_tls, names=names)
     login, _, hosts = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
-    username, password_ = login_of(options, unquote(user) or None, unquote(password) or None)
+    username, password_ = login_of(options, decode(user) or None, decode(password) or None)
     service, database = _read_path(parts, options, is_sentinel=is_sentinel, is_socket=is_socket)
     prefix = options.get(PREFIX, "")
     return RedisUrl(
         hosts=_read_hosts(parts.scheme, hosts, prefix),
-        socket_path=unquote(parts.path) if is_socket else None,
+        socket_path=decode(parts.path) if is_socket else None,
         service=service,
         database=database,
         username=username,
         password=password_,
         sentinel_username=options.get("sentinel_username"),
         sentinel_password=options.get("sentinel_password"),
-        client_name=options.get("client_name"),
+        client_name=_read_client_name(options.get("client_name")),
         tls=read_tls_options(options) if has_tls else None,
         prefix=prefix,
         ignored=tuple(find_ignored(parts.query)),
@@ -122,7 +124,7 @@ def with_prefix(url: str | None, prefix: str | None) -> str:
     """Return the URL with what all keys and channels begin with; empty without a URL."""
     if not url or not prefix:
         return url or ""
-    return f"{url}{'&' if '?' in url else '?'}{PREFIX}={quote(prefix, safe='')}"
+    return f"{url.strip()}{'&' if '?' in url else '?'}{PREFIX}={quote(prefix, safe='')}"
 
 
 def without_prefix(url: str) -> str:
@@ -136,6 +138,9 @@ def redis_address(url: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
+    if url.partition("://")[0].lower() not in SCHEMES:
+        allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise ValueError(f"the Redis URL must begin with one of {allowed}")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -160,7 +165,7 @@ def _read_path(
     service, _, database = path.partition("/")
     if not service:
         raise ValueError(f"a Sentinel URL names a service: {SENTINEL_SHAPE}")
-    return unquote(service), _read_database(database, "the database after the service")
+    return decode(service), _read_database(database, "the database after the service")
 
 
 def _read_database(text: str, what: str) -> int:
@@ -168,6 +173,12 @@ def _read_database(text: str, what: str) -> int:
     if text and not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise ValueError(f"{what} must be a number, such as 0. {_ESCAPE}")
     return int(text or 0)
+
+
+def _read_client_name(name: str | None) -> str | None:
+    if name is not None and not _CLIENT_NAME.fullmatch(name):
+        raise ValueError("client_name has other characters than visible ones of ASCII")
+    return name
 
 
 def _read_hosts(scheme: str, hosts: str, prefix: str) -> tuple[Address, ...]:

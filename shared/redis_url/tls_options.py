@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 _VERIFY = {
     "required": True,
     "cert_required": True,
@@ -98,9 +98,9 @@ def read_tls_options(options: Mapping[str, str]) -> TlsOptions:
 
 def _read_flag(options: Mapping[str, str], name: str) -> bool:
     value = options.get(name, "true").lower()
-    if value not in _TRUE | _FALSE:
+    if value not in TRUE | _FALSE:
         raise ValueError(f"{name} is true or false, not {value!r:.40}")
-    return value in _TRUE
+    return value in TRUE
 
 
 def _reason(error: OSError) -> str:

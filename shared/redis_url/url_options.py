@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from shared.redis_url import tls_options
 
@@ -24,8 +24,8 @@ IGNORED = frozenset(
 )
 """Options of clients that Darkroom sets by itself. They are left out with a warning."""
 _HINTS = {
-    "ssl": "say rediss:// for TLS",
-    "tls": "say rediss:// for TLS",
+    "ssl": "say rediss:// for TLS, redis:// for none",
+    "tls": "say rediss:// for TLS, redis:// for none",
     "skip_verify": "say ssl_cert_reqs=none to trust any certificate",
     "prefix": "set REDIS_PREFIX instead",
     "key_prefix": "set REDIS_PREFIX instead",
@@ -33,6 +33,8 @@ _HINTS = {
     "addr": "a cluster is reached by any one of its nodes, and Sentinels by redis+sentinel://",
 }
 _SHOWN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
+_TLS_FLAGS = frozenset({"ssl", "tls"})
+_NOT_TEXT = "the URL has escapes (%) that are not the bytes of text in UTF-8"
 PREFIX = "darkroom_prefix"
 """By which a process keeps REDIS_PREFIX beside the URL. Not for users."""
 
@@ -41,10 +43,12 @@ def read_options(query: str, *, has_tls: bool, names: frozenset[str]) -> dict[st
     """Return the parameters that are understood. Raises `ValueError` for any other one."""
     allowed = names | LOGIN_NAMES | {PREFIX} | (tls_options.NAMES if has_tls else frozenset())
     options: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    for name, value in _pairs(query):
         if name in allowed:
             if value:
                 options[name] = value
+        elif has_tls and name.lower() in _TLS_FLAGS and value.lower() in tls_options.TRUE:
+            continue
         elif name.lower() not in IGNORED:
             raise ValueError(_describe_unknown(name, allowed))
     return options
@@ -52,15 +56,29 @@ def read_options(query: str, *, has_tls: bool, names: frozenset[str]) -> dict[st
 
 def find_ignored(query: str) -> list[str]:
     """Return the parameters that Darkroom leaves out, because it sets them by itself."""
-    names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
-    return sorted({name for name in names if name.lower() in IGNORED})
+    return sorted({name for name, _ in _pairs(query) if name.lower() in IGNORED})
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError(_NOT_TEXT) from None
+
+
+def decode(text: str) -> str:
+    """Return the text without its escapes. Raises `ValueError` without a part of it."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError(_NOT_TEXT) from None
 
 
 def _describe_unknown(name: str, allowed: frozenset[str]) -> str:
     # What follows an unescaped `?` may be a password.
     shown = repr(name) if _SHOWN.fullmatch(name) else "of that name (it has special characters)"
     if name in tls_options.NAMES:
-        return f"the URL has {shown}, which needs TLS: say rediss://"
+        return f"the URL has {shown}, which needs TLS: say rediss://; a socket has none"
     hint = _HINTS.get(name.lower())
     if hint is not None:
         return f"the URL has no parameter {shown}: {hint}"

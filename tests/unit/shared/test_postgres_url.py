@@ -61,6 +61,17 @@ def test_the_schemes_of_other_drivers_are_accepted(scheme: str) -> None:
             {"statement_timeout": "5000"},
             ("whatever",),
         ),
+        (  # a template whose variables are empty
+            "postgresql://u@h/db?options=&search_path=&role=&timezone=&work_mem=",
+            {},
+            (),
+        ),
+        (
+            "postgresql://u@h/db?sslsni=0&client_encoding=latin1&sslcompression=0&krbsrvname=pg",
+            {},
+            ("sslsni", "client_encoding"),
+        ),
+        ("postgresql://u@h/db?sslcertmode=disable", {"sslcertmode": "disable"}, ()),
     ],
 )
 def test_each_parameter_is_used_or_named_as_unused(
@@ -80,6 +91,16 @@ def test_each_parameter_is_used_or_named_as_unused(
         ("target_session_attr=primary", "target_session_attrs is"),
         ("sslmode=on", "sslmode: 'on' is not possible; allowed are disable, allow, prefer"),
         ("connect_timeout=soon", "connect_timeout must be a whole number"),
+        ("keepalives_idle=99999", "keepalives_idle must be a whole number from 0 to 32767"),
+        ("keepalives_count=128", "keepalives_count must be a whole number from 0 to 127"),
+        ("tcp_user_timeout=99999999999", "tcp_user_timeout must be a whole number"),
+        ("sslmode=", "sslmode: is empty"),
+        ("sslcertmode=require", "sslcertmode"),
+        (
+            "ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2",
+            "ssl_max_protocol_version is below",
+        ),
+        ("ssl_max_protocol_version=TLSv1.1", "ssl_max_protocol_version is below"),
         ("gssencmode=require", "gssencmode"),
         ("target_session_attrs=standby", "target_session_attrs: 'standby'"),
         ("service=shop", "service cannot be kept"),
@@ -118,6 +139,13 @@ def test_a_password_that_leaves_no_doubt_is_taken_as_it_is(password: str) -> Non
     assert "hu" not in repr(url)
 
 
+@pytest.mark.parametrize("url", ["u:hush%00@h/d", "hush%ff:p@h/d", "u@h/hush%c3", "h?user=hush%ff"])
+def test_escapes_that_are_no_text_are_refused_without_showing_them(url: str) -> None:
+    with pytest.raises(UrlFault, match="not the bytes of text in UTF-8") as caught:
+        read_postgres_url(f"postgresql://{url}")
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize("password", ["p%40ss", "a%2Fb%3F%23", "a:b", "%25", "a%20b"])
 def test_an_encoded_password_is_read(password: str) -> None:
     url = read_postgres_url(f"postgresql://ann:{password}@db.example/shop")
@@ -133,6 +161,7 @@ def test_an_encoded_password_is_read(password: str) -> None:
         ("postgresql://%2Frun%2Fpg:5432/db", (("/run/pg", 5432),)),
         ("postgresql:///db?host=/run/pg&port=7", (("/run/pg", 7),)),
         ("postgresql://localhost/db?host=/cloudsql/a:b:c", (("/cloudsql/a:b:c", None),)),
+        ("postgresql:///db?host=::1,fe80::2%25eth0&port=7", (("::1", 7), ("fe80::2%eth0", 7))),
         ("postgresql:///db?host=a,b&port=1,2", (("a", 1), ("b", 2))),
         ("postgresql:///db", ()),
     ],
@@ -177,6 +206,7 @@ def test_several_hosts_must_lead_to_a_primary() -> None:
         require_usable("postgresql://a,b/db?target_session_attrs=any")
     require_usable("postgresql://a,b/db?target_session_attrs=primary")
     assert database_address("postgresql://u:hush@a:1,b/db") == "a:1,b/db"
+    assert database_address("postgresql://u:hush@[::1]:1,[fe80::2]/db") == "[::1]:1,[fe80::2]/db"
 
 
 def test_a_home_that_is_not_there_is_not_missed(

@@ -42,6 +42,8 @@ def fault_of(url: str) -> str:
             0,
         ),
         ("redis://cache/?db=3&socket_timeout=5&max_connections=20", "cache", 6379, 3),
+        ("rediss://default:p@cache.example:6380/1?ssl=true\n", "cache.example", 6380, 1),
+        ("redis://[2001:db8::7]:6381/4 ", "2001:db8::7", 6381, 4),
     ],
 )
 def test_urls_of_providers_are_taken_as_they_are(
@@ -90,10 +92,21 @@ def test_options_that_darkroom_sets_by_itself_are_told() -> None:
         (f"rediss://:hunter@h?ssl_keyfile={KEY_FILE}", "needs ssl_certfile"),
         ("rediss+sentinel://:hunter@h/s?ssl_ca_certs=/nowhere/ca.pem", "No such file"),
         ("http://:hunter@h", "must begin with one of redis://"),
+        ("'redis://:hunter@h'", "must begin with one of redis://"),
+        ("rediss://:hunter@h?tls=false", "redis:// for none"),
+        ("unix:///run/r.sock?password=hunter&ssl_ca_certs=/x", "a socket has none"),
+        ("redis://:hunter%ff@h", "not the bytes of text in UTF-8"),
+        ("redis://h?password=hunter%C3", "not the bytes of text in UTF-8"),
+        ("redis+sentinel://:hunter@h/%E9tage", "not the bytes of text in UTF-8"),
+        ("redis://:hunter@h?client_name=my%20shop", "client_name has other characters"),
     ],
 )
 def test_a_fault_is_one_sentence_without_the_password(url: str, words: str) -> None:
     assert words in fault_of(url)
+
+
+def test_an_address_of_ipv6_is_shown_in_brackets() -> None:
+    assert redis_address("redis://u:hunter@[::1]:6380/2") == "[::1]:6380/2"
 
 
 def test_a_ca_of_ones_own_and_a_certificate_are_read() -> None:

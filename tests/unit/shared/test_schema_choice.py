@@ -63,3 +63,8 @@ def test_the_search_path_joins_the_options_of_a_url(url: str, given: str) -> Non
     assert with_search_path(before, '"a b"') == (
         f"{url}options={given}-csearch_path%3D%22a%5C%20b%22"
     )
+
+
+def test_no_other_search_path_comes_after_it() -> None:
+    url = with_search_path("postgresql://u@h/d?search_path=elsewhere&sslmode=require", "shop")
+    assert url == "postgresql://u@h/d?sslmode=require&options=-csearch_path%3Dshop"
