@@ -113,8 +113,7 @@ async def open_worker(
         sender = await stack.enter_async_context(_webhook_sender(settings))
         scripts = await stack.enter_async_context(aclosing(RedisScripts(redis)))
         delivery_queue = DeliveryQueue(redis)
-        publisher = ChangePublisher(send_with(scripts))
-        stack.push_async_callback(publisher.close)
+        publisher = _open_publisher(stack, scripts)
         submits, polls = _open_throttles(settings, scripts)
         export_process_gauges(registry, processes)
         deps = Dependencies(
@@ -137,6 +136,7 @@ async def open_worker(
             webhook_sender=sender,
             file_uploads=await _open_file_uploads(stack, settings, servers),
             publish_change=publisher.publish,
+            job_ended=publisher.job_ended,
             may_claim=processes.shared_redis.may_claim,
             pending_work=pending,
         )
@@ -196,6 +196,12 @@ async def _open_file_uploads(
 ) -> FileUploads:
     access = await choose_upload_access(settings, servers)
     return await stack.enter_async_context(FileUploads(access))
+
+
+def _open_publisher(stack: AsyncExitStack, scripts: RedisScripts) -> ChangePublisher:
+    publisher = ChangePublisher(send_with(scripts))
+    stack.push_async_callback(publisher.close)
+    return publisher
 
 
 async def _start_background_work(stack: AsyncExitStack, deps: Dependencies, redis: Redis) -> None:

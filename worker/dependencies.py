@@ -92,6 +92,8 @@ class Dependencies:
     """What Postgres has to do, as the heartbeat of this worker finds it."""
     jobs_wait: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when jobs may wait in Postgres to be chosen."""
+    job_ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after this worker has published the end of a job."""
     images_to_copy: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when images of this worker wait to be copied."""
 

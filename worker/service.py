@@ -31,6 +31,7 @@ from worker.recovery.lost_write_detection import watch_lost_writes
 from worker.recovery.pause_watch import PauseWatch
 from worker.recovery.reconciler import Reconciler
 from worker.recovery.route_watch import RouteWatch
+from worker.webhooks.message_search import MessageSearch
 
 log = structlog.get_logger(__name__)
 
@@ -156,6 +157,14 @@ def _start_background_tasks(
                 on_route=deps.route_changes.request_read,
                 on_cancel=deps.poll_state.record_cancel_request,
             ),
+            MessageSearch(
+                reconciler.outbox,
+                deps.metrics.dispatch_pushes,
+                deps.pending_work,
+                deps.job_ended,
+                may_claim=deps.may_claim,
+                now=deps.clock.now,
+            ).run_until_cancelled(),
             PauseWatch(deps).run_until_cancelled(),
             RouteWatch(deps).run_until_cancelled(),
             _reconcile_at_start(reconciler),

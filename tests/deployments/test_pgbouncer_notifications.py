@@ -16,7 +16,9 @@ from shared.adapters.servers import open_servers
 from shared.domain.lifecycle import JobState
 from shared.settings import Settings
 from tests.deployments.pgbouncer import running_pgbouncer
+from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.deployment import Deployment, eventually
+from worker.bootstrap import WorkerResources
 from worker.simulator import Simulator
 
 
@@ -26,21 +28,27 @@ async def pooled(
 ) -> AsyncIterator[Deployment]:
     """A deployment through PgBouncer in transaction mode."""
     with running_pgbouncer(database_url) as url:
-        changed = settings.model_copy(update={"database_url": SecretStr(url)})
+        changed = settings.model_copy(
+            update={"database_url": SecretStr(url), "webhooks_allow_loopback": True}
+        )
         async with Producer.connect(changed) as producer, connect_database(url) as database:
             yield Deployment(changed, producer, database, simulator)
+
+
+async def knows_whether_it_listens(worker: WorkerResources) -> None:
+    """Wait until the worker listens, or knows that it cannot."""
+
+    async def is_decided() -> bool:
+        return worker.deps.metrics.dispatch_pushes.is_open is not None
+
+    await eventually(is_decided, "the worker listens, or knows that it cannot")
 
 
 async def seconds_to_success(pooled: Deployment, database_url: str, **changes: object) -> float:
     """Return how long a job takes that an own transaction enqueues, from its commit."""
     await pooled.open_account("acme", 100)
     async with pooled.worker(**changes) as worker, connect_database(database_url) as direct:
-        path = worker.deps.metrics.dispatch_pushes
-
-        async def is_decided() -> bool:
-            return path.is_open is not None
-
-        await eventually(is_decided, "the worker listens, or knows that it cannot")
+        await knows_whether_it_listens(worker)
         async with direct.transaction() as queries:
             job = await pooled.enqueue(connection=queries.connection)
         committed_at = monotonic()
@@ -55,6 +63,20 @@ async def test_a_worker_without_a_direct_url_says_so_once_and_finds_jobs_by_itse
     await seconds_to_success(pooled, database_url)
     said = [line for line in capsys.readouterr().out.splitlines() if "push_connection_lost" in line]
     assert len([line for line in said if "DATABASE_DIRECT_URL" in line]) == 1
+
+
+async def test_webhooks_come_soon_without_a_direct_url(pooled: Deployment) -> None:
+    await pooled.open_account("acme", 100)
+    lags = []
+    async with receiving() as receiver, pooled.worker() as worker:
+        await knows_whether_it_listens(worker)
+        for number in range(1, 6):
+            await pooled.ended(await pooled.enqueue(webhook_url=receiver.url))
+            ended_at = monotonic()
+            await receiver.has(number)
+            lags.append(receiver.requests[-1].at - ended_at)
+    # The reconciler alone finds them after 3.5 s on average, and after 6 s at most.
+    assert sorted(lags)[2] < 1.0, lags
 
 
 async def test_a_worker_with_a_direct_url_starts_the_job_at_once(

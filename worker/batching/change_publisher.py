@@ -46,6 +46,8 @@ class ChangePublisher:
     def __init__(
         self, send: SendChanges, *, outage_seconds: float = PAUSE_AFTER_OUTAGE_SECONDS
     ) -> None:
+        self.job_ended = asyncio.Event()
+        """Set by a change by which a job has ended."""
         self._send = send
         self._outage_seconds = outage_seconds
         self._batch = MicroBatch[Change, None](
@@ -54,6 +56,8 @@ class ChangePublisher:
 
     def publish(self, change: Change) -> None:
         """Publish the change soon. Never waits and never raises."""
+        if change.has_ended:
+            self.job_ended.set()
         if self._batch.waiting < MAX_BACKLOG:
             self._batch.send_later(change)
 

@@ -2,7 +2,7 @@
 
 Postgres names a message to the workers by NOTIFY at the commit that wrote it, and it is delivered
 at once. A message that was missed (no worker, a wiped Redis, a replay without Redis) is found page
-by page.
+by page. While no notification is heard, `MessageSearch` looks for new messages.
 
 Messages of one endpoint become due at a fixed spacing. Without it, thousands of messages of one
 endpoint would be claimed before the one message of another.
@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from shared.adapters.postgres.database import Queries
@@ -76,13 +77,41 @@ class Outbox:
 
         Raises `PostgresDown` or `RedisDown`; the next run makes up for it.
         """
-        rows = await self._queries.fetch(
-            "pending_webhooks_after",
-            *self._cursor,
-            HORIZON_SECONDS,
-            _GRACE_SECONDS,
-            self._page_length,
+        rows = await self._fetch_page(self._cursor, HORIZON_SECONDS, _GRACE_SECONDS)
+        await self._deliver_lacking(rows)
+        is_last = len(rows) < self._page_length
+        self._cursor = _FIRST if is_last else _cursor_after(rows)
+        return is_last
+
+    async def deliver_due_since(self, since: datetime) -> None:
+        """Deliver the messages that became due since then, by Postgres's clock, and have no
+        delivery.
+
+        Raises `PostgresDown` or `RedisDown`.
+        """
+        cursor: _Cursor = (since, UUID(int=0))
+        while True:
+            rows = await self._fetch_page(cursor, horizon_seconds=0.0, grace_seconds=0.0)
+            await self._deliver_lacking(rows)
+            if len(rows) < self._page_length:
+                return
+            cursor = _cursor_after(rows)
+
+    async def check_all(self) -> None:
+        """Check every page from the first, after a wipe of Redis. Raises as `check_page` does."""
+        self._cursor = _FIRST
+        while not await self.check_page():
+            pass
+
+    async def _fetch_page(
+        self, cursor: _Cursor, horizon_seconds: float, grace_seconds: float
+    ) -> Sequence[asyncpg.Record]:
+        return await self._queries.fetch(
+            "pending_webhooks_after", *cursor, horizon_seconds, grace_seconds, self._page_length
         )
+
+    async def _deliver_lacking(self, rows: Sequence[asyncpg.Record]) -> None:
+        """Deliver those of these messages that have no delivery."""
         deliveries = [
             Delivery(
                 UUID(int=row["id"].int), Lane.WEBHOOK, max(int(row["due_in_seconds"] * 1000), 0)
@@ -90,29 +119,19 @@ class Outbox:
             for row in rows
         ]
         lacking = await self._delivery_queue.find_missing(deliveries)
-        if lacking:
-            now_ms = self._monotonic() * 1000
-            endpoint_of = {row["id"]: row["endpoint_id"] for row in rows}
-            await self._delivery_queue.deliver(
-                [
-                    replace(
-                        one, delay_ms=self._delay_ms(endpoint_of[one.job_id], one.delay_ms, now_ms)
-                    )
-                    for one in lacking
-                ]
-            )
-            log.info("webhooks_redelivered", messages=len(lacking))
-            if self._on_found is not None:
-                self._on_found(len(lacking))
-        is_last = len(rows) < self._page_length
-        self._cursor = _FIRST if is_last else (rows[-1]["next_try_at"], rows[-1]["id"])
-        return is_last
-
-    async def check_all(self) -> None:
-        """Check every page from the first, after a wipe of Redis. Raises as `check_page` does."""
-        self._cursor = _FIRST
-        while not await self.check_page():
-            pass
+        if not lacking:
+            return
+        now_ms = self._monotonic() * 1000
+        endpoint_of = {row["id"]: row["endpoint_id"] for row in rows}
+        await self._delivery_queue.deliver(
+            [
+                replace(one, delay_ms=self._delay_ms(endpoint_of[one.job_id], one.delay_ms, now_ms))
+                for one in lacking
+            ]
+        )
+        log.info("webhooks_redelivered", messages=len(lacking))
+        if self._on_found is not None:
+            self._on_found(len(lacking))
 
     def _delay_ms(self, endpoint_id: UUID, least_ms: float, now_ms: float) -> float:
         """Return the delay of the next message of this endpoint, and count it."""
@@ -122,3 +141,7 @@ class Outbox:
         spent_ms = max(self._next_due_ms.get(endpoint_id, 0.0), earliest_ms)
         self._next_due_ms[endpoint_id] = spent_ms + SPACING_MS
         return max(least_ms, spent_ms - DUE_AT_ONCE_PER_ENDPOINT * SPACING_MS - now_ms)
+
+
+def _cursor_after(rows: Sequence[asyncpg.Record]) -> _Cursor:
+    return rows[-1]["next_try_at"], rows[-1]["id"]

@@ -113,6 +113,15 @@ async def test_an_end_among_the_changes_of_a_job_is_not_forgotten(redis: ArqRedi
     await publisher.close()
 
 
+async def test_only_an_end_is_told_to_this_worker(redis: ArqRedis) -> None:
+    publisher = ChangePublisher(send_with(RedisScripts(redis)))
+    publisher.publish(Change(uuid4()))
+    assert not publisher.job_ended.is_set()
+    publisher.publish(Change(uuid4(), has_ended=True))
+    assert publisher.job_ended.is_set()
+    await publisher.close()
+
+
 async def test_unpublished_changes_are_published_before_the_worker_stops(redis: ArqRedis) -> None:
     publisher = ChangePublisher(send_with(RedisScripts(redis)))
     async with reading(redis) as published:

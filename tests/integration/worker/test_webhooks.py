@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -392,6 +393,28 @@ async def test_the_outbox_walks_through_all_pages_and_begins_again(
     await setup.redis.delete(Lane.WEBHOOK.value)
     await outbox.check_all()
     assert await setup.redis.zcard(Lane.WEBHOOK.value) == 7
+
+
+async def test_only_messages_that_became_due_lately_are_searched_page_by_page(
+    setup: WorkerSetup, receiver: FakeWebhookReceiver
+) -> None:
+    jobs = [await ended(setup, receiver.url, "cancelled") for _ in range(7)]
+    old, tried = jobs[:2]
+    await setup.sql(
+        "UPDATE webhook_messages SET next_try_at = next_try_at - interval '1 minute'"
+        " WHERE job_id = $1",
+        old.id,
+    )
+    await setup.sql(
+        "UPDATE webhook_messages SET tries = 1, next_try_at = next_try_at + interval '1 minute'"
+        " WHERE job_id = $1",
+        tried.id,
+    )
+    outbox = Outbox(setup.deps.queries, setup.deps.delivery_queue, page_length=3)
+    await outbox.deliver_due_since(setup.deps.clock.now() - timedelta(seconds=30))
+    wanted = {Lane.WEBHOOK.arq_id((await message_of(setup, job))["id"]) for job in jobs[2:]}
+    found = {item.decode() for item in await setup.redis.zrange(Lane.WEBHOOK.value, 0, -1)}
+    assert found == wanted
 
 
 async def _reaches(setup: WorkerSetup, job: Job, state: str) -> None:
