@@ -223,7 +223,7 @@ BEGIN
                   charge_basis, attempt, priority, run_at, due_at, created_at, attempted_at,
                   submitted_at, deadline_at, finished_at, provider_finished_at, updated_at, retry_of,
                   retry_number, route, consumed_credits, images_due_at, cancel_requested_at,
-                  cancel_reason, pruned_at, reduced_at) ON jobs TO darkroom_readonly;
+                  cancel_reason, pruned_at, reduced_at, erased_at) ON jobs TO darkroom_readonly;
     GRANT EXECUTE ON FUNCTION darkroom_find_masked_jobs, darkroom_count_masked_jobs,
         darkroom_measure_queue, darkroom_waiting_since, darkroom_count_scheduled,
         darkroom_places_in_turn, darkroom_waiting_accounts, darkroom_first_id_since,
@@ -245,7 +245,7 @@ BEGIN
                   provider_task_id) ON webhook_messages TO darkroom_readonly;
     GRANT SELECT (job_id, attempt, provider_task_id, is_claimed, noted_at, next_check_at, checks,
                   checks_without_record, outcome, ended_at, provider_credits, in_doubt_since,
-                  answer)
+                  answer, erased_at)
        ON late_tasks TO darkroom_readonly;
     GRANT SELECT (job_id, position, attempt, provider_task_id, state, created_at, announce_at,
                   next_try_at, retry_until, tries, last_error, expires_at, content_type, bytes, width,

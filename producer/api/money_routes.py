@@ -328,9 +328,9 @@ MONEY_ENDPOINTS: tuple[Endpoint, ...] = (
         path="/v1/accounts/{id}/erase-prompts",
         handler=billing_handlers.erase_prompts,
         name="erasePrompts",
-        summary="Erase the prompts of all jobs that an account has now, for good",
-        description="Of ended jobs at once, of open ones when they end. Workers finish what takes"
-        " longer than a few seconds.",
+        summary="Erase the prompts and links of images of all jobs that an account has now",
+        description="For good. Of ended jobs at once, of open ones when they end. Workers finish"
+        " what takes longer than a few seconds.",
         tag="accounts",
         roles=ADMIN_ONLY,
         path_schemas=ACCOUNT_ID,

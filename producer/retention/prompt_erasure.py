@@ -1,4 +1,4 @@
-"""Erases the prompts of an account, as a person may demand."""
+"""Erases the prompts and images of an account, as a person may demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH_JOBS = 500
 
 @dataclass(frozen=True, slots=True)
 class PromptErasure:
-    """A request to erase the prompts of an account, and how far it has come."""
+    """A request to erase the prompts and images of an account, and how far it has come."""
 
     id: UUID
     """The audit entry cites it."""
@@ -37,11 +37,14 @@ class PromptErasure:
     """When all jobs that had ended were examined. None: that is not finished."""
     ended_at: datetime | None
     """When nothing was left to erase. None: darkroom prune and the workers continue."""
+    copies_to_delete: int
+    """Copies of the account's images that are sent to nobody any more, and that the next darkroom
+    results prune deletes from the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPrompts:
-    """The jobs of an account whose prompts are stored."""
+    """The jobs of an account whose prompts or links of images are stored."""
 
     account_id: str
     ended: int
@@ -51,8 +54,9 @@ class StoredPrompts:
 class PromptErasures:
     """Erases the prompts of accounts. Every method may raise `PostgresDown`.
 
-    Erased are the request, the metadata and all messages of each job, and the rows of uploaded
-    images. State, times, money and the links of the results stay.
+    Erased are the request, the metadata, all messages and all links of images of each job, and the
+    rows of uploaded images. Copies of images are sent to nobody any more. State, times and money
+    stay.
     """
 
     def __init__(self, database: Database) -> None:
@@ -123,4 +127,5 @@ def erasure_to_json(erasure: PromptErasure) -> dict[str, Any]:
         "waiting": erasure.waiting,
         "swept_at": timestamp_to_json(erasure.swept_at),
         "ended_at": timestamp_to_json(erasure.ended_at),
+        "copies_to_delete": erasure.copies_to_delete,
     }

@@ -62,7 +62,7 @@ COMMENT ON FUNCTION darkroom_claim_late_tasks IS
 -- $2 attempt, $3 task id, $4 image URLs, $5 event, $6 whether an operator says so: then of a task in
 -- doubt alone, checked still or not; $7 whether the images are copied; $8 what Kie says that the task
 -- cost (null: the price when the attempt was sent). No row back: its outcome stands, the job is open, or
--- the images belong to a job that has the task.
+-- the images belong to a job that has the task. Links of a job that was erased are not stored.
 CREATE OR REPLACE FUNCTION darkroom_record_delivered_late(
     uuid, integer, text, text[], text, boolean, boolean DEFAULT false, numeric DEFAULT NULL)
 RETURNS TABLE (job_id uuid, provider_credits numeric)
@@ -71,14 +71,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     RETURN QUERY
     WITH job AS (
-        SELECT jobs.id, jobs.model, jobs.task, jobs.quantity, jobs.variant, jobs.quoted_price_id FROM jobs
+        SELECT jobs.id, jobs.model, jobs.task, jobs.quantity, jobs.variant, jobs.quoted_price_id,
+               jobs.erased_at
+          FROM jobs
          WHERE jobs.id = $1 AND jobs.finished_at IS NOT NULL
            AND NOT EXISTS (SELECT FROM jobs AS holder
                             WHERE holder.provider_task_id = $3
                               AND (holder.id <> $1 OR holder.state = 'succeeded'))
            FOR NO KEY UPDATE
     ), cost AS (
-        SELECT job.id, coalesce($8::numeric, routed.provider_credits, version.provider_credits,
+        SELECT job.id, job.erased_at, coalesce($8::numeric, routed.provider_credits, version.provider_credits,
                                 quoted.provider_credits) AS provider_credits
           FROM job
           JOIN job_attempts AS attempt ON attempt.job_id = job.id AND attempt.number = $2
@@ -93,19 +95,21 @@ BEGIN
           JOIN pricing_history AS quoted ON quoted.id = job.quoted_price_id
     ), kept AS (
         UPDATE late_tasks AS late
-           SET outcome = 'delivered', ended_at = now(), result_urls = $4, in_doubt_since = NULL,
+           SET outcome = 'delivered', ended_at = now(), in_doubt_since = NULL,
+               result_urls = CASE WHEN cost.erased_at IS NULL THEN $4 ELSE '{}' END,
+               erased_at = CASE WHEN cost.erased_at IS NOT NULL THEN now() END,
                checks = checks + CASE WHEN $6::boolean THEN 0 ELSE 1 END,
                provider_credits = cost.provider_credits
           FROM cost
          WHERE late.job_id = cost.id AND late.attempt = $2 AND late.provider_task_id = $3
            AND CASE WHEN $6::boolean THEN late.in_doubt_since IS NOT NULL ELSE late.outcome IS NULL END
-        RETURNING late.job_id, late.attempt, late.provider_credits
+        RETURNING late.job_id, late.attempt, late.provider_credits, late.erased_at
     ), shown AS (
         UPDATE jobs SET late_result_urls = coalesce(late_result_urls, '{}') || $4::text[],
                         images = CASE WHEN $7 THEN images || darkroom_show_new_images($4)
                                       ELSE images END,
                         updated_at = now()
-          FROM kept WHERE jobs.id = kept.job_id
+          FROM kept WHERE jobs.id = kept.job_id AND kept.erased_at IS NULL
         RETURNING jobs.id, jobs.attempt,
                   cardinality(result_urls) + cardinality(late_result_urls) AS images_in_all
     ), copied AS (

@@ -25,8 +25,32 @@ $$;
 COMMENT ON FUNCTION darkroom_needed_jobs IS
     'Which of these jobs nothing may be pruned of.';
 
--- Prunes one kind of data of jobs. The kind `jobs` includes the others. Returns the jobs that are held
--- back: they are needed, or somebody else has locked them.
+-- Deletes the links of images of these jobs, which have ended and whose request is pruned, and returns of how
+-- many. A copy is sent to nobody any more; its row stays until the store has deleted the object.
+CREATE OR REPLACE FUNCTION darkroom_erase_links(ids uuid[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    erased bigint;
+BEGIN
+    DELETE FROM job_images
+     WHERE job_id = ANY(ids) AND (state = 'failed' OR state = 'pruned' AND deleted_at IS NOT NULL);
+    UPDATE job_images
+       SET state = 'pruned', pruned_at = coalesce(pruned_at, now()), kie_url = '', url = '', sha256 = ''
+     WHERE job_id = ANY(ids) AND state IN ('stored', 'pruned');
+    UPDATE late_tasks SET result_urls = '{}', erased_at = now()
+     WHERE job_id = ANY(ids) AND outcome = 'delivered' AND erased_at IS NULL;
+    UPDATE jobs
+       SET erased_at = now(), result_urls = '{}', late_result_urls = NULL, images = '[]', updated_at = now()
+     WHERE id = ANY(ids) AND finished_at IS NOT NULL AND erased_at IS NULL;
+    GET DIAGNOSTICS erased = ROW_COUNT;
+    RETURN erased;
+END $$;
+COMMENT ON FUNCTION darkroom_erase_links IS
+    'Deletes the links of images of ended jobs, for an erasure.';
+
+-- Prunes one kind of data of jobs. The kind `jobs` includes the others. The kind `erasure` is for a person
+-- that demands it: what `prompts` deletes, and every link of an image. Returns the jobs that are held back:
+-- they are needed, or somebody else has locked them.
 CREATE OR REPLACE FUNCTION darkroom_prune_jobs(kind text, ids uuid[], OUT held_back uuid[], OUT pruned bigint)
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
@@ -63,7 +87,7 @@ BEGIN
         GET DIAGNOSTICS changed = ROW_COUNT;
         pruned := pruned + CASE kind WHEN 'webhooks' THEN changed ELSE 0 END;
     END IF;
-    IF kind IN ('prompts', 'jobs') THEN
+    IF kind IN ('prompts', 'jobs', 'erasure') THEN
         UPDATE jobs SET request = '{}', metadata = '{}', message = NULL, pruned_at = now(), updated_at = now()
          WHERE id = ANY(free) AND finished_at IS NOT NULL AND pruned_at IS NULL;
         GET DIAGNOSTICS changed = ROW_COUNT;
@@ -74,14 +98,17 @@ BEGIN
         UPDATE job_images SET last_error = NULL WHERE job_id = ANY(free) AND last_error IS NOT NULL;
         UPDATE job_events SET detail = detail - 'message' WHERE job_id = ANY(free) AND detail ? 'message';
     END IF;
+    IF kind = 'erasure' THEN
+        pruned := darkroom_erase_links(free);
+    END IF;
     IF kind = 'jobs' THEN
         -- A row of an image that is in the store is what its object is found by.
         DELETE FROM job_images WHERE job_id = ANY(free)
            AND (state = 'failed' OR state = 'pruned' AND deleted_at IS NOT NULL);
         UPDATE jobs
            SET reduced_at = now(), webhook_url = NULL, updated_at = now(),
-               result_urls = CASE WHEN copied.is_kept THEN result_urls ELSE '{}' END,
-               images = CASE WHEN copied.is_kept THEN images ELSE '[]' END
+               result_urls = CASE WHEN copied.is_kept AND erased_at IS NULL THEN result_urls ELSE '{}' END,
+               images = CASE WHEN copied.is_kept AND erased_at IS NULL THEN images ELSE '[]' END
           FROM (SELECT one AS id, EXISTS (SELECT FROM job_images WHERE job_id = one) AS is_kept
                   FROM unnest(free) AS one) AS copied
          WHERE jobs.id = copied.id AND finished_at IS NOT NULL AND reduced_at IS NULL;
@@ -91,7 +118,7 @@ END $$;
 COMMENT ON FUNCTION darkroom_prune_jobs IS
     'Prunes one kind of data of ended jobs, and returns those that are held back.';
 
--- Erases the prompts of accounts, as far as that was requested: the next batch of one request. $1 how many
+-- Erases prompts and links of images of accounts, as far as that was requested: the next batch of one request. $1 how many
 -- jobs at most, $2 whose (null: anybody's). No row: nothing can be erased now. A call is one short
 -- transaction.
 CREATE OR REPLACE FUNCTION darkroom_continue_erasures(batch bigint, of_account text DEFAULT NULL)
@@ -128,7 +155,7 @@ BEGIN
             END IF;
         END IF;
         result := darkroom_prune_jobs(
-            'prompts', ARRAY(SELECT id FROM jobs WHERE id = ANY(ids) AND created_at <= asked.requested_at));
+            'erasure', ARRAY(SELECT id FROM jobs WHERE id = ANY(ids) AND created_at <= asked.requested_at));
         UPDATE prompt_erasures
            SET jobs = jobs + result.pruned,
                waiting = asked.waiting || result.held_back,
@@ -148,7 +175,7 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION darkroom_continue_erasures IS
-    'Erases the prompts of jobs as far as that was requested, one batch per call, until it returns no row.';
+    'Erases prompts and links of images of jobs as far as that was requested, one batch per call, until it returns no row.';
 
 -- Requests that the prompts of an account be erased: of its ended jobs by the calls that follow, of its
 -- open jobs when they end. A repeated request includes the jobs since. Forgets its uploaded images, except

@@ -143,6 +143,11 @@ class PromptErasure(BaseModel):
     ended_at: AwareDatetime | None = Field(
         description="when nothing was left to erase; null: workers continue", examples=[None]
     )
+    copies_to_delete: int = Field(
+        description="copies of images that are sent to nobody any more, and that the next `darkroom"
+        " results prune` deletes from the store",
+        examples=[0],
+    )
 
 
 class PromptErasures(BaseModel):

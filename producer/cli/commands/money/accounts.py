@@ -260,10 +260,10 @@ def erase_prompts(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed off a terminal.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase the prompts of all jobs that an account has now, for good.
+    """Erase the prompts and images of all jobs that an account has now, for good.
 
-    Request, metadata and messages of ended jobs at once, of open ones when they end, and its
-    uploaded images. Credits, states and links of results stay.
+    Request, metadata, messages and links of images of ended jobs at once, of open ones when they
+    end, and its uploaded images. Credits and states stay. Copies go with darkroom results prune.
     """
 
     async def step(context: DatabaseContext) -> None:

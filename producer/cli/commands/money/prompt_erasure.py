@@ -29,9 +29,10 @@ async def erase_and_print(
     """Say of how many jobs prompts are erased, ask, erase them, and print how far that is."""
     erasures = PromptErasures(context.database)
     stored = await erasures.preview(account_id)
+    ended, still_open = count_text(stored.ended, "ended job"), count_text(stored.open, "open job")
     what = (
-        f"the prompts of {count_text(stored.ended, 'ended job')} of {printable(account_id)} for"
-        f" good, and of {count_text(stored.open, 'open job')} when they end"
+        f"the prompts and links of images of {ended} of {printable(account_id)} for good, and of"
+        f" {still_open} when they end"
     )
     if is_dry_run:
         if as_json:
@@ -54,7 +55,11 @@ async def erase_and_print(
     if as_json:
         print_json({"dry_run": False, **erasure_to_json(erasure)})
         return
-    print_data(f"erased the prompts of {count_text(erasure.jobs, 'job')}")
+    print_data(f"erased the prompts and links of images of {count_text(erasure.jobs, 'job')}")
+    if erasure.copies_to_delete:
+        copies = count_text(erasure.copies_to_delete, "image")
+        advice = "darkroom results prune --older-than 36500d deletes them"
+        print_message(f"{copies} in the store, sent to nobody any more: {advice}", "yellow")
     if erasure.waiting:
         print_message(
             f"{count_text(erasure.waiting, 'job')} open or with something still to send: workers"
@@ -71,14 +76,14 @@ async def print_erasures(
     if as_json:
         print_json(*(erasure_to_json(erasure) for erasure in erasures))
         return
-    table = build_table(
-        "requested", "jobs erased", "waiting", "ended", right=("jobs erased", "waiting")
-    )
+    figures = ("jobs erased", "waiting", "copies to delete")
+    table = build_table("requested", *figures, "ended", right=figures)
     for erasure in erasures:
         table.add_row(
             time_text(erasure.requested_at),
             f"{erasure.jobs:,}",
             f"{erasure.waiting:,}",
+            f"{erasure.copies_to_delete:,}",
             time_text(erasure.ended_at) if erasure.ended_at else NO_VALUE,
         )
     stdout_console().print(table)
