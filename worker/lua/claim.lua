@@ -1,12 +1,16 @@
 -- Claims a batch of due deliveries of one arq queue in one round trip. Each is claimed through a gate:
 -- that of the Kie account with which it will be submitted.
--- KEYS: 1 queue, 2 in-progress prefix, 3 prefix of rerun keys, then for each gate: its throttle log and
--- its brake hash, where it has them, and the brake hashes of its model families
+-- A script may use no key that it is not told, so a claim takes only deliveries whose keys the caller
+-- declares, and tells which others are due: the caller declares those, and claims again.
+-- KEYS: 1 queue, then for each gate: its throttle log and its brake hash, where it has them, and the
+-- brake hashes of its model families, then for each declared delivery: its lease and its rerun key
 -- ARGV: 1 most to claim, 2 lease in ms, 3 owner token, 4 throttle limit, 5 how long a permit is reserved
 -- for a claim (ms), 6 the gate to prefer among equal ones (from 0), 7 how many families each gate has,
--- then for each gate: 1 where it has a log, 2 a brake, 3 both, 0 neither, and the most to claim through it
+-- then for each gate: 1 where it has a log, 2 a brake, 3 both, 0 neither, and the most to claim through it,
+-- and last a JSON array of the ids of the declared deliveries
 -- Returns {ms until the next claim is worthwhile or -1, how many more could be claimed at once, how many
--- other deliveries are due, brake level of each gate, then of each family of each gate (-1 where bad
+-- other deliveries are due, how many of those could be claimed now but are not declared, or -1 where
+-- nothing may be claimed now, the ids to declare next in the order of their scores, brake level of each gate, then of each family of each gate (-1 where bad
 -- outcomes are counted without a pause; of a gate, where Kie was busy and has accepted nothing since),
 -- then for each claimed delivery: id, its new score, gate (from 0), and for how long it has been due
 -- (ms)}; scores are ms by this server's clock.
@@ -16,10 +20,13 @@ local lease = tonumber(ARGV[2])
 local limit = tonumber(ARGV[4])
 local next_gate = tonumber(ARGV[6])
 local families = tonumber(ARGV[7])
-local gates = (#ARGV - 7) / 2
+local gates = (#ARGV - 8) / 2
+local declared = cjson.decode(ARGV[#ARGV])
+-- How many deliveries to tell the caller in advance.
+local ahead = 20
 local logs = {}
-local next_key = 4
-local reply = {-1, 0, 0}
+local next_key = 2
+local reply = {-1, 0, 0, 0, {}}
 local free_of_gates = {}
 local total = 0
 -- Of gates without a log: their claims in this window and in the one before, while they have a hash.
@@ -59,7 +66,7 @@ local function free_by_families(g, free)
     local brake = redis.call('HMGET', take_key(true), 'until', 'level', 'feeler_until', 'run_submit',
       'run_task')
     local level = tonumber(brake[2]) or 0
-    reply[3 + gates + (g - 1) * families + f] = level > 0 and level or (brake[4] or brake[5]) and -1 or 0
+    reply[5 + gates + (g - 1) * families + f] = level > 0 and level or (brake[4] or brake[5]) and -1 or 0
     if level == 0 then
       all_slowed = false
     else
@@ -113,12 +120,13 @@ for g = 1, gates do
   end
   local slowed
   free, slowed = free_by_families(g, free)
-  reply[3 + g] = level == 0 and is_unproven and -1 or level
+  reply[5 + g] = level == 0 and is_unproven and -1 or level
   total = total + free
   -- A probe is claimed first. Otherwise a healthy gate would take every job.
-  free_of_gates[g] = (reply[3 + g] ~= 0 or slowed) and free > 0 and math.huge or free
+  free_of_gates[g] = (reply[5 + g] ~= 0 or slowed) and free > 0 and math.huge or free
 end
 if total == 0 then
+  reply[4] = -1
   reply[3] = redis.call('ZCOUNT', KEYS[1], '-inf', now)
   return reply
 end
@@ -136,16 +144,22 @@ local function pick_gate()
   return best
 end
 
+local has_gate_keys = next_key > 2
+local lease_at = {}
+for i = 1, #declared do lease_at[declared[i]] = next_key + 2 * (i - 1) end
 local most = math.min(tonumber(ARGV[1]), total)
+local left_out = 0
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, most)
 for i = 1, #due, 2 do
   local id = due[i]
-  local claimed = redis.call('SET', KEYS[2] .. id, ARGV[3], 'NX', 'PX', lease)
-  if claimed then
+  local at = lease_at[id]
+  if not at then
+    left_out = left_out + 1
+  elseif redis.call('SET', KEYS[at], ARGV[3], 'NX', 'PX', lease) then
     -- Outside of the window while it runs. It is due again if its owner dies.
     local score = now + lease
     redis.call('ZADD', KEYS[1], 'XX', score, id)
-    redis.call('DEL', KEYS[3] .. id)
+    redis.call('DEL', KEYS[at + 1])
     local gate = pick_gate()
     local log = logs[gate]
     if log then
@@ -161,7 +175,7 @@ for i = 1, #due, 2 do
     reply[#reply + 1] = gate - 1
     reply[#reply + 1] = now - math.floor(tonumber(due[i + 1]))
   else
-    local left = redis.call('PTTL', KEYS[2] .. id)
+    local left = redis.call('PTTL', KEYS[at])
     redis.call('ZADD', KEYS[1], 'XX', now + math.max(left, 50), id)
   end
 end
@@ -171,12 +185,18 @@ for _, counter in pairs(counters) do
     if redis.call('PTTL', counter.hash) < 60000 then redis.call('PEXPIRE', counter.hash, 60000) end
   end
 end
-if gates > 1 or logs[1] or #KEYS > 3 then
+reply[3], reply[4] = left_out, left_out
+if left_out == 0 and (gates > 1 or has_gate_keys) then
   reply[2] = most - #due / 2
   reply[3] = redis.call('ZCOUNT', KEYS[1], '-inf', now)
 end
-local next_one = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if next_one[2] then
-  reply[1] = math.max(tonumber(next_one[2]) - now, 0)
+-- What was left is first: what was claimed is due later.
+local next_ones = redis.call('ZRANGE', KEYS[1], 0, math.max(left_out, ahead) - 1, 'WITHSCORES')
+if next_ones[2] then
+  reply[1] = math.max(tonumber(next_ones[2]) - now, 0)
+end
+for i = 1, #next_ones, 2 do
+  -- What runs is due almost a lease ahead.
+  if tonumber(next_ones[i + 1]) < now + 0.7 * lease then table.insert(reply[5], next_ones[i]) end
 end
 return reply

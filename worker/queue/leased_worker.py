@@ -29,16 +29,18 @@ from shared.adapters.redis.deliveries import (
     RERUN_TTL_MS,
     Lane,
     deserialize,
+    lease_and_rerun_keys,
     local_now_ms,
     serialize,
 )
 from shared.errors import RedisDown
-from shared.redis_keys import RERUN_KEY_PREFIX, WAKE_UP_CHANNEL
+from shared.redis_keys import WAKE_UP_CHANNEL
 from worker.batching.micro_batch import BATCHES_PER_SECOND, MicroBatch
 from worker.batching.redis_scripts import RedisScripts
 from worker.limits.submit_gates import SubmitGates
 from worker.queue.claim_timing import FALLBACK_CLAIM_SECONDS, ClaimTiming
 from worker.queue.delivery_run import DeliveryRun, LaneSlots
+from worker.queue.expected_deliveries import ExpectedDeliveries
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ _RUN_TIMEOUT_SECONDS = 24 * 3600
 _RESERVATION_MS = 5_000
 _UNLIMITED_TRIES = 1_000_000_000
 _HAND_BACK_SECONDS = 5.0
+_MOST_TRIES_OF_A_CLAIM = 3
 
 ArqFunction = Callable[..., Coroutine[Any, Any, None]]
 
@@ -62,8 +65,11 @@ async def withdraw_deliveries(scripts: RedisScripts, lane: Lane, job_ids: Sequen
 
     Raises `RedisDown`.
     """
-    keys = [lane.value, in_progress_key_prefix, job_key_prefix, retry_key_prefix]
+    keys = [lane.value]
     arq_ids = [lane.arq_id(job_id) for job_id in job_ids]
+    for arq_id in arq_ids:
+        keys += [in_progress_key_prefix + arq_id, job_key_prefix + arq_id]
+        keys.append(retry_key_prefix + arq_id)
     removed: int = await scripts.run("withdraw", keys, (), arq_ids)
     return removed
 
@@ -75,10 +81,12 @@ async def make_deliveries_due(
 
     A running delivery runs once more. Returns how many are due sooner. Raises `RedisDown`.
     """
-    keys = [lane.value, in_progress_key_prefix, RERUN_KEY_PREFIX, WAKE_UP_CHANNEL]
+    keys = [lane.value, WAKE_UP_CHANNEL]
     items: list[str | int] = []
     for job_id, seconds in due_seconds.items():
-        items += [lane.arq_id(job_id), int(seconds * 1000)]
+        arq_id = lane.arq_id(job_id)
+        keys += lease_and_rerun_keys(arq_id)
+        items += [arq_id, int(seconds * 1000)]
     hastened: int = await scripts.run("make_due", keys, (RERUN_TTL_MS, lane.value), items)
     return hastened
 
@@ -131,6 +139,7 @@ class LeasedWorker(Worker):
         self._timing = ClaimTiming(_MAX_WAKE_UPS_PER_SECOND.get(lane, BATCHES_PER_SECOND))
         self._claiming = asyncio.Lock()
         self._has_claimed = False
+        self._expected = ExpectedDeliveries(self._arq_id_prefix)
         self.is_idle = False
         """Whether the lane waits for a wake-up alone: its queue was empty at the last claim."""
         self._slots = LaneSlots(max_jobs, self._note_slot)
@@ -158,43 +167,71 @@ class LeasedWorker(Worker):
                 await self._timing.sleep(delay_seconds)
                 self.is_idle = False
 
-    def wake(self) -> None:
-        """Claim at once: a delivery may be due, or a slot is free."""
+    def wake(self, words: Sequence[str] = ()) -> None:
+        """Claim at once: a delivery may be due, or a slot is free.
+
+        `words` is the message of the wake-up, which may contain arq ids of this lane.
+        """
+        self._expected.add_told(words)
         self._timing.wake()
 
     async def _claim_due(self) -> float | None:
         """Claim and start what is due. Returns the seconds until the next claim is worthwhile, or
         None where only a wake-up makes it so.
         """
-        free_slots = self.max_jobs - self.job_counter
-        claim_limits = (gates := self._gates).claim_limits(free_slots)
-        if not self.allow_pick_jobs or free_slots <= 0 or not any(claim_limits):
+        reply: Sequence[Any] = ()
+        taken = 0
+        for _ in range(_MOST_TRIES_OF_A_CLAIM):
+            free_slots = self.max_jobs - self.job_counter
+            claim_limits = self._gates.claim_limits(free_slots)
+            if not self.allow_pick_jobs or free_slots <= 0 or not any(claim_limits):
+                break
+            reply, newly_taken = await self._claim_expected(free_slots, claim_limits)
+            taken += newly_taken
+            if int(reply[3]) <= 0:
+                break
+            # Others are due, and are expected from now on.
+        if not reply:
             return FALLBACK_CLAIM_SECONDS
-        keys = [self.queue_name, in_progress_key_prefix, RERUN_KEY_PREFIX, *gates.keys]
-        arguments: list[str | int] = [
-            *(free_slots, self.lease_ms, self.owner, gates.limit, _RESERVATION_MS),
-            *gates.claim_arguments(claim_limits),
-        ]
+        self._has_claimed = taken > 0
+        self._gates.on_claim(taken, int(reply[1]), int(reply[2]))
+        if int(reply[0]) >= 0:
+            return int(reply[0]) / 1000
+        # The first delivery of an empty queue is published. A brake is read until it is off.
+        is_told = self._wake_pushes is not None and self._wake_pushes.is_open
+        is_slowed = any(int(level) > 0 for level in reply[5 : 5 + self._gates.level_count])
+        return None if is_told and not is_slowed else FALLBACK_CLAIM_SECONDS
+
+    async def _claim_expected(
+        self, free_slots: int, claim_limits: Sequence[int]
+    ) -> tuple[Sequence[Any], int]:
+        """Claim and start those that are due of the expected deliveries. Returns the reply of the
+        script, and how many it claimed.
+        """
+        gates = self._gates
         async with self._claiming:
-            reply = await self._scripts.run("claim", keys, arguments)
-            first = 3 + gates.level_count
+            expected = self._expected.take()
+            keys = [self.queue_name, *gates.keys]
+            for arq_id in expected:
+                keys += lease_and_rerun_keys(arq_id)
+            arguments: list[str | int] = [
+                *(free_slots, self.lease_ms, self.owner, gates.limit, _RESERVATION_MS),
+                *gates.claim_arguments(claim_limits),
+            ]
+            reply = await self._scripts.run("claim", keys, arguments, expected)
+            first = 5 + gates.level_count
             claimed = (reply[start::4] for start in range(first, first + 4))
             now = self.loop.time()
             for arq_id, score, gate, late_ms in zip(*claimed, strict=True):
                 due_at = now - int(late_ms) / 1000
                 self._start(arq_id.decode(), int(score), int(gate), due_at)
-        self._has_claimed = len(reply) > first
+        if int(reply[3]) >= 0:
+            self._expected.set_next(reply[4])
+        gates.set_levels(reply[5:first])
         taken = (len(reply) - first) // 4
         if self._wake_pushes is not None:
             self._wake_pushes.record_claimed(taken)
-        gates.set_levels(reply[3:first])
-        gates.on_claim(taken, int(reply[1]), int(reply[2]))
-        if int(reply[0]) >= 0:
-            return int(reply[0]) / 1000
-        # The first delivery of an empty queue is published. A brake is read until it is off.
-        is_told = self._wake_pushes is not None and self._wake_pushes.is_open
-        is_slowed = any(int(level) > 0 for level in reply[3:first])
-        return None if is_told and not is_slowed else FALLBACK_CLAIM_SECONDS
+        return reply, taken
 
     def _start(self, arq_id: str, score: int, gate: int, due_at: float) -> None:
         running = self.tasks.get(arq_id)
@@ -244,7 +281,7 @@ class LeasedWorker(Worker):
             if not running:
                 continue
             try:
-                keys = (self.queue_name, in_progress_key_prefix)
+                keys = [self.queue_name, *(in_progress_key_prefix + one for one in running)]
                 await self._scripts.run("renew", keys, (self.owner, self.lease_ms), running)
             except RedisDown as error:
                 incidents.record_outage(error, doing="renew_leases")
@@ -300,12 +337,22 @@ class LeasedWorker(Worker):
         await self._run_ends.send_and_wait((job_id, "finish"))
 
     async def _send_run_ends(self, ends: Sequence[tuple[str, str | int]]) -> Sequence[int]:
-        keys = [self.queue_name, in_progress_key_prefix, job_key_prefix, retry_key_prefix]
-        keys += [RERUN_KEY_PREFIX, *self._gates.throttle_keys]
+        logs = self._gates.throttle_keys
+        keys = [self.queue_name, *logs]
+        for arq_id, _ in ends:
+            lease, rerun = lease_and_rerun_keys(arq_id)
+            keys += [lease, job_key_prefix + arq_id, retry_key_prefix + arq_id, rerun]
         items = [value for end in ends for value in end]
-        run = self._scripts.run
-        replies: list[int] = await run("finish", keys, (self.owner,), items, may_wait=True)
-        if self._gates.throttle_keys and not self._has_claimed:
+        arguments = (self.owner, len(logs))
+        replies: list[int] = await self._scripts.run(
+            "finish", keys, arguments, items, may_wait=True
+        )
+        # What is due later is named by a claim before it is.
+        soon_ms = 1000 * FALLBACK_CLAIM_SECONDS
+        self._expected.add_told(
+            [arq_id for arq_id, outcome in ends if outcome != "finish" and float(outcome) < soon_ms]
+        )
+        if logs and not self._has_claimed:
             # Runs that sent nothing, such as those of paused jobs, have released their permits.
             self.wake()
         return replies

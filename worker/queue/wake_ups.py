@@ -52,7 +52,7 @@ async def forward_wake_ups(
                     for lane in lanes:
                         # A claim of each lane for every wake-up would cost a round trip each.
                         if not called or lane.queue_name in called:
-                            lane.wake()
+                            lane.wake(called)
         except RedisDown as error:
             incidents.record_outage(error, doing="listen_for_wake_ups")
             pushes.record_closed(str(error))

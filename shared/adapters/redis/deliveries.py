@@ -89,6 +89,11 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", orjson.loads(data))
 
 
+def lease_and_rerun_keys(arq_id: str) -> tuple[str, str]:
+    """Return the key of the lease of a delivery, and the key that makes it run once more."""
+    return in_progress_key_prefix + arq_id, RERUN_KEY_PREFIX + arq_id
+
+
 def _payload_around_id(lane: Lane, time_ms: int) -> list[bytes]:
     """Return arq's payload as the parts before and after the job id."""
     payload = serialize_job(
@@ -186,8 +191,7 @@ class DeliveryQueue:
         groups: dict[tuple[Lane, float], list[str]] = {}
         for delivery in deliveries:
             groups.setdefault((delivery.lane, delivery.delay_ms), []).append(str(delivery.job_id))
-        keys = [job_key_prefix, in_progress_key_prefix, RERUN_KEY_PREFIX]
-        keys += [WAKE_UP_CHANNEL, CHANGES_CHANNEL]
+        keys = [WAKE_UP_CHANNEL, CHANGES_CHANNEL]
         arguments: list[str | float | bytes] = [
             # A lane with deliveries claims twice a second, which finds later ones in time.
             WAKE_UP_WINDOW_MS,
@@ -199,7 +203,12 @@ class DeliveryQueue:
         for (lane, delay_ms), job_ids in groups.items():
             keep_ms = int(max(delay_ms, 0)) + PAYLOAD_TTL_MS
             keys.append(lane.value)
-            arguments += [lane.value, f"{lane.name.lower()}:", *_payload_around_id(lane, time_ms)]
+            name = f"{lane.name.lower()}:"
+            for job_id in job_ids:
+                keys.append(job_key_prefix + name + job_id)
+                if rerun_if_running:
+                    keys += lease_and_rerun_keys(name + job_id)
+            arguments += [lane.value, name, *_payload_around_id(lane, time_ms)]
             arguments += [keep_ms, delay_ms, "".join(job_ids)]
         await self._deliver_script(keys=keys, args=arguments)
 

@@ -185,17 +185,23 @@ async def test_the_lanes_are_called_for_what_is_due_and_for_the_first_of_a_queue
     delivery_queue: DeliveryQueue, redis: ArqRedis
 ) -> None:
     async with subscribed(redis, WAKE_UP_CHANNEL) as messages:
-        await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 60_000)])
-        assert await anext(messages) == "darkroom:poll"
+        ids = [uuid7() for _ in range(30)]
+        await delivery_queue.deliver([Delivery(one, Lane.POLL, 60_000) for one in ids])
+        # The first ids are told, so that a claim can declare their keys.
+        told = [Lane.POLL.arq_id(one) for one in ids[:20]]
+        assert (await anext(messages)).split() == ["darkroom:poll", *told]
         await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL, 50_000)])
         # Messages keep their order: had the delivery above said something, it would come first.
         await redis.publish(WAKE_UP_CHANNEL, "mark")
         assert await anext(messages) == "mark"
-        await delivery_queue.deliver([Delivery(uuid7(), Lane.POLL)])
-        assert await anext(messages) == "darkroom:poll"
-        await delivery_queue.deliver([Delivery(uuid7(), lane) for lane in Lane])
-        # A claim for the poll that waits already finds the new one as well.
-        assert await anext(messages) == "darkroom:submit darkroom:webhook"
+        await delivery_queue.deliver([Delivery(ids[0], Lane.WEBHOOK)])
+        assert await anext(messages) == f"darkroom:webhook webhook:{ids[0]}"
+        await delivery_queue.deliver([Delivery(ids[1], lane) for lane in Lane])
+        # A claim for the webhook that waits already finds the new one as well.
+        words = f"darkroom:submit submit:{ids[1]} darkroom:poll poll:{ids[1]}"
+        assert await anext(messages) == words
+        await delivery_queue.make_due_now(ids[2], Lane.POLL)
+        assert await anext(messages) == f"darkroom:poll poll:{ids[2]}"
 
 
 async def test_what_is_returned_is_to_the_letter_what_is_read_later(producer: Producer) -> None:

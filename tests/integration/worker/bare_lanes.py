@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,10 +102,12 @@ class RecordingLane(LeasedWorker):
     def __init__(self, lane: Lane, redis: ArqRedis) -> None:
         super().__init__(lane, Runs().run, redis=redis, max_jobs=1)
         self.calls = 0
+        self.words: list[str] = []
 
-    def wake(self) -> None:
+    def wake(self, words: Sequence[str] = ()) -> None:
         """Count the call."""
         self.calls += 1
+        self.words += words
 
 
 def wake_pushes() -> PushChannel:

@@ -173,6 +173,7 @@ async def test_a_claim_in_progress_when_the_drain_begins_leaves_nothing_claimed(
     held = HeldScripts(redis)
     worker = lane_over(redis, Runs(), scripts=held)
     (job_id,) = await deliver(redis)
+    worker.wake([Lane.POLL.arq_id(job_id)])
     async with running(worker):
         await held.has_claimed.wait()
         draining = asyncio.create_task(worker.drain(5))
