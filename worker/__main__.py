@@ -6,7 +6,7 @@ import gc
 import sys
 
 try:
-    from shared.errors import DarkroomError, DependencyDown
+    from shared.errors import DarkroomError, DependencyDown, names_wrong_setting
     from shared.package_guard import require_own_packages
 except ImportError as error:
     import shared
@@ -19,7 +19,10 @@ except ImportError as error:
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT. Returns 0, or 1 or 6 (server down) with an error on stderr."""
+    """Run until SIGTERM or SIGINT. Returns the exit code, and prints an error to stderr.
+
+    It is 0, or as that of a command 2 (a setting is wrong), 6 (a server is down) or 1.
+    """
     try:
         require_own_packages()
         # Imported after the guard, so that a foreign package causes its own error and no traceback.
@@ -31,6 +34,8 @@ def main() -> int:
         run_service(load_settings())
     except DarkroomError as error:
         sys.stderr.write(f"darkroom worker: {error}\n")
+        if names_wrong_setting(error):
+            return 2
         return 6 if isinstance(error, DependencyDown) else 1
     return 0
 

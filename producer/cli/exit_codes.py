@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from shared.errors import (
     DarkroomError,
-    DatabaseUrlRefused,
     DependencyDown,
     NotFound,
-    SettingsRefused,
     WaitTimedOut,
+    names_wrong_setting,
 )
 
 if TYPE_CHECKING:
@@ -35,14 +34,14 @@ class ExitCode(IntEnum):
 _BY_ERROR: tuple[tuple[type[DarkroomError], ExitCode], ...] = (
     (NotFound, ExitCode.NOT_FOUND),
     (WaitTimedOut, ExitCode.TIMED_OUT),
-    (DatabaseUrlRefused, ExitCode.USAGE),
     (DependencyDown, ExitCode.DEPENDENCY_DOWN),
-    (SettingsRefused, ExitCode.USAGE),
 )
 
 
 def code_of(error: DarkroomError) -> ExitCode:
     """Return the exit code for an error."""
+    if names_wrong_setting(error):
+        return ExitCode.USAGE
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ExitCode.ERROR)
 
 

@@ -55,6 +55,7 @@ from shared.errors.server_errors import SchemaOutdated as SchemaOutdated
 from shared.errors.server_errors import SettingsRefused as SettingsRefused
 from shared.errors.server_errors import UploadFailed as UploadFailed
 from shared.errors.server_errors import UploadsNotConfigured as UploadsNotConfigured
+from shared.errors.server_errors import names_wrong_setting as names_wrong_setting
 from shared.faults import FAULTS_MAX as FAULTS_MAX
 from shared.faults import Fault as Fault
 from shared.faults import cap_faults as cap_faults

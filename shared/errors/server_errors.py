@@ -11,6 +11,10 @@ class DependencyDown(DarkroomError):
     code = "dependency_down"
 
 
+_LOGIN_REFUSED = frozenset({"28000", "28P01", "3D000"})
+"""No right to log in, a wrong password, no such database."""
+
+
 class PostgresDown(DependencyDown):
     """Postgres does not reply, or replies that it cannot run the statement now.
 
@@ -91,6 +95,17 @@ class UploadsNotConfigured(ConfigurationError):
             "this process cannot upload files: set KIE_UPLOAD_KEY for it, a key of the Kie account"
             " that may spend nothing"
         )
+
+
+def names_wrong_setting(error: DarkroomError) -> bool:
+    """Return whether an operator must change a setting: at start, to wait is no use.
+
+    A login that Postgres refuses is one. A process that runs tries again, because a password that
+    is being replaced is wrong for a moment.
+    """
+    if isinstance(error, PostgresDown) and error.sqlstate in _LOGIN_REFUSED:
+        return True
+    return isinstance(error, SettingsRefused | DatabaseUrlRefused)
 
 
 class SchemaOutdated(ConfigurationError):

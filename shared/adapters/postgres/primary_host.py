@@ -10,6 +10,7 @@ import asyncpg
 
 from shared.adapters.postgres.connections.driver_arguments import Attempt, read_connect_options
 from shared.adapters.postgres.connections.kept_alive_connection import KeptAliveConnection
+from shared.adapters.postgres.sqlstates import INSUFFICIENT_PRIVILEGE
 from shared.errors import DatabaseUrlRefused
 
 _BETWEEN_HOSTS_SECONDS = 0.2
@@ -84,6 +85,12 @@ async def _connect_with(tls: Any, attempt: Attempt, options: dict[str, Any]) -> 
         if error.sqlstate in _REFUSED_PARAMETERS or _NO_STARTUP_PARAMETER in words:
             raise DatabaseUrlRefused(
                 f"the server refuses a parameter of DATABASE_URL: {words}", sqlstate=error.sqlstate
+            ) from error
+        if error.sqlstate == INSUFFICIENT_PRIVILEGE:
+            raise DatabaseUrlRefused(
+                f"the server refuses the login of DATABASE_URL: {words} (SQLSTATE"
+                f" {error.sqlstate})",
+                sqlstate=error.sqlstate,
             ) from error
         raise
     except ssl.SSLCertVerificationError as error:

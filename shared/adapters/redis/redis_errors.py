@@ -39,6 +39,16 @@ _RULES = (
     " (the user of REDIS_URL lacks a command, key or channel: `ACL LOG` of the server names it, and"
     " the rules are in docs/deployment.md, The Redis user)"
 )
+_ABOUT_THE_URL = {
+    "invalid username-password pair": "the login",
+    "Authentication required": "the login",
+    "AUTH <password> called without any password": "the login",
+    "DB index is out of range": "the database number",
+    "SELECT is not allowed in cluster mode": "the database number",
+    "certificate verify failed": "ssl_ca_certs, or the host",
+    "Timeout connecting to server": "the host, the port, or the scheme: rediss:// is for TLS",
+}
+"""Words of the server or the client, and the part of the URL to which they belong."""
 _CLOSED_TRANSPORT = "unable to perform operation on <"
 
 
@@ -61,7 +71,13 @@ def to_redis_down(error: Exception) -> RedisDown:
     what = "cannot do this now" if is_server_reply(error) else "does not answer"
     text = error_text(error)
     lacking = _RULES if text.startswith("NOPERM ") or _SCRIPT_NOPERM in text else ""
-    return RedisDown(f"Redis {what}: {text}{lacking}")
+    return RedisDown(f"Redis {what}: {text}{lacking or _name_part(text)}")
+
+
+def _name_part(text: str) -> str:
+    """Return which part of REDIS_URL the error is about, if it is known."""
+    parts = (part for words, part in _ABOUT_THE_URL.items() if words in text)
+    return next((f" (in REDIS_URL: {part})" for part in parts), "")
 
 
 def error_text(error: Exception) -> str:

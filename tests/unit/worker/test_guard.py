@@ -53,6 +53,13 @@ def test_a_foreign_package_earlier_on_the_path_is_named(tmp_path: Path, name: st
     assert "an environment of its own" in done.stderr
 
 
+def test_a_wrong_setting_ends_the_worker_with_the_code_of_wrong_usage() -> None:
+    setting = "import os; os.environ['DATABASE_URL'] = 'postgresql://h/d?sslmod=require'; "
+    done = run(f"{setting}import sys; from worker.__main__ import main; sys.exit(main())", ROOT)
+    assert done.returncode == 2
+    assert "DATABASE_URL: sslmod is no parameter: sslmode is" in done.stderr
+
+
 def test_a_package_installed_over_ours_stops_the_worker_with_a_sentence(tmp_path: Path) -> None:
     # As pip leaves it: their __init__ replaces ours, and the rest of ours lies around it.
     shutil.copytree(ROOT / "shared", tmp_path / "shared")

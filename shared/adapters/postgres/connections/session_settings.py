@@ -61,8 +61,8 @@ class SessionSettings:
     async def transaction(self, connection: Connection) -> AsyncIterator[None]:
         """Open a transaction under these settings: three round trips in all with a statement."""
         local = _set_config(self._values(connection), is_local=True)
-        await connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {local}")
         try:
+            await connection.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT {local}")
             yield
         except Exception:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
