@@ -28,6 +28,7 @@ from producer.api.responses.problems import (
 )
 from shared.adapters.http.slow_readers import call_after_response_read
 from shared.adapters.monitoring.incident_log import incidents
+from shared.adapters.processes.service_phase import PROBE_PATHS
 from shared.errors import DarkroomError
 
 _SERVER_ERROR = 500
@@ -192,7 +193,8 @@ def _log_failure(request: web.Request, request_id: str, error: Exception) -> Non
 
 
 def _log_status(response: web.StreamResponse, request_id: str, path: str) -> None:
-    if isinstance(response, JobError):
+    # A probe says what the process knows of itself: that is no request that was not served.
+    if isinstance(response, JobError) or path in PROBE_PATHS:
         return
     status = response.status
     cause = response.cause if isinstance(response, Problem) else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_HAS_PORT = "has a port: write the host alone, for all of its ports"
 HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
@@ -74,6 +75,19 @@ class AllowedReceivers:
 NO_RECEIVERS = AllowedReceivers()
 
 
+def ascii_name(name: str) -> str:
+    """Return the name of a host as it is looked up: in punycode, if it has other letters.
+
+    A name that has no such form is returned unchanged.
+    """
+    if name.isascii():
+        return name
+    try:
+        return ".".join(label.encode("idna").decode() for label in name.split("."))
+    except UnicodeError:
+        return name
+
+
 def parse_allowed_receivers(text: str) -> AllowedReceivers:
     """Return the entries of `WEBHOOKS_ALLOW`, which are separated by commas.
 
@@ -103,7 +117,7 @@ def _parse_entry(entry: str) -> str | Network:
         raise ValueError("is a URL: write its host alone")
     if "/" in entry or ":" in entry or _ends_in_number(entry):
         return _parse_network(entry)
-    name = entry.removeprefix("*").removesuffix(".")
+    name = ascii_name(entry.removeprefix("*").removesuffix("."))
     labels = name.removeprefix(".").split(".")
     if name == "" or not all(map(HOST_LABEL.fullmatch, labels)):
         raise ValueError(
@@ -118,6 +132,11 @@ def _parse_entry(entry: str) -> str | Network:
 
 
 def _parse_network(entry: str) -> Network:
+    host, _, port = entry.rpartition(":")
+    if host.startswith("[") and host.endswith("]") and port.isascii() and port.isdigit():
+        raise ValueError(_HAS_PORT)
+    if "%" in entry:
+        raise ValueError("has a scope, which webhooks are never sent to")
     text = entry.removeprefix("[").removesuffix("]")
     try:
         network = ipaddress.ip_network(text)
@@ -136,7 +155,7 @@ def _network_fault(text: str) -> str:
     except ValueError:
         host, _, port = text.rpartition(":")
         if port.isascii() and port.isdigit() and ":" not in host:
-            return "has a port: write the host alone, for all of its ports"
+            return _HAS_PORT
         return "is neither an address nor a network such as 10.0.0.0/8"
     return f"has bits beyond its prefix: write {wider}"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers
+from shared.domain.allowed_receivers import NO_RECEIVERS, AllowedReceivers, ascii_name
 
 _SCHEMES = ("http", "https")
+_BRACKETS = re.compile(r"^\[(.*)\](/[0-9]+)?$")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -36,7 +38,7 @@ class OutboundProxies:
         """Return the proxy for a URL, or None for a direct connection."""
         parts = urlsplit(url)
         server = self.https if parts.scheme == "https" else self.http
-        host = (parts.hostname or "").removesuffix(".")
+        host = ascii_name(parts.hostname or "").removesuffix(".")
         if server is None or _is_loopback(host):
             return None
         port = parts.port or _PORTS.get(parts.scheme, 0)
@@ -71,7 +73,10 @@ def parse_proxy(text: str) -> ProxyServer:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host:
+    # A `/` in the password would make the user the host, and a part of the password the port.
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("must end after its port; write / ? # in a password as %2F %3F %23")
+    if not host or port == 0 or any(one.isspace() for one in host):
         raise ValueError("must name a host, such as http://proxy.example:3128")
     shown = f"[{host}]" if ":" in host else host
     user = None if parts.username is None else unquote(parts.username)
@@ -101,13 +106,13 @@ def _matches(entry: str, host: str, port: int) -> bool:
     name, separator, wanted_port = entry.rpartition(":")
     if separator and wanted_port.isascii() and wanted_port.isdigit():
         return int(wanted_port) == port and _matches(name, host, port)
-    name = entry.removeprefix("*").removeprefix(".").strip("[]")
+    name = ascii_name(entry.removeprefix("*").removeprefix(".").strip("[]")).removesuffix(".")
     return host == name or (address is None and bool(name) and host.endswith(f".{name}"))
 
 
 def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
-        return ipaddress.ip_network(entry.strip("[]"), strict=False)
+        return ipaddress.ip_network(_BRACKETS.sub(r"\1\2", entry), strict=False)
     except ValueError:
         return None
 

@@ -54,7 +54,8 @@ class Forwarding:
         root = self.root_path
 
         def make(message: Any, *rest: Any) -> web.BaseRequest:
-            path = message.path
+            # A request may name its whole URL: `GET http://host/darkroom/v1/jobs`.
+            path = message.path if message.path.startswith("/") else message.url.raw_path_qs
             if path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/", "?"}:
                 own = path[len(root) :]
                 own = own if own.startswith("/") else f"/{own}"

@@ -11,6 +11,7 @@ import asyncio
 import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from types import TracebackType
 
@@ -29,8 +30,20 @@ from shared.installed_version import installed_version
 CONNECT_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 15.0
 
-_requested_host: ContextVar[str] = ContextVar("requested_host", default="")
-"""The host of the request that opens a socket. The tasks that open it inherit the value."""
+
+@dataclass(slots=True)
+class _Attempt:
+    """The request that opens a socket."""
+
+    host: str = ""
+    faults: list[str] = field(default_factory=list)
+    """Why addresses of the host were refused."""
+    has_opened: bool = False
+    """Whether one of its addresses is allowed."""
+
+
+_attempt: ContextVar[_Attempt | None] = ContextVar("attempt", default=None)
+"""The tasks that open the socket of a request inherit the value."""
 
 
 class ForbiddenAddress(OSError):
@@ -113,8 +126,7 @@ class PublicSession:
     ) -> ClientResponse:
         """Send a request, and follow no redirects. Check the URL with `find_url_fault` first.
 
-        Raises `ForbiddenAddress`, alone or as the `os_error` of aiohttp's `ClientConnectorError`,
-        for an address that is not public.
+        Raises `ForbiddenAddress` if no address of the host is allowed.
         """
         if self._direct is None or self._proxied is None:
             raise RuntimeError("the session is not open: use it inside `async with`")
@@ -132,13 +144,19 @@ class PublicSession:
                 server_hostname=host,
                 **options,
             )
-        token = _requested_host.set(host)
+        attempt = _Attempt(host)
+        token = _attempt.set(attempt)
         try:
             return await self._direct.request(
                 method, url, headers=headers, data=data, allow_redirects=False
             )
+        except aiohttp.ClientConnectorError as error:
+            # With several addresses, the error of the library lists them, without its class.
+            if attempt.faults and not attempt.has_opened:
+                raise ForbiddenAddress(attempt.faults[0]) from error
+            raise
         finally:
-            _requested_host.reset(token)
+            _attempt.reset(token)
 
     async def _tunnel_address(self, url: URL, host: str) -> str:
         """Return the checked address to which the proxy opens a tunnel."""
@@ -160,9 +178,12 @@ class PublicSession:
         raise ForbiddenAddress(faults[0] if faults else "has no address")
 
     def _open_socket(self, info: AddrInfoType) -> socket.socket:
-        fault = self._fault(str(info[4][0]), _requested_host.get())
+        attempt = _attempt.get() or _Attempt()
+        fault = self._fault(str(info[4][0]), attempt.host)
         if fault is not None:
+            attempt.faults.append(fault)
             raise ForbiddenAddress(fault)
+        attempt.has_opened = True
         return open_keep_alive_socket(info)
 
     def _fault(self, address: str, host: str) -> str | None:

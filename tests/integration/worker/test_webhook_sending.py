@@ -22,6 +22,7 @@ from tests.fakes.fake_webhook_receiver import (
 from worker.webhooks.http_sender import ANSWER_BYTES_READ, SendResult, WebhookSender
 
 NOT_SENT = "not sent: the host points at {}, which is not public"
+NAME_IT = "; it must be a public address of the internet, or WEBHOOKS_ALLOW must name it"
 INNER = [
     *("127.0.0.1", "10.0.0.5", "169.254.169.254", "192.168.1.1", "100.64.0.1", "0.0.0.0"),
     *("::1", "::ffff:127.0.0.1", "fd00:ec2::254", "fe80::1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::"),
@@ -82,6 +83,26 @@ async def test_a_public_name_that_resolves_to_an_inner_address_is_not_connected_
     assert answer.status is None
     assert (answer.error or "").startswith("not sent: the host points at ")
     assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [["10.0.0.1", "10.0.0.2"], ["10.0.0.1", "fd00::1"], ["169.254.169.254", "10.0.0.7", "fe80::1"]],
+)
+async def test_several_inner_addresses_are_told_as_one(addresses: list[str]) -> None:
+    answer = await send("http://shop.example:9/", resolver=ScriptedNames(addresses))
+    assert answer.error in {NOT_SENT.format(one) + NAME_IT for one in addresses}
+
+
+async def test_of_several_addresses_the_allowed_one_is_sent_to(
+    receiver: FakeWebhookReceiver,
+) -> None:
+    port = receiver.url.rpartition(":")[2]
+    names = ScriptedNames(["169.254.169.254", "10.0.0.1", "127.0.0.1", "fd00:ec2::254"])
+    receivers = parse_allowed_receivers("127.0.0.1")
+    url = f"http://shop.example:{port}/"
+    assert (await send(url, receivers=receivers, resolver=names)).is_accepted
+    assert len(receiver.requests) == 1
 
 
 async def test_a_name_whose_address_changes_gains_nothing(receiver: FakeWebhookReceiver) -> None:

@@ -31,6 +31,8 @@ def url_fault(allowed: str, url: str) -> str | None:
         ("192.168.1.7", "shop.example", "192.168.1.7"),
         ("[fd00:1::5]", "shop.example", "fd00:1::5"),
         (" , a.lan, 100.64.0.0/10 ,", "shop.example", "100.100.1.1"),
+        ("b\u00fcro.lan", "xn--bro-hoa.lan", "10.0.0.5"),
+        ("*.B\u00fcro.lan", "a.xn--bro-hoa.lan", "10.0.0.5"),
         ("127.0.0.1", "localhost", "127.0.0.1"),
         ("169.254.169.254", "shop.example", "169.254.169.254"),
         ("fd00:ec2::254", "shop.example", "fd00:ec2::254"),
@@ -120,7 +122,9 @@ def test_with_a_network_an_inner_name_is_decided_by_its_address(host: str) -> No
         ("*billing.lan", "must have its star before a dot, as in *.svc.cluster.local"),
         ("*", "must be a host, a suffix such as .svc.cluster.local, an address, or a network"),
         ("a b", "must be a host, a suffix such as .svc.cluster.local, an address, or a network"),
-        ("b\u00fcro.lan", "must be a host, a suffix such as .svc.cluster.local, an address"),
+        ("[fd00::5]:8443", "has a port: write the host alone, for all of its ports"),
+        ("fe80::1%eth0", "has a scope, which webhooks are never sent to"),
+        ("b\u00fcro lan", "must be a host, a suffix such as .svc.cluster.local, an address"),
     ],
 )
 def test_a_wrong_entry_is_named(entry: str, sentence: str) -> None:

@@ -153,6 +153,23 @@ async def test_a_proxy_may_strip_the_root_path_or_pass_it_on(path: str, seen: st
     assert cookies == {"notice": "/darkroom/console", "session": "/darkroom", "__Host-x": "/"}
 
 
+@pytest.mark.parametrize(
+    ("target", "seen"),
+    [
+        ("http://h.example/darkroom/v1/jobs?a=%2F", "/v1/jobs?a=%2F"),
+        ("http://h.example/v1/jobs", "/v1/jobs"),
+        ("HTTP://h.example:80/darkroom", "/"),
+    ],
+)
+async def test_a_request_may_name_its_whole_url(target: str, seen: str) -> None:
+    async with serving(Forwarding("/darkroom")) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port)
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        answer = (await reader.read()).decode()
+        writer.close()
+    assert answer.split()[-1] == seen
+
+
 @pytest.mark.parametrize("to", ["https://example.com/x", "//example.com/x", "x"])
 async def test_the_root_path_is_added_to_own_paths_alone(to: str) -> None:
     async with (

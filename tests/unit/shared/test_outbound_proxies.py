@@ -47,6 +47,10 @@ def test_this_machine_is_reached_directly(host: str) -> None:
         ("fd00::/8", "[fd00::5]"),
         ("[fd00::5]:8443", "[fd00::5]:8443"),
         ("a.example shop.example", "shop.example"),
+        ("shop.example.", "hooks.shop.example"),
+        ("b\u00fcro.example", "xn--bro-hoa.example"),
+        ("xn--bro-hoa.example", "b\u00fcro.example"),
+        ("[fd00::]/8", "[fd00::5]"),
     ],
 )
 def test_what_no_proxy_names_is_reached_directly(direct: str, host: str) -> None:
@@ -91,7 +95,11 @@ def test_a_proxy_is_read(text: str, url: str, user: str | None, password: str) -
 
 @pytest.mark.parametrize(
     "text",
-    ["socks5://ann:hush@proxy:1080", "http://:3128", "http://ann:hush@proxy:port", "ftp://hush"],
+    [
+        *("socks5://ann:hush@proxy:1080", "http://:3128", "http://ann:hush@proxy:port"),
+        *("ftp://hush", "http://ann:12/hush@proxy:3128", "ann:12#hush@proxy", "ann:1?hush@proxy"),
+        *("http://hush:0", "http://hu sh:3128", "http://proxy:3128/hush"),
+    ],
 )
 def test_another_kind_of_proxy_is_a_wrong_setting_that_shows_nothing(
     text: str, clean_environment: None, monkeypatch: pytest.MonkeyPatch
