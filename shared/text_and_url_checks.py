@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pydantic import BeforeValidator
 
 URL_LENGTH_MAX = 8192
+"""The most characters of a URL of a request: of an image, a mask or a webhook."""
 NON_BLANK_TEXT_SCHEMA: dict[str, Any] = {"minLength": 1, "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$"}
 """JSON Schema of a text that is not blank and has no NUL character."""
 

@@ -64,6 +64,7 @@ BEGIN
         darkroom_settle_held, darkroom_settle_late, darkroom_create_webhook_endpoint,
         darkroom_rotate_webhook_secret, darkroom_create_account_secret, darkroom_rotate_account_secret,
         darkroom_revoke_account_secret, darkroom_replay_webhooks, darkroom_webhook_endpoint,
+        darkroom_text_hash,
         darkroom_find_jobs, darkroom_find_unretried_jobs, darkroom_count_jobs, darkroom_check_filter,
         darkroom_find_jobs_between, darkroom_find_jobs_of_distant_clocks, darkroom_id_range,
         darkroom_first_id_since, darkroom_clock_distance,

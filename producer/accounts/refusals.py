@@ -21,11 +21,24 @@ from shared.adapters.postgres.sqlstates import (
     LIMIT_REACHED,
     PRIORITY_NOT_ALLOWED,
 )
-from shared.errors import AccountNotFound, DarkroomError, DatabaseRefused, InsufficientCredits
+from shared.errors import (
+    AccountNotFound,
+    DarkroomError,
+    DatabaseRefused,
+    Fault,
+    InsufficientCredits,
+    InvalidRequest,
+)
+
+_FIELDS = {"run_at_is_near": "run_at", "a_webhook_url_is_bounded": "webhook_url"}
+"""The field of an order that each rule of the database is about. Orders are checked before, so
+only a clock ahead of that of Postgres comes here."""
 
 
 def translate_refusal(error: DatabaseRefused) -> DarkroomError:
     """Return the error for a refusal by the enqueue statement. Others are returned as they are."""
+    if error.constraint in _FIELDS:
+        return InvalidRequest([Fault(_FIELDS[error.constraint], str(error))])
     if error.detail is None:
         return error
     if error.sqlstate == ACCOUNT_MISSING:

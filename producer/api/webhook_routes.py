@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from producer.api.endpoint import (
     ENQUEUE_ROLES,
@@ -16,6 +17,7 @@ from producer.list_pages import PAGE_BYTES
 from producer.orders.field_limits import ACCOUNT_LENGTH
 from producer.webhooks.webhook_messages import no_such_message
 from shared.errors import DarkroomError
+from shared.text_and_url_checks import URL_LENGTH_MAX
 
 _MESSAGE_ID = {"type": "string", "pattern": "^msg_[0-9a-f]{32}$"}
 _ACCOUNT_ID = {"id": {"type": "string", "minLength": 1, "maxLength": ACCOUNT_LENGTH}}
@@ -24,7 +26,7 @@ _URL = Parameter(
     {
         "type": "string",
         "minLength": 1,
-        "maxLength": webhook_handlers.URL_LENGTH,
+        "maxLength": URL_LENGTH_MAX,
         "format": "public-url",
     },
     "the webhook URL whose secret is meant; absent: the secret of the whole account",
@@ -34,6 +36,18 @@ _URL = Parameter(
 def _message_not_found(parts: Mapping[str, str]) -> DarkroomError:
     return no_such_message(parts["id"])
 
+
+_of_message = partial(
+    Endpoint,
+    tag="webhooks",
+    roles=WRITE_ROLES,
+    path_schemas={"id": _MESSAGE_ID},
+    not_found=_message_not_found,
+    problems=(404, 422),
+)
+_of_secret = partial(
+    Endpoint, tag="webhooks", roles=ENQUEUE_ROLES, path_schemas=_ACCOUNT_ID, problems=(404, 422)
+)
 
 WEBHOOK_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -63,81 +77,55 @@ WEBHOOK_ENDPOINTS: tuple[Endpoint, ...] = (
         max_response_bytes=PAGE_BYTES,
         problems=(422,),
     ),
-    Endpoint(
+    _of_message(
         method="GET",
         path="/v1/webhooks/{id}",
         handler=webhook_handlers.show_webhook,
         name="getWebhook",
         summary="Show a webhook message with its tries, newest first",
-        tag="webhooks",
-        roles=WRITE_ROLES,
-        path_schemas={"id": _MESSAGE_ID},
-        not_found=_message_not_found,
         responses={200: "WebhookWithTries"},
-        problems=(404, 422),
     ),
-    Endpoint(
+    _of_message(
         method="POST",
         path="/v1/webhooks/{id}/replay",
         handler=webhook_handlers.replay_webhook,
         name="replayWebhook",
         summary="Send a webhook message again, with the same id and another day of tries",
-        tag="webhooks",
-        roles=WRITE_ROLES,
-        path_schemas={"id": _MESSAGE_ID},
-        not_found=_message_not_found,
         responses={200: "WebhookDelivery"},
-        problems=(404, 422),
     ),
-    Endpoint(
+    _of_secret(
         method="GET",
         path="/v1/accounts/{id}/webhook-secret",
         handler=webhook_handlers.show_secret,
         name="getWebhookSecret",
         summary="Show the secret that signs webhooks of an account",
-        tag="webhooks",
-        roles=ENQUEUE_ROLES,
-        path_schemas=_ACCOUNT_ID,
         parameters=(_URL,),
         responses={200: "WebhookSecret"},
-        problems=(404, 422),
     ),
-    Endpoint(
+    _of_secret(
         method="PUT",
         path="/v1/accounts/{id}/webhook-secret",
         handler=webhook_handlers.create_secret,
         name="createWebhookSecret",
         summary="Make the secret that signs webhooks of an account, or return it",
-        tag="webhooks",
-        roles=ENQUEUE_ROLES,
-        path_schemas=_ACCOUNT_ID,
         parameters=(_URL,),
         responses={200: "WebhookSecret"},
-        problems=(404, 422),
     ),
-    Endpoint(
+    _of_secret(
         method="POST",
         path="/v1/accounts/{id}/webhook-secret/rotate",
         handler=webhook_handlers.rotate_secret,
         name="rotateWebhookSecret",
         summary="Replace the secret; the old one signs as well for a day",
-        tag="webhooks",
-        roles=ENQUEUE_ROLES,
-        path_schemas=_ACCOUNT_ID,
         parameters=(_URL,),
         responses={200: "WebhookSecret"},
-        problems=(404, 422),
     ),
-    Endpoint(
+    _of_secret(
         method="POST",
         path="/v1/accounts/{id}/webhook-secret/revoke",
         handler=webhook_handlers.revoke_secret,
         name="revokeWebhookSecret",
         summary="End the secret of the whole account at once; those of its URLs stay",
-        tag="webhooks",
-        roles=ENQUEUE_ROLES,
-        path_schemas=_ACCOUNT_ID,
         responses={200: "RevokedWebhookSecret"},
-        problems=(404, 422),
     ),
 )

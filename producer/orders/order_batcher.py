@@ -13,10 +13,16 @@ from producer.accounts.limit_errors import LimitReached, PriorityNotAllowed
 from producer.jobs.job_repository import EnqueueResult
 from producer.orders.order import Order
 from producer.orders.order_enqueuer import OrderEnqueuer
-from shared.errors import AccountNotFound, DarkroomError, InsufficientCredits
+from shared.errors import AccountNotFound, DarkroomError, InsufficientCredits, InvalidRequest
 
 MAX_ORDERS_PER_STATEMENT = 100
-_REFUSED_TOGETHER = (AccountNotFound, InsufficientCredits, LimitReached, PriorityNotAllowed)
+_REFUSED_TOGETHER = (
+    AccountNotFound,
+    InsufficientCredits,
+    InvalidRequest,
+    LimitReached,
+    PriorityNotAllowed,
+)
 """Refusals of a whole statement, some orders of which may be possible alone."""
 
 _WaitingOrder = tuple[Order, "asyncio.Future[EnqueueResult]"]

@@ -21,7 +21,7 @@ from shared.domain.job import Priority
 from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth
-from shared.text_and_url_checks import has_lone_surrogate, optional
+from shared.text_and_url_checks import URL_LENGTH_MAX, has_lone_surrogate, optional
 
 METADATA_BYTES = 16 * 1024
 METADATA_STORED_BYTES = 32 * 1024
@@ -35,7 +35,6 @@ ACCOUNT_SCHEMA: dict[str, Any] = {
     "maxLength": ACCOUNT_LENGTH,
     "pattern": r"^[^\x00-\x20\x7f-\x9f\s]+$",
 }
-WEBHOOK_LENGTH = 2048
 # After an even number of backslashes this is NUL. After an odd number it is plain text.
 _NUL_IN_JSON = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -93,15 +92,14 @@ def _check_metadata(value: object) -> Mapping[str, Any]:
 
 
 def _check_webhook(value: object) -> object:
-    # The limit is in bytes, because an index contains the URL.
-    if isinstance(value, str) and value.isprintable() and len(value.encode()) <= WEBHOOK_LENGTH:
+    if isinstance(value, str) and value.isprintable() and len(value) <= URL_LENGTH_MAX:
         with suppress(ValueError):
             parts = urlsplit(value)
             if parts.scheme in {"http", "https"} and parts.hostname:
                 return value
     raise ValueError(
         f"{format_value(value)} must be an http:// or https:// URL of at most"
-        f" {WEBHOOK_LENGTH} characters"
+        f" {URL_LENGTH_MAX} characters"
     )
 
 
@@ -144,7 +142,7 @@ class OrderFields(BaseModel):
     webhook_url: Annotated[str | None, optional(_check_webhook)] = Field(
         default=None,
         description="receives a signed POST when the job ends; a public http:// or https:// URL",
-        max_length=WEBHOOK_LENGTH,
+        max_length=URL_LENGTH_MAX,
         json_schema_extra={"format": "public-url"},
     )
     priority: Annotated[Priority, BeforeValidator(_check_priority)] = Field(

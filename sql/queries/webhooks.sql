@@ -150,7 +150,8 @@ SELECT id, account_id, url, created_at, rotated_at, previous_secret_until
 SELECT endpoint.id, endpoint.account_id, endpoint.url, endpoint.secret, endpoint.created_at,
        endpoint.rotated_at, endpoint.previous_secret_until
   FROM webhook_endpoints AS endpoint
- WHERE endpoint.account_id = $1 AND endpoint.url = darkroom_webhook_endpoint($2);
+ WHERE endpoint.account_id = $1
+   AND darkroom_text_hash(endpoint.url) = darkroom_text_hash(darkroom_webhook_endpoint($2));
 
 -- name: make_webhook_endpoint
 -- $1 account id, $2 a webhook URL, $3 who (JSON text): makes its endpoint, or finds it.

@@ -13,13 +13,12 @@ from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response, list_response
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
 from producer.orders.field_limits import ACCOUNT_LENGTH
-from producer.orders.order_fields import WEBHOOK_LENGTH
 from producer.row_json import row_to_json
 from producer.webhooks.webhook_admin import WebhookState
 from producer.webhooks.webhook_messages import no_such_message
+from shared.text_and_url_checks import URL_LENGTH_MAX
 
 STATES: tuple[str, ...] = get_args(WebhookState)
-URL_LENGTH = WEBHOOK_LENGTH
 
 
 async def list_webhooks(call: Call) -> web.StreamResponse:
@@ -120,7 +119,7 @@ def _own_account(call: Call) -> str:
 
 def _account_and_url(call: Call) -> tuple[str, str | None]:
     query = QueryParameters(call.request, ("url",))
-    url = query.text("url", URL_LENGTH)
+    url = query.text("url", URL_LENGTH_MAX)
     query.raise_faults()
     return _own_account(call), url
 

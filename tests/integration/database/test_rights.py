@@ -235,6 +235,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_waiting_accounts": ("api", "readonly"),
     "darkroom_pending_work": ("api", "worker"),
     # Depends only on its argument.
+    "darkroom_text_hash": ("api",),
     "darkroom_webhook_endpoint": ("api", "worker"),
     "darkroom_clock_distance": ("api",),
 }

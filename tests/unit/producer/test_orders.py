@@ -42,7 +42,7 @@ def test_every_fault_is_reported_at_once() -> None:
     assert faults["account_id"] == "'two words' must be 1 to 200 printable characters, no spaces"
     assert faults["idempotency_key"] == "must be 1 to 255 printable characters"
     assert faults["metadata"].startswith("must be a JSON object: ")
-    assert "must be an http:// or https:// URL of at most 2048" in faults["webhook_url"]
+    assert "must be an http:// or https:// URL of at most 8192" in faults["webhook_url"]
     assert faults["priority"] == "'urgent' must be one of high, normal, low"
     assert faults["run_at"].endswith("must be a time with its timezone")
 
@@ -127,7 +127,7 @@ def test_notes_may_speak_of_nul_as_long_as_there_is_none() -> None:
     "url",
     [
         *("", "shop.example", "ftp://shop.example", "https://", "https:///path", "javascript:x"),
-        *("https://shop.example/\n", "http://[", "https://shop.example/" + "x" * 2048, 7, b"x"),
+        *("https://shop.example/\n", "http://[", "https://shop.example/" + "x" * 8192, 7, b"x"),
     ],
 )
 def test_a_webhook_must_be_an_http_url(url: Any) -> None:

@@ -105,7 +105,7 @@ def _order_faults(order: Mapping[str, Any]) -> list[Fault]:
         faults.append(Fault("metadata", message))
     webhook = order.get("webhook_url")
     if webhook is not None and not _is_url(webhook):
-        message = f"{shown(webhook)} must be an http:// or https:// URL of at most 2048 characters"
+        message = f"{shown(webhook)} must be an http:// or https:// URL of at most 8192 characters"
         faults.append(Fault("webhook_url", message))
     priority = order.get("priority", "normal")
     if priority not in _PRIORITIES:
@@ -134,7 +134,7 @@ def _is_url(value: Any) -> bool:
     return (
         isinstance(value, str)
         and value.startswith(("http://", "https://"))
-        and len(value) <= 2048
+        and len(value) <= 8192
         and bool(value.partition("://")[2])
     )
 
