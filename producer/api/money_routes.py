@@ -16,9 +16,10 @@ from producer.api.endpoint import (
     Parameter,
 )
 from producer.api.handlers import billing_handlers, kie_handlers, price_handlers
-from producer.api.handlers.job_handlers import KEY_PATTERN, REPLAYED_HEADER
+from producer.api.handlers.job_handlers import REPLAYED_HEADER
 from producer.api.operator_routes import JOB_ID, job_not_found
 from producer.api.requests.quote_query import quote_fields
+from producer.api.requests.request_parts import KEY_PATTERN
 from producer.api.responses.http_errors import PriceNotFound
 from producer.list_pages import MAX_ROW_ID, PAGE_BYTES
 from producer.money.margins import MarginGroup

@@ -23,6 +23,7 @@ from producer.api.money_routes import ACCOUNT_ID, MONEY_ENDPOINTS
 from producer.api.monitoring_routes import MONITORING_ENDPOINTS
 from producer.api.operator_routes import JOB_ID, OPERATOR_ENDPOINTS, job_not_found
 from producer.api.pause_routes import PAUSE_ENDPOINTS
+from producer.api.requests.request_parts import KEY_PATTERN
 from producer.api.webhook_routes import WEBHOOK_ENDPOINTS
 from producer.audit_entries import Act
 from producer.jobs.job_filter import FILTER_RULES
@@ -39,7 +40,7 @@ def _idempotency_key(longest: int) -> Parameter:
             "type": "string",
             "minLength": 1,
             "maxLength": longest,
-            "pattern": job_handlers.KEY_PATTERN,
+            "pattern": KEY_PATTERN,
         },
         "the same key of the same account gets the same answer again; in a batch, job i has key/i",
         location="header",

@@ -73,6 +73,32 @@ async def test_every_fault_of_a_body_is_reported_at_once(deployment: Deployment)
     assert await deployment.run_sql("SELECT id FROM jobs") == []
 
 
+_GRANT = "/v1/accounts/acme/grants"
+
+
+async def test_faults_of_headers_query_and_body_are_reported_at_once(
+    deployment: Deployment,
+) -> None:
+    bad = order(priority="urgent")
+    price = "/v1/prices/gpt-4o-image/text-to-image/1"
+    async with deployment.api() as api:
+        job = await api.post("/v1/jobs?check_images=maybe", bad, Idempotency_Key="k" * 256)
+        batch = await api.post("/v1/jobs/batch?dry=1", {"jobs": [bad]}, Idempotency_Key="k" * 252)
+        grant = await api.post(_GRANT, {"credits": 0, "reason": "x"}, Idempotency_Key="\u00e9")
+        image = await api.post(
+            "/openai/v1/images/generations", {"size": "tall"}, Idempotency_Key="k" * 256
+        )
+        change = await api.put(f"{price}?variant={'v' * 300}&draft=1", {"credits": -1})
+    assert set(job.faults()) == {"check_images", "Idempotency-Key", "priority"}
+    assert set(batch.faults()) == {"dry", "Idempotency-Key", "jobs.0.priority"}
+    assert set(grant.faults()) == {"credits", "Idempotency-Key"}
+    assert set(change.faults()) >= {"variant", "draft", "credits"}
+    assert image.status == 400, image.body
+    assert "Idempotency-Key" in str(image.body), image.body
+    assert "size" in str(image.body), image.body
+    assert await deployment.run_sql("SELECT id FROM jobs") == []
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

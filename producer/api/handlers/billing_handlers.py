@@ -11,13 +11,14 @@ from aiohttp import web
 
 from producer.api.authentication import caller_account, caller_actor, require_account
 from producer.api.endpoint import JOB_BODY_BYTES, Call
-from producer.api.handlers.job_handlers import REPLAYED_HEADER, read_idempotency_key
+from producer.api.handlers.job_handlers import REPLAYED_HEADER
 from producer.api.requests.admin_bodies import Erasure, Grant, NewAccount, Refund, parse_admin_body
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.limits_body import LimitsChange
 from producer.api.requests.order_body import parse_order
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.requests.quote_query import read_quote_body
+from producer.api.requests.request_parts import RequestParts, read_idempotency_key
 from producer.api.responses.json_response import json_response, list_response
 from producer.jobs.operator_methods import parse_job_id
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
@@ -106,8 +107,9 @@ async def grant(call: Call) -> web.StreamResponse:
     A used idempotency key gets the first entry again.
     """
     body = await read_json_object(call.request, JOB_BODY_BYTES)
-    key = read_idempotency_key(call, KEY_LENGTH)
-    given = parse_admin_body(Grant, body, key_is_header=True)
+    parts = RequestParts()
+    key = parts.read(lambda: read_idempotency_key(call.request, KEY_LENGTH), None)
+    given = parts.read_last(lambda: parse_admin_body(Grant, body, key_is_header=True))
     credits = Decimal(str(given.credits))
     granted = await call.context.billing.grant(
         _account_id(call),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, get_args
@@ -33,6 +32,7 @@ from producer.api.requests.order_body import (
     parse_order_with_images,
 )
 from producer.api.requests.query_parameters import QueryParameters
+from producer.api.requests.request_parts import RequestParts, read_idempotency_key
 from producer.api.responses.json_response import json_response, list_response
 from producer.files.image_uploads import ImagesOfOrder
 from producer.jobs.job_counts import counts_to_json
@@ -48,7 +48,6 @@ from shared.adapters.async_tasks import stop_tasks
 from shared.catalog.request_images import images_of
 from shared.domain.job import ESTIMATED, Job, Priority
 from shared.errors import FAULTS_MAX, AccountNotFound, Fault, InvalidRequest, WaitTimedOut
-from shared.field_faults import format_value
 from shared.job_json import JOB_FIELDS, job_to_json
 
 WAIT_SECONDS_MAX = 60.0
@@ -61,19 +60,19 @@ BATCH_IMAGES_MAX = 64
 _OPTIONAL_FIELDS = frozenset({"request", "metadata"})
 """Fields that are read from the database only if the response contains them."""
 REPLAYED_HEADER = "Idempotent-Replayed"
-KEY_PATTERN = r"^[!-~]([ -~]*[!-~])?$"
-"""Headers carry only ASCII safely, and lose leading and trailing spaces."""
 BATCH_KEY_LENGTH = KEY_LENGTH - len(f"/{MAX_BATCH_JOBS - 1}")
 """The idempotency key of a job in a batch is the key of the batch, `/` and the job's index."""
 
 
 async def create_job(call: Call) -> web.StreamResponse:
     """Create a job and respond 202. A used idempotency key gets the first response again."""
-    checks_images = _read_check_images(call)
     body = await read_json_with_data_urls(call.request, JOB_BODY_BYTES, DATA_URL_BODY_BYTES)
-    key = read_idempotency_key(call, KEY_LENGTH)
+    parts = RequestParts()
+    checks_images = parts.read(lambda: _read_check_images(call), False)
+    key = parts.read(lambda: read_idempotency_key(call.request, KEY_LENGTH), None)
+    account_id = caller_account(call.caller)
     find_fault = call.context.producer.enqueuer.find_destination_fault
-    given = parse_order_with_images(body, caller_account(call.caller), key, find_fault)
+    given = parts.read_last(lambda: parse_order_with_images(body, account_id, key, find_fault))
     require_account(call.caller, given.order.account_id)
     try:
         [order] = await upload_images(call, [given])
@@ -112,11 +111,13 @@ async def upload_images(call: Call, given: Sequence[GivenOrder]) -> list[Order]:
 
 async def create_jobs(call: Call) -> web.StreamResponse:
     """Create all jobs of a batch or none, and respond 202 with the jobs in the order given."""
-    checks_images = _read_check_images(call)
     body = await read_json_object(call.request, BATCH_BODY_BYTES)
-    key = read_idempotency_key(call, BATCH_KEY_LENGTH)
+    parts = RequestParts()
+    checks_images = parts.read(lambda: _read_check_images(call), False)
+    key = parts.read(lambda: read_idempotency_key(call.request, BATCH_KEY_LENGTH), None)
+    account_id = caller_account(call.caller)
     find_fault = call.context.producer.enqueuer.find_destination_fault
-    given = parse_batch(body, caller_account(call.caller), key, find_fault)
+    given = parts.read_last(lambda: parse_batch(body, account_id, key, find_fault))
     for one in given:
         require_account(call.caller, one.order.account_id)
     _require_few_images(given, checks_images=checks_images)
@@ -187,17 +188,6 @@ def _unknown_account(error: AccountNotFound, named: Mapping[str, Order]) -> Inva
             if order.account_id == error.account_id
         ]
     )
-
-
-def read_idempotency_key(call: Call, longest: int) -> str | None:
-    """Return the key of the request's header, or None without one. Raises `InvalidRequest`."""
-    keys = call.request.headers.getall("Idempotency-Key", [])
-    if len(keys) > 1:
-        raise InvalidRequest([Fault("Idempotency-Key", "is given more than once")])
-    if keys and not (len(keys[0]) <= longest and re.fullmatch(KEY_PATTERN, keys[0])):
-        sentence = f"must be 1 to {longest} printable ASCII characters, not {format_value(keys[0])}"
-        raise InvalidRequest([Fault("Idempotency-Key", sentence)])
-    return keys[0] if keys else None
 
 
 async def _jobs_at_enqueue(call: Call, enqueued: Sequence[EnqueueResult]) -> list[Job]:

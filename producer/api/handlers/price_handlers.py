@@ -16,6 +16,7 @@ from producer.api.requests.admin_bodies import (
 )
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.query_parameters import QueryParameters
+from producer.api.requests.request_parts import RequestParts
 from producer.api.responses.http_errors import PriceNotFound
 from producer.api.responses.json_response import json_response
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
@@ -38,11 +39,12 @@ async def list_prices(call: Call) -> web.StreamResponse:
 
 async def change_price(call: Call) -> web.StreamResponse:
     """Change a price and return it. Responds 404 if `pricing` has no such row."""
+    body = await read_json_object(call.request, JOB_BODY_BYTES)
     query = QueryParameters(call.request, ("variant",))
     key = _price_key(call, query)
-    query.raise_faults()
-    body = await read_json_object(call.request, JOB_BODY_BYTES)
-    change = parse_admin_body(PriceChange, body)
+    parts = RequestParts()
+    parts.read(query.raise_faults, None)
+    change = parts.read_last(lambda: parse_admin_body(PriceChange, body))
     try:
         row = await call.context.billing.price_changes.change(
             key,

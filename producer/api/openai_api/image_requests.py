@@ -10,7 +10,7 @@ from aiohttp import web
 
 from producer.api.authentication import caller_account
 from producer.api.endpoint import JOB_BODY_BYTES, ApiContext, Call
-from producer.api.handlers.job_handlers import read_idempotency_key, wait_for_end
+from producer.api.handlers.job_handlers import wait_for_end
 from producer.api.openai_api.edit_form import read_edit_form
 from producer.api.openai_api.image_answer import EncodedImages, url_answer
 from producer.api.openai_api.image_options import (
@@ -42,6 +42,7 @@ from producer.api.openai_api.result_images import (
 )
 from producer.api.requests.json_body import read_json_object
 from producer.api.requests.order_body import require_few_fields
+from producer.api.requests.request_parts import RequestParts, read_idempotency_key
 from producer.api.responses.http_errors import HttpRefusal
 from producer.orders.field_limits import KEY_LENGTH
 from producer.orders.order import Order
@@ -86,13 +87,17 @@ class OpenaiImages:
         started_at = asyncio.get_running_loop().time()
         body = await read_json_object(call.request, JOB_BODY_BYTES)
         require_few_fields(body)
-        options = read_options(body, "text-to-image", {})
+        parts = RequestParts()
+        key = parts.read(lambda: read_idempotency_key(call.request, _KEY_LENGTH), None)
+        options = parts.read_last(lambda: read_options(body, "text-to-image", {}))
         sent = read_sent_request(call.request, body)
-        return await self._serve(call, options, sent, started_at)
+        return await self._serve(call, options, sent, key, started_at)
 
     async def edit(self, call: Call) -> web.StreamResponse:
         """Make images from images and a prompt. Each image passes through to Kie as it arrives."""
         account_id = account_of(call)
+        parts = RequestParts()
+        key = parts.read(lambda: read_idempotency_key(call.request, _KEY_LENGTH), None)
         uploads = call.context.producer.files
         with call.context.uploads.hold():
             form = await read_edit_form(
@@ -106,14 +111,21 @@ class OpenaiImages:
                 converted = await self._masks.convert(form.mask, first_image)
                 mask = await uploads.upload(converted, account_id=account_id, field="mask")
                 images["mask_url"], content["mask"] = mask.url, mask.sha256
-        options = read_options(form.fields, "image-to-image", images, first_image=first_image)
+        options = parts.read_last(
+            lambda: read_options(form.fields, "image-to-image", images, first_image=first_image)
+        )
         sent = read_sent_request(call.request, content)
-        return await self._serve(call, options, sent, asyncio.get_running_loop().time())
+        return await self._serve(call, options, sent, key, asyncio.get_running_loop().time())
 
     async def _serve(
-        self, call: Call, options: ImageOptions, sent: SentRequest, started_at: float
+        self,
+        call: Call,
+        options: ImageOptions,
+        sent: SentRequest,
+        key: str | None,
+        started_at: float,
     ) -> web.StreamResponse:
-        jobs = await self._find_or_place(call, account_of(call), options, sent)
+        jobs = await self._find_or_place(call, account_of(call), options, sent, key)
         deadline = started_at + self._seconds_to_wait(sent)
         remaining = max(deadline - asyncio.get_running_loop().time(), 0.0)
         async with call.until_key_revoked():
@@ -151,9 +163,13 @@ class OpenaiImages:
         return EncodedImages(jobs, options.model, images)
 
     async def _find_or_place(
-        self, call: Call, account_id: str, options: ImageOptions, sent: SentRequest
+        self,
+        call: Call,
+        account_id: str,
+        options: ImageOptions,
+        sent: SentRequest,
+        key: str | None,
     ) -> Sequence[Job]:
-        key = read_idempotency_key(call, _KEY_LENGTH)
         found: Sequence[Job] = []
         if key is not None:
             found = await find_jobs_of_key(call.context.producer, account_id, sent, key)

@@ -76,18 +76,23 @@ def queue(
             await _watch(settings, as_json=as_json)
         async with open_command_context(settings) as context:
             view = await context.producer.overview()
+        place = context.servers.database_place
         if as_json:
-            from producer.monitoring.overview import overview_to_json
-
-            print_json(overview_to_json(view))
+            _print_overview(view, place)
         else:
-            place = context.servers.database_place
             stdout_console().print(queue_overview_view(view, place))
         if view.redis_error is not None:
             raise RedisDown(view.redis_error)
         return ExitCode.DONE
 
     run(step)
+
+
+def _print_overview(view: Overview, database_place: str) -> None:
+    """Print the overview as one object, with the database that it is of."""
+    from producer.monitoring.overview import overview_to_json
+
+    print_json({"database": database_place, **overview_to_json(view)})
 
 
 class _WatchDisplay(Protocol):
@@ -100,9 +105,7 @@ class _WatchDisplay(Protocol):
 
 class _JsonDisplay:
     def show(self, view: Overview, database_place: str) -> None:
-        from producer.monitoring.overview import overview_to_json
-
-        print_json(overview_to_json(view))
+        _print_overview(view, database_place)
 
     def show_error(self, error: str, now: datetime) -> None:
         print_message(f"{now:%H:%M:%S}Z {printable(error)}", "red")
