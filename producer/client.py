@@ -118,11 +118,11 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
     async def connect(settings: Settings | None = None) -> AsyncIterator[Producer]:
         """Connect with the given settings, or with those of the environment.
 
-        Raises `ConfigurationError` for settings, schema and embedded servers, and `PostgresDown`.
+        Raises `PostgresDown`, and `ConfigurationError`, also if DARKROOM_HOME has no database.
         """
         settings = settings or load_settings()
         async with (
-            open_servers(settings) as servers,
+            open_servers(settings, creates_database=False) as servers,
             Producer.connect_to(
                 servers,
                 job_deadline_seconds=settings.job_deadline_seconds,

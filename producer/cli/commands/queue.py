@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 1.0
 WATCH_SECONDS_UNWATCHED = 5.0
 READ_SECONDS = 5.0
-
-
 app = typer.Typer()
 
 
@@ -203,8 +201,6 @@ def show_history(
 
 app.command("waiting")(waiting)
 
-
-# --- pauses ---------------------------------------------------------------------------------
 
 Everything = Annotated[bool, typer.Option("--everything", help="All submits.")]
 OfModel = Annotated[str | None, typer.Option("--model", metavar="M", help="Those of a model.")]
