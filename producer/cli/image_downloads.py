@@ -44,7 +44,8 @@ def download(
 
         jobs = await _find_jobs(context, selection)
         wanted = [image for job in jobs for image in list_images(job)]
-        to.mkdir(parents=True, exist_ok=True)
+        if wanted:
+            to.mkdir(parents=True, exist_ok=True)
         saved = await _save_all(context, to, wanted)
         if as_json:
             print_json(*map(_to_json, saved))

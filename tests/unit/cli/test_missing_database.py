@@ -8,7 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from producer.cli.command_tree import build_app
+from producer.client import Producer
 from shared.adapters.embedded import EmbeddedServers, has_database
+from shared.errors import ConfigurationError
+from shared.settings import Settings
 from tests.support.command_words import list_commands
 
 ID = "019f0000-0000-7000-8000-000000000000"
@@ -97,6 +100,18 @@ def test_a_command_creates_no_database(
     assert "darkroom up" in said
     assert result.exit_code == 1
     assert not home.exists()
+
+
+@pytest.mark.parametrize("home", ["mistyped", "mistyped/below", "with-other-files"])
+async def test_a_python_client_creates_no_database(home: str, tmp_path: Path) -> None:
+    other = tmp_path / "with-other-files" / "notes.txt"
+    other.parent.mkdir()
+    other.write_text("mine")
+    settings = Settings(darkroom_home=tmp_path / home)
+    with pytest.raises(ConfigurationError, match=f"DARKROOM_HOME is {tmp_path / home}, which has"):
+        async with Producer.connect(settings):
+            pass
+    assert sorted(tmp_path.rglob("*")) == [other.parent, other]
 
 
 def test_the_default_home_is_named_by_its_whole_path(
