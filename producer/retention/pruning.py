@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,22 +59,27 @@ class Pruning:
         *,
         actor: Actor | str | None = None,
         on_batch: Callable[[str, int], None] | None = None,
+        within_seconds: float | None = None,
         batch_jobs: int = BATCH_JOBS,
     ) -> dict[str, int]:
         """Delete what is older than these days, and return how many rows of each kind.
 
         Continues erasures of prompts that were requested, as the kind `erasures`. Each batch is a
         transaction of its own with an audit entry, so an interrupted call leaves nothing half done,
-        and a repeated one continues. `on_batch` is called after each with its kind and rows. Raises
-        `DatabaseRefused` for less than 1 day.
+        and a repeated one continues, as after `within_seconds`. `on_batch` is called after each
+        with its kind and rows. Raises `DatabaseRefused` for less than 1 day.
         """
         pruned: dict[str, int] = {}
         by = actor_to_json(actor)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         while rows := await self._database.fetch("prune", _days_to_json(days), batch_jobs, by):
             kind, count = rows[0]["kind"], rows[0]["pruned"]
             pruned[kind] = pruned.get(kind, 0) + count
             if on_batch is not None:
                 on_batch(kind, count)
+            if within_seconds is not None and loop.time() - started >= within_seconds:
+                break
         return pruned
 
 

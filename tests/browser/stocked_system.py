@@ -62,6 +62,7 @@ async def stocked_system(system: RunningSystem) -> AsyncIterator[StockedSystem]:
             await deployment.in_state(job, state)
         # Of an account without jobs, so that nothing waits for it. Every page names it.
         await deployment.open_account("closed", 10)
+        await deployment.producer.webhooks.account_secrets.create("acme")
         pauses = deployment.producer.pauses
         # Viewers see it, who see no text of a caller: so it is not the same text.
         await pauses.pause("account", "closed", reason="<b>closed</b> \"'&amp;", actor="<i>maria")

@@ -37,7 +37,7 @@ async def grant(call: PageCall) -> Redirect:
     key = call.form.get(_KEY)
     if not key:
         faults.append(Fault(_KEY, "is missing: send the form again"))
-    reason = _read_reason(call, faults)
+    reason = read_reason(call, faults)
     try:
         account = await call.billing.grant(
             call.part("id"),
@@ -78,7 +78,7 @@ async def refund(call: PageCall) -> Redirect:
     credits = read_credits(text, CREDITS_MAX) if text else None
     if text and not credits:
         faults.append(Fault("credits", "must be a number above 0, with at most 2 decimals"))
-    reason = _read_reason(call, faults)
+    reason = read_reason(call, faults)
     entry = await call.billing.refund(UUID(str(job.id)), credits, reason=reason, actor=call.actor)
     notice = f"{format_credits(entry['credits'])} credits were returned to {job.account_id}."
     return Redirect(f"{CONSOLE}/jobs/{job.id}", notice)
@@ -95,7 +95,7 @@ def _read_grant(text: str, faults: list[Fault]) -> Decimal:
     return credits
 
 
-def _read_reason(call: PageCall, faults: list[Fault]) -> str:
+def read_reason(call: PageCall, faults: list[Fault]) -> str:
     """Return the reason. Raises `InvalidRequest` with the faults found so far, if any."""
     reason = call.form.get("reason", "")
     if not 1 <= len(reason) <= MAX_REASON_LENGTH:

@@ -19,6 +19,7 @@ from shared.errors import AccountNotFound, Fault, InvalidRequest
 PATH = f"{CONSOLE}/accounts"
 PAGE_ROWS = 50
 _LINES = 100
+_ERASURES = 10
 _MONTH = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])", re.ASCII)
 
 
@@ -59,6 +60,7 @@ async def show_account(call: PageCall) -> PageView:
         "statement": statement,
         "lines": await _newest_lines(call, statement),
         "lines_max": _LINES,
+        "erasures": await call.producer.prompt_erasures.of_account(account.id, limit=_ERASURES),
     }
     return PageView("money/account.html", values, title=account.id)
 
@@ -86,6 +88,13 @@ async def download_statement(call: PageCall) -> web.StreamResponse:
 def account_path(account_id: str) -> str:
     """Return the path of the page of an account."""
     return f"{PATH}/{quote(account_id, safe='')}"
+
+
+def check_typed_account(call: PageCall, faults: list[Fault]) -> None:
+    """Append a fault unless the form has the id of the account of the path, typed by a person."""
+    account_id = call.part("id")
+    if call.form.get("account") != account_id.strip():
+        faults.append(Fault("account", f"type {account_id} to confirm"))
 
 
 def read_month(text: str | None, now: datetime) -> datetime:
