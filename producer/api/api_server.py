@@ -113,7 +113,6 @@ async def serving_api(
             database,
             alert_watch,
             SessionStore(database),
-            settings.retention,
             _image_hosts(settings),
         )
         images = await _open_images(stack, settings)
@@ -208,6 +207,7 @@ def _make_context(producer: Producer, database: Database, settings: Settings) ->
         RevocationWatch(database),
         OrderBatcher(producer.enqueuer),
         viewers_see_prompts=settings.viewers_see_prompts,
+        retention=settings.retention,
     )
 
 

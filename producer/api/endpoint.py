@@ -24,6 +24,7 @@ from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.orders.order_batcher import OrderBatcher
 from producer.results.thumbnails import Thumbnails
 from shared.errors import AccountNotFound, DarkroomError
+from shared.retention import RetentionDays
 
 JOB_BODY_BYTES = 512 * 1024
 """Enough for the longest prompt with every character escaped, for 16 of the longest URLs, and for
@@ -65,6 +66,8 @@ class ApiContext:
     """Makes the thumbnails of images, a few at once."""
     viewers_see_prompts: bool = False
     """The setting `VIEWERS_SEE_PROMPTS`."""
+    retention: RetentionDays = field(default_factory=dict)
+    """The days of the RETENTION settings, after which data is pruned. Default: nothing is."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process stops. Waiting requests then get their response immediately."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from producer.api.endpoint import LIMIT, OPERATOR_ROLES, Endpoint, Parameter
+from producer.api.endpoint import ADMIN_ONLY, LIMIT, OPERATOR_ROLES, Endpoint, Parameter
 from producer.api.handlers import kie_handlers, monitoring_handlers
 from producer.keys.roles import Role
 from producer.list_pages import MAX_WAITING_LIMIT, PAGE_BYTES, WAITING_LIMIT
@@ -71,6 +71,29 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
         responses={200: "History"},
         max_response_bytes=PAGE_BYTES,
         problems=(422,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/retention",
+        handler=monitoring_handlers.show_retention,
+        name="getRetention",
+        summary="Say what a prune would delete, by kind of data",
+        tag="monitoring",
+        roles=_ROLES,
+        responses={200: "Retention"},
+        problems=(422,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/retention/prune",
+        handler=monitoring_handlers.prune_data,
+        name="pruneData",
+        summary="Delete what is older than its days, for good",
+        description="As far as a few seconds allow. Workers do the same by themselves.",
+        tag="monitoring",
+        roles=ADMIN_ONLY,
+        responses={200: "PrunedData"},
+        problems=(409, 422),
     ),
     Endpoint(
         method="GET",

@@ -20,7 +20,6 @@ from producer.keys.roles import Role
 from shared.adapters.http.forwarding import client_address
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.postgres.database import Queries
-from shared.retention import RetentionDays
 
 CONSOLE = "/console"
 VIEWERS = frozenset({Role.VIEWER, Role.OPERATOR, Role.ADMIN})
@@ -38,8 +37,6 @@ class ConsoleContext:
     """Runs named queries, for what no method of `Producer` reads."""
     alerts: AlertMonitor
     sessions: SessionStore
-    retention: RetentionDays
-    """The days of the RETENTION settings, after which data is pruned."""
     image_hosts: tuple[str, ...] = ()
     """Hosts, with a port if needed, from which pages show images."""
     login_attempts: LoginAttempts = field(default_factory=LoginAttempts)

@@ -17,6 +17,8 @@ from shared.retention import RetentionDays, RetentionKind
 
 BATCH_JOBS = 500
 """A statement prunes data of at most so many jobs."""
+PRUNE_SECONDS = 10.0
+"""How long a request over HTTP or of the console prunes. Workers do the rest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.redis_keys import brake_key
 from tests.acceptance.test_http_jobs import order
 from tests.integration.database.database_setup import DatabaseSetup
+from tests.support.aged_jobs import age
 from tests.support.deployment import Deployment
 from tests.support.stored_images import add_failed_image
 
@@ -122,6 +123,7 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
     "routeModel": ("POST", "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
+    "pruneData": ("POST", "/v1/retention/prune", {}),
     # The last: a pruned job is not retried.
     "erasePrompts": ("POST", "/v1/accounts/acme/erase-prompts", {"reason": "why"}),
 }
@@ -143,6 +145,7 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
     setup = DatabaseSetup(deployment.database)
     failed = await setup.job_in(JobState.FAILED, webhook_url="https://hooks.example/x")
     await add_failed_image(setup, charged)
+    await age(setup, (await setup.job_in(JobState.CANCELLED)).id, days=500)
     [message] = (await deployment.producer.job_details(failed.id))["webhooks"]
     ids = {
         "id": (await deployment.enqueue(run_at=later)).id,

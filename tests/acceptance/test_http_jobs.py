@@ -145,7 +145,7 @@ async def test_the_same_key_gets_the_same_answer_again(deployment: Deployment) -
     await deployment.check_account(balance=9_993)
 
 
-@pytest.mark.promise("URL of an image")
+@pytest.mark.promise("URL of an image, a mask or a webhook")
 async def test_the_longest_urls_of_images_reach_kie_with_the_longest_prompt(
     deployment: Deployment,
 ) -> None:

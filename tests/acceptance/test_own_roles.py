@@ -155,6 +155,8 @@ def _image_and_model_routes(
             "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}
         ),
         ("GET", "/v1/kie/models"): lambda: api.get("/v1/kie/models"),
+        ("GET", "/v1/retention"): lambda: api.get("/v1/retention"),
+        ("POST", "/v1/retention/prune"): lambda: api.post("/v1/retention/prune", {}),
         ("GET", "/v1/kie/surprises"): lambda: api.get("/v1/kie/surprises"),
         ("GET", "/v1/prices/comparison"): lambda: api.get("/v1/prices/comparison"),
     }

@@ -1,9 +1,12 @@
-"""The overview of the queue and its history over HTTP, for operators and admins."""
+"""The overview of the queue, its history, and how long data is kept, over HTTP."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
+from producer.api.authentication import caller_actor
 from producer.api.endpoint import Call
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response
@@ -14,6 +17,7 @@ from producer.monitoring.history import (
     history_to_json,
 )
 from producer.monitoring.overview import overview_to_json
+from producer.retention.pruning import PRUNE_SECONDS, prunable_to_json
 from producer.waiting.waiting_table import waiting_table, waiting_to_json
 
 
@@ -38,3 +42,24 @@ async def show_history(call: Call) -> web.StreamResponse:
     hours = query.number("hours", HISTORY_HOURS_DEFAULT, 1, HISTORY_HOURS_MAX)
     query.raise_faults()
     return json_response(history_to_json(await call.context.producer.history(hours)))
+
+
+async def show_retention(call: Call) -> web.StreamResponse:
+    """Return what a prune would delete."""
+    QueryParameters(call.request, ()).raise_faults()
+    return json_response({"kinds": await _prunable(call)})
+
+
+async def prune_data(call: Call) -> web.StreamResponse:
+    """Delete what is older than its days as far as a few seconds allow, and return how much."""
+    QueryParameters(call.request, ()).raise_faults()
+    pruned = await call.context.producer.pruning.prune(
+        call.context.retention, actor=caller_actor(call), within_seconds=PRUNE_SECONDS
+    )
+    return json_response({"pruned": pruned, "kinds": await _prunable(call)})
+
+
+async def _prunable(call: Call) -> list[dict[str, Any]]:
+    days = call.context.retention
+    found = await call.context.producer.pruning.preview(days)
+    return [{**prunable_to_json(one), "days": days[one.kind]} for one in found]

@@ -18,6 +18,7 @@ from producer.api.openapi.file_models import FILE_MODELS
 from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
+from producer.api.openapi.retention_models import RETENTION_MODELS
 from producer.api.requests.admin_bodies import (
     Erasure,
     Grant,
@@ -68,7 +69,7 @@ def component_schemas() -> dict[str, Any]:
     responses = _model_schemas(
         (
             *(*RESPONSE_MODELS, *BULK_MODELS, *DETAIL_MODELS, *FILE_MODELS),
-            *(*MONEY_MODELS, *MONITORING_MODELS),
+            *(*MONEY_MODELS, *MONITORING_MODELS, *RETENTION_MODELS),
         )
     )
     names = [{"$ref": REF + name} for name in orders]

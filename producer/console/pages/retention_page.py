@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
-from producer.retention.pruning import Prunable
+from producer.retention.pruning import PRUNE_SECONDS, Prunable
 from shared.errors import Fault, InvalidRequest
 from shared.retention import RetentionKind
 
 PATH = f"{CONSOLE}/retention"
-_WITHIN_SECONDS = 10.0
-"""How long a request prunes. It can be sent again, and workers prune as well."""
 
 
 async def show_retention(call: PageCall) -> PageView:
     """Show each kind of data with its days, and what is older."""
     found = await _preview(call)
     values = {
-        "days": call.context.retention,
+        "days": call.context.api.retention,
         "kinds": list(RetentionKind),
         "found": found,
         "rows": sum(one.rows for one in found.values()),
@@ -29,7 +27,7 @@ async def ask_prune(call: PageCall) -> PageView:
     found = await _preview(call)
     values = {
         "found": found,
-        "days": call.context.retention,
+        "days": call.context.api.retention,
         "rows": sum(one.rows for one in found.values()),
     }
     return PageView("retention_prune.html", values)
@@ -43,7 +41,7 @@ async def prune(call: PageCall) -> Redirect:
         wanted = shown if is_number else "the number"
         raise InvalidRequest([Fault("rows", f"type {wanted} to confirm")])
     pruned = await call.producer.pruning.prune(
-        call.context.retention, actor=call.actor, within_seconds=_WITHIN_SECONDS
+        call.context.api.retention, actor=call.actor, within_seconds=PRUNE_SECONDS
     )
     parts = [f"{count:,} {kind}" for kind, count in pruned.items() if count]
     left = sum(one.rows for one in (await _preview(call)).values())
@@ -52,5 +50,5 @@ async def prune(call: PageCall) -> Redirect:
 
 
 async def _preview(call: PageCall) -> dict[RetentionKind, Prunable]:
-    found = await call.producer.pruning.preview(call.context.retention)
+    found = await call.producer.pruning.preview(call.context.api.retention)
     return {one.kind: one for one in found}

@@ -101,3 +101,27 @@ async def test_the_prompts_of_an_account_are_erased_everywhere_while_it_works(
     async with connect_redis(deployment.settings.redis_url.get_secret_value()) as redis:
         assert await redis_keys_with(redis, MARK) == []
     await deployment.check_invariants_hold()
+
+
+async def test_old_data_is_counted_and_deleted_over_http(deployment: Deployment) -> None:
+    setup = DatabaseSetup(deployment.database)
+    for days in (100, 500, 40):
+        await age(setup, (await setup.job_in(JobState.CANCELLED)).id, days=days)
+    async with deployment.api(retention_prompts_days=30, retention_jobs_days=None) as api:
+        found = (await api.get("/v1/retention")).expect(200)["kinds"]
+        rows = {one["kind"]: (one["days"], one["rows"]) for one in found}
+        assert rows == {
+            "events": (90, 4),
+            "callbacks": (90, 0),
+            "webhooks": (90, 0),
+            "prompts": (30, 3),
+        }
+        assert await setup.value("SELECT count(*) FROM jobs WHERE pruned_at IS NOT NULL") == 0
+        done = (await api.post("/v1/retention/prune", {})).expect(200)
+        assert (done["pruned"]["events"], done["pruned"]["prompts"]) == (4, 3)
+        assert {one["rows"] for one in done["kinds"]} == {0}
+        again = (await api.post("/v1/retention/prune", {})).expect(200)
+        assert sum(again["pruned"].values()) == 0
+        assert (await api.get("/v1/retention", kind="events")).status == 422
+    assert {one["via"] for one in await setup.billing.audit(act="data_pruned")} == {"api"}
+    assert await setup.broken_invariants() == {}
