@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -32,8 +32,8 @@ _OF_ENTRY = ("kind", "credits", "balance_after", "held_after", "reason")
 class GrantConflict(IdempotencyConflict):
     """The idempotency key was already used for a different grant to the same account."""
 
-    def __init__(self, key: str, sentence: str) -> None:
-        self.key, self.job_id, self.differs = key, "", ()
+    def __init__(self, account_id: str, key: str, sentence: str, differs: Sequence[str]) -> None:
+        self.account_id, self.key, self.job_id, self.differs = account_id, key, "", tuple(differs)
         RequestRefused.__init__(self, sentence)
 
 
@@ -77,7 +77,10 @@ async def grant_credits(  # what a grant consists of
         if error.constraint == _NO_DEBT:
             raise debt_error(error) from error
         if error.constraint == _ONE_GRANT:
-            raise GrantConflict(idempotency_key or "", error.message) from error
+            differs = (error.detail or "").split(", ")
+            raise GrantConflict(
+                account_id, idempotency_key or "", error.message, differs
+            ) from error
         raise
     values = dict(row or {})
     is_new = values.pop("is_new")

@@ -32,7 +32,7 @@ BEGIN
             IF differs <> '' THEN
                 RAISE EXCEPTION 'idempotency key % was used for ledger entry % of account %, which differs in: %; use a new key for a new grant',
                     quote_literal(key), entry.id, to_account, differs
-                    USING ERRCODE = 'DR001', CONSTRAINT = 'a_key_names_one_grant';
+                    USING ERRCODE = 'DR001', CONSTRAINT = 'a_key_names_one_grant', DETAIL = differs;
             END IF;
             is_new := false;
             RETURN;

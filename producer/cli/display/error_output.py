@@ -66,7 +66,15 @@ _NEXT_COMMANDS: tuple[tuple[type[DarkroomError], _CommandWords | None], ...] = (
             *(credits_text(error.needed - error.available), "--reason", "top-up"),
         ),
     ),
-    (IdempotencyConflict, lambda error: ("jobs", "show", error.job_id)),
+    (
+        IdempotencyConflict,
+        # A key of a grant names no job.
+        lambda error: (
+            ("jobs", "show", error.job_id)
+            if error.job_id
+            else ("accounts", "ledger", error.account_id)
+        ),
+    ),
     (PriceMissing, lambda _: ("prices", "list")),
     (JobNotFound, lambda _: ("jobs", "list")),
     (KeyNotFound, lambda _: ("keys", "list")),

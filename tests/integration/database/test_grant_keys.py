@@ -49,6 +49,7 @@ async def test_another_grant_with_the_key_is_refused_and_names_what_differs(
     with pytest.raises(IdempotencyConflict) as refused:
         await grant(setup, credits, reason)
     assert refused.value.code == "idempotency_conflict"
+    assert refused.value.differs == tuple(differs.split(", "))
     assert str(refused.value) == (
         f"idempotency key 'i-17' was used for ledger entry {first.entry['id']} of account acme,"
         f" which differs in: {differs}; use a new key for a new grant"

@@ -8,6 +8,7 @@ import pytest
 
 from producer.cli.display.error_output import error_lines, next_command
 from producer.cli.exit_codes import ExitCode, code_of
+from producer.money.grants import GrantConflict
 from shared.errors import (
     AccountNotFound,
     ConfigurationError,
@@ -40,6 +41,7 @@ SHORT = InsufficientCredits(
         (InvalidRequest([Fault("a", "b")]), ExitCode.ERROR, "jobs list --help"),
         (SHORT, ExitCode.ERROR, "accounts grant 'acme inc' 2.5 --reason top-up"),
         (IdempotencyConflict("k", "j1", ["prompt"]), ExitCode.ERROR, "jobs show j1"),
+        (GrantConflict("acme", "k", "s", ["credits"]), ExitCode.ERROR, "accounts ledger acme"),
         (PriceMissing("m", "t", 3), ExitCode.ERROR, "prices list"),
         (TooLateToCancel("j1", "generating"), ExitCode.ERROR, "jobs wait j1"),
         (DatabaseRefused("no", sqlstate="DR001"), ExitCode.ERROR, None),
