@@ -140,7 +140,7 @@ def _read_hosts(authority: str, given: str, ports: str) -> tuple[tuple[str, int 
     if not text:
         return ()
     hosts = [_read_host(one, encoded=not given) for one in text.split(",")]
-    numbers = [_read_port(one) for one in ports.split(",")] if ports else []
+    numbers = [read_port(one) for one in ports.split(",")] if ports else []
     if numbers and len(numbers) not in {1, len(hosts)}:
         raise UrlFault(f"port names {len(numbers)} ports for {len(hosts)} hosts")
     if not numbers:
@@ -162,7 +162,7 @@ def _read_host(text: str, *, encoded: bool) -> tuple[str, int | None]:
         )
     host = match["host"].strip("[]")
     name = _decode(host, "a host") if encoded else host
-    return name, _read_port(match["port"]) if match["port"] else None
+    return name, read_port(match["port"]) if match["port"] else None
 
 
 def _is_ipv6(text: str) -> bool:
@@ -178,7 +178,9 @@ def _show_host(host: str, port: int | None) -> str:
     return f"{shown}:{port}" if port else shown
 
 
-def _read_port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _LARGEST_PORT):
-        raise UrlFault(f"a port is a number from 1 to {_LARGEST_PORT}; or {_ENCODE}")
+def read_port(text: str, variable: str | None = None) -> int:
+    """Return the number of a port, of a URL or of a variable. Raises `UrlFault`."""
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:9]) <= _LARGEST_PORT):
+        allowed = f"is a number from 1 to {_LARGEST_PORT}"
+        raise UrlFault(f"{variable} {allowed}" if variable else f"a port {allowed}; or {_ENCODE}")
     return int(text)

@@ -103,6 +103,22 @@ def test_what_the_server_is_told_is_not_what_the_driver_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [("PGPORT", "abc"), ("PGPORT", "5432,5433"), ("PGPORT", "70000"), ("PGHOST", "a,b")],
+)
+def test_a_place_of_the_environment_that_is_no_use_is_named(name: str, value: str) -> None:
+    with pytest.raises(DatabaseUrlRefused, match=f"{name} "):
+        read_connect_options("postgresql://ann@/shop", {name: value})
+    read_connect_options("postgresql://ann@db:5432/shop", {name: value})
+
+
+def test_the_driver_reads_nothing_from_the_environment_by_itself() -> None:
+    (attempt,) = read_connect_options("postgresql://ann@db/shop", {}).attempts
+    assert attempt.arguments["target_session_attrs"] == "any"
+    assert attempt.arguments["direct_tls"] is False
+
+
+@pytest.mark.parametrize(
     ("query", "tries"),
     [
         ("sslmode=disable", [False]),

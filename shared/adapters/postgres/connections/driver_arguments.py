@@ -14,6 +14,7 @@ from shared.errors import DatabaseUrlRefused
 from shared.postgres_url import PostgresUrl, UrlFault, read_postgres_url
 from shared.postgres_url.parameters import KEEPALIVE, SERVER_SETTINGS
 from shared.postgres_url.passwords import find_password_file, read_password
+from shared.postgres_url.postgres_url import read_port
 from shared.postgres_url.tls import make_tls
 
 _PLAIN = False
@@ -66,11 +67,13 @@ def _attempts(url: PostgresUrl, environ: Mapping[str, str]) -> tuple[Attempt, ..
     shared = {
         "user": user,
         "database": url.database or environ.get("PGDATABASE") or user,
+        # Never None, with which the driver would read PGTARGETSESSIONATTRS and PGSSLNEGOTIATION.
         "target_session_attrs": url.parameters.get(
-            "target_session_attrs", "read-write" if len(url.hosts) > 1 else None
+            "target_session_attrs", "read-write" if len(url.hosts) > 1 else "any"
         ),
-        "direct_tls": tls.is_direct or None,
+        "direct_tls": tls.is_direct,
     }
+    _check_environment(url, environ)
     file = find_password_file(url, environ)
     attempts = []
     for host, port in url.hosts or (("", None),):
@@ -80,6 +83,15 @@ def _attempts(url: PostgresUrl, environ: Mapping[str, str]) -> tuple[Attempt, ..
         modes = (_PLAIN,) if host.startswith("/") else order.get(tls.mode, (tls.context,))
         attempts.append(Attempt({**shared, **place}, modes))
     return tuple(attempts)
+
+
+def _check_environment(url: PostgresUrl, environ: Mapping[str, str]) -> None:
+    """Raise `UrlFault` for a host or a port of the environment that cannot be used."""
+    host, port = environ.get("PGHOST", ""), environ.get("PGPORT", "")
+    if not url.hosts and "," in host:
+        raise UrlFault("PGHOST names several hosts: name them in the URL")
+    if not all(number for _, number in url.hosts or (("", None),)) and port:
+        read_port(port, "PGPORT")
 
 
 def _reader(
