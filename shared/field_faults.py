@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ def format_value(value: object) -> str:
     if isinstance(value, int):
         # Python raises an error for integers of more than 4,300 digits.
         return repr(value) if value.bit_length() < 200 else "a very long number"
+    if isinstance(value, Decimal):
+        return f"{value:.12g}"
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     return "an object" if isinstance(value, Mapping) else f"a value of type {type(value).__name__}"

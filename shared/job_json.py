@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -29,7 +29,12 @@ def credits_to_json(credits: Decimal | None) -> int | float | None:
 
 def timestamp_to_json(time: datetime | None) -> str | None:
     """Return a time as RFC 3339 text in UTC, or None."""
-    return time.isoformat().replace("+00:00", "Z") if time else None
+    return in_utc(time).isoformat().replace("+00:00", "Z") if time else None
+
+
+def in_utc(time: datetime) -> datetime:
+    """Return the time in UTC. Postgres's `infinity` has no zone, and stays as it is."""
+    return time if time.tzinfo is None or time.tzinfo is UTC else time.astimezone(UTC)
 
 
 def job_to_json(job: Job) -> dict[str, Any]:

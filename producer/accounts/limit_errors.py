@@ -42,6 +42,8 @@ class QueueLimitReached(LimitReached):
         )
 
     def _advice(self) -> str:
+        if self.allowed == 0:
+            return "The account may enqueue nothing now"
         if self.asked > self.allowed:
             return f"Send at most {self.allowed:,} at once"
         return "Send them again when jobs have left the queue, or cancel queued ones"
@@ -66,12 +68,15 @@ class DailyLimitReached(LimitReached):
         """`used` credits count today, and `asked` were to be held. `seconds` until `resets_at`."""
         self.account_id, self.allowed, self.used, self.asked = account_id, allowed, used, asked
         self.resets_at = resets_at
+        shown_used, shown_asked, shown_allowed = (
+            f"{one.normalize():f}" for one in (used, asked, allowed)
+        )
         self.retry_after_seconds = max(1, math.ceil(seconds))
         super().__init__(
-            f"the jobs that account {account_id!r} placed today (UTC) hold or cost {used:f}"
-            f" credits, and {asked:f} more exceed its limit of {allowed:f} (max_credits_per_day);"
-            f" nothing was stored. The count starts again at {resets_at:%Y-%m-%dT%H:%M:%SZ}; an"
-            " admin sets the limit with"
+            f"the jobs that account {account_id!r} placed today (UTC) hold or cost {shown_used}"
+            f" credits, and {shown_asked} more exceed its limit of {shown_allowed}"
+            " (max_credits_per_day); nothing was stored. The count starts again at"
+            f" {resets_at:%Y-%m-%dT%H:%M:%SZ}; an admin sets the limit with"
             f" `darkroom accounts limits {account_id} --max-credits-per-day N`"
         )
 

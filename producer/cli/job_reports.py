@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from producer.cli.command_runner import CommandContext
 from producer.cli.display.console import print_data, print_json, print_message
 from producer.cli.display.text_format import (
@@ -11,6 +13,7 @@ from producer.cli.display.text_format import (
     duration_between_text,
     job_task_text,
     printable,
+    time_text,
 )
 from producer.cli.exit_codes import ExitCode, code_of_ended
 from shared.domain.job import Job
@@ -26,6 +29,8 @@ async def report_enqueued(
         f"{job_task_text(job)} for {printable(job.account_id)}:"
         f" {credits_text(job.credits_quoted)} credits held until it ends"
     )
+    if job.is_scheduled(datetime.now(UTC)):
+        print_message(f"scheduled for {time_text(job.run_at)}")
     await _warn_if_no_worker(context, job)
     if timeout_seconds is not None:
         return await wait_and_report(context, job, timeout_seconds=timeout_seconds, as_json=as_json)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any
 
 import orjson
 import typer
 
 from producer.list_pages import MAX_LIST_LIMIT
+from producer.plain_numbers import read_decimal
 
 
 def parse_credits(text: str) -> Decimal:
     """Return the credits of the text, or raise a usage error."""
-    try:
-        credits = Decimal(text)
-    except InvalidOperation:
-        credits = Decimal("NaN")
-    if not credits.is_finite():
+    credits = read_decimal(text)
+    if credits is None:
         raise typer.BadParameter(f"{text!r} is not a number of credits, such as 7 or 7.5")
     return credits
 

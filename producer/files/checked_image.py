@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from pathlib import Path
 
+from producer.files.local_images import LocalImage
 from shared.domain.image_bytes import ImageHead, ImageReader, ImageType, NotAnImage
 from shared.errors import Fault, InvalidRequest
 
@@ -67,6 +68,27 @@ class CheckedImage:
 
     def _refuse(self, sentence: str) -> InvalidRequest:
         return InvalidRequest([Fault(self._field, sentence)])
+
+
+async def check_local_images(images: Sequence[LocalImage]) -> None:
+    """Read these images. Raises `InvalidRequest` with the faults of all that cannot be uploaded."""
+    faults: list[Fault] = []
+    for one in images:
+        source = one.source
+        parts = (
+            parts_of_bytes(source)
+            if isinstance(source, bytes)
+            else parts_of_file(source, one.field)
+        )
+        image = CheckedImage(parts, one.field)
+        try:
+            async for _ in image:
+                pass
+            image.finish()
+        except InvalidRequest as error:
+            faults += error.faults
+    if faults:
+        raise InvalidRequest(faults)
 
 
 async def parts_of_bytes(data: bytes) -> AsyncIterator[bytes]:

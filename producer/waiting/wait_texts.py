@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.domain.job import Job, WaitReason
+from shared.job_json import in_utc
 
 if TYPE_CHECKING:
     from producer.billing import Quote
@@ -27,5 +28,5 @@ def wait_text(job: Job | Quote, now: datetime, format_duration: Callable[[float]
     seconds = (job.estimated_start_at - now).total_seconds()
     if seconds < 1:
         return f"{position}submitted now"
-    start = f"{job.estimated_start_at:%Y-%m-%d %H:%M:%S}Z"
+    start = f"{in_utc(job.estimated_start_at):%Y-%m-%d %H:%M:%S}Z"
     return f"{position}submitted in about {format_duration(seconds)} ({start})"

@@ -69,17 +69,19 @@ def waiting_table(snapshot: WaitingSnapshot, limit: int) -> WaitingTable:
         ),
     )
     shares = find_shares(order)
-    seconds = pace.seconds_until(order.chosen + order.waiting)
-    is_paused = any(
-        one.scope == "everything" and math.isinf(one.ends_in_seconds) for one in snapshot.pauses
+    paused = max(
+        (one.ends_in_seconds for one in snapshot.pauses if one.scope == "everything"), default=0.0
     )
-    reason: WaitReason | None = pace.stopped or ("paused" if is_paused else None)
+    seconds = pace.seconds_until(order.chosen + order.waiting)
+    reason: WaitReason | None = pace.stopped or ("paused" if math.isinf(paused) else None)
     return WaitingTable(
         at=snapshot.at,
         waiting=order.waiting,
         chosen=order.chosen,
         submits_per_second=pace.per_second,
-        ends_at=None if reason or seconds is None else snapshot.at + timedelta(seconds=seconds),
+        ends_at=None
+        if reason or seconds is None
+        else snapshot.at + timedelta(seconds=paused + seconds),
         wait_reason=reason,
         accounts=tuple(_row(snapshot, one, shares) for one in found[:limit]),
         accounts_in_all=len(found),

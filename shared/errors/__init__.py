@@ -92,9 +92,13 @@ class InsufficientCredits(RequestRefused):
     def __init__(self, account_id: str, needed: Decimal, available: Decimal, held: Decimal) -> None:
         self.account_id, self.needed = account_id, needed
         self.available, self.held = available, held
+        shown_needed, shown_available, shown_held = (
+            f"{one.normalize():f}" for one in (needed, available, held)
+        )
         super().__init__(
-            f"account {account_id!r} needs {needed:f} credits but has {available:f} available"
-            f" ({held:f} held by open jobs); grant more with `darkroom accounts grant`"
+            f"account {account_id!r} needs {shown_needed} credits but has {shown_available}"
+            f" available ({shown_held} held by open jobs); grant more with"
+            " `darkroom accounts grant`"
         )
 
 

@@ -217,6 +217,31 @@ END $$;
 COMMENT ON FUNCTION darkroom_erase_prompts IS
     'Requests that the prompts of an account be erased. by: who, as one of our programs states it.';
 
+-- The days after the end of a job, by kind. Refuses what would prune nothing or too much by mistake: a kind
+-- that does not exist, and days that are no whole number of at least 1.
+CREATE OR REPLACE FUNCTION darkroom_checked_days(days text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kept  CONSTANT jsonb := days::jsonb;
+    known CONSTANT text[] := '{events,callbacks,webhooks,prompts,jobs}';
+    one   record;
+BEGIN
+    FOR one IN SELECT key, value FROM jsonb_each_text(kept) LOOP
+        IF one.key <> ALL(known) THEN
+            RAISE EXCEPTION '% is no kind of data that is pruned; there are: %',
+                quote_literal(left(one.key, 80)), array_to_string(known, ', ')
+                USING ERRCODE = 'DR001', CONSTRAINT = 'what_is_pruned_is_kept_before';
+        ELSIF (CASE WHEN one.value ~ '^[0-9]{1,5}$' THEN one.value::integer NOT BETWEEN 1 AND 36500
+                    ELSE one.value IS NOT NULL END) THEN
+            RAISE EXCEPTION '% are kept for a whole number of days from 1 to 36500, not %', one.key, one.value
+                USING ERRCODE = 'DR001', CONSTRAINT = 'what_is_pruned_is_kept_before';
+        END IF;
+    END LOOP;
+    RETURN kept;
+END $$;
+COMMENT ON FUNCTION darkroom_checked_days IS
+    'The days of each kind that is pruned, or a refusal that names what is wrong.';
+
 -- Prunes the next batch. `days` after the end of a job by kind (a JSON object with kinds of
 -- retention_progress; a kind that is missing is kept for ever), how many jobs at most, whether to wait for
 -- another process that prunes, and whether it is an act of a person, which is noted. Erasures that were
@@ -228,7 +253,7 @@ CREATE OR REPLACE FUNCTION darkroom_prune_next(
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    kept     CONSTANT jsonb := days::jsonb;
+    kept     CONSTANT jsonb := darkroom_checked_days(days);
     one      text;
     progress retention_progress;
     ended_before timestamptz;
@@ -244,10 +269,6 @@ BEGIN
     END IF;
     FOREACH one IN ARRAY ARRAY['events', 'callbacks', 'webhooks', 'prompts', 'jobs'] LOOP
         CONTINUE WHEN kept ->> one IS NULL;
-        IF (kept ->> one)::integer < 1 THEN
-            RAISE EXCEPTION '% are kept for at least 1 day, not %', one, kept ->> one
-                USING ERRCODE = 'DR001', CONSTRAINT = 'what_is_pruned_is_kept_before';
-        END IF;
         ended_before := now() - make_interval(days => (kept ->> one)::integer);
         progress := NULL;
         IF waits THEN
@@ -319,7 +340,7 @@ RETURNS TABLE (kind text, ended_before timestamptz, jobs bigint, rows bigint, he
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    kept     CONSTANT jsonb := days::jsonb;
+    kept     CONSTANT jsonb := darkroom_checked_days(days);
     progress retention_progress;
     ids      uuid[];
 BEGIN

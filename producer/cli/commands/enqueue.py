@@ -92,7 +92,11 @@ _PriorityOption = Annotated[
 ]
 _RunAtOption = Annotated[
     datetime | None,
-    typer.Option(metavar="ISO", parser=parse_time, help="Do not run the job before this time."),
+    typer.Option(
+        metavar="ISO",
+        parser=parse_time,
+        help="Not before this time; without a zone, in this machine's.",
+    ),
 ]
 
 
@@ -163,8 +167,11 @@ def quote(
     order_fields = {"account_id": account, "priority": priority, "run_at": run_at}
 
     async def step(context: CommandContext) -> None:
+        from producer.files.checked_image import check_local_images
+
         found = find_local_images(options, allow_paths=True)
         order = build_order(model, found.checkable, fields or [], order_fields)
+        await check_local_images(found.images)
         quoted = await context.producer.quote(
             order.request, account_id=account, priority=order.priority, run_at=order.run_at
         )

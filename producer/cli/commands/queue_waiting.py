@@ -66,10 +66,10 @@ def _table(found: WaitingTable) -> Table:
 
 
 def _summary(found: WaitingTable) -> str:
-    text = f"{found.waiting:,} jobs wait, {found.chosen:,} are chosen"
+    text = f"{found.waiting:,} jobs wait without a pause, {found.chosen:,} are chosen"
     if found.submits_per_second:
         text += f", {found.submits_per_second:.2g} submits/s expected"
-    if found.ends_at is not None:
+    if found.ends_at is not None and found.waiting + found.chosen > 0:
         return (
             f"{text}, all submitted in {duration_text((found.ends_at - found.at).total_seconds())}"
         )

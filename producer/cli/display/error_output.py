@@ -81,7 +81,7 @@ _NEXT_COMMANDS: tuple[tuple[type[DarkroomError], _CommandWords | None], ...] = (
     (AccountNotFound, lambda error: ("accounts", "create", error.account_id, "--credits", "100")),
     (AlreadyExists, None),
     (WouldLeaveDebt, None),
-    (TooLateToCancel, lambda error: ("jobs", "wait", error.job_id)),
+    (TooLateToCancel, lambda error: ("jobs", "show", error.job_id)),
     (WaitTimedOut, lambda error: ("jobs", "wait", error.job_id)),
     (DependencyDown, lambda _: ("doctor",)),
     (SchemaOutdated, lambda _: ("migrate",)),

@@ -61,7 +61,9 @@ def duration_between_text(start: datetime | None, end: datetime | None) -> str:
 
 def time_text(time: datetime | None) -> str:
     """Return a time in UTC to the second, or a dash for None."""
-    return NO_VALUE if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
+    from shared.job_json import in_utc
+
+    return NO_VALUE if time is None else f"{in_utc(time):%Y-%m-%d %H:%M:%S}Z"
 
 
 def count_text(count: int, noun: str) -> str:

@@ -103,15 +103,30 @@ async def test_the_jobs_of_a_kind_are_pruned_in_batches_the_oldest_first(
         assert {n for n, one in enumerate(ended) if one.pruned_at is not None} == pruned
 
 
-@pytest.mark.parametrize(("kind", "days"), [("events", 0), ("prompts", -1), ("jobs", 0)])
-async def test_fewer_days_than_allowed_are_refused(
-    setup: DatabaseSetup, kind: str, days: int
+@pytest.mark.parametrize(
+    "days",
+    [
+        {"events": 0},
+        {"prompts": -1},
+        {"jobs": 1.5},
+        {"jobs": "90 days"},
+        {"event": 90},
+        {"jobs": 36501},
+    ],
+    ids=str,
+)
+async def test_days_that_say_nothing_sensible_are_refused_by_what_prunes_and_what_counts(
+    setup: DatabaseSetup, days: dict[str, object]
 ) -> None:
     await old_job(setup)
-    refusal = await setup.refuses(
-        "SELECT darkroom_prune($1, 500)", orjson.dumps({kind: days}).decode()
-    )
-    assert refusal.constraint == "what_is_pruned_is_kept_before"
+    text = orjson.dumps(days).decode()
+    for statement in (
+        "SELECT darkroom_prune($1, 500)",
+        "SELECT darkroom_prune_at_interval($1, 500)",
+        "SELECT darkroom_count_prunable($1)",
+    ):
+        refusal = await setup.refuses(statement, text)
+        assert refusal.constraint == "what_is_pruned_is_kept_before"
 
 
 # --- what is not ----------------------------------------------------------------------------------

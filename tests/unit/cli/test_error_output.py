@@ -43,7 +43,7 @@ SHORT = InsufficientCredits(
         (IdempotencyConflict("k", "j1", ["prompt"]), ExitCode.ERROR, "jobs show j1"),
         (GrantConflict("acme", "k", "s", ["credits"]), ExitCode.ERROR, "accounts ledger acme"),
         (PriceMissing("m", "t", 3), ExitCode.ERROR, "prices list"),
-        (TooLateToCancel("j1", "generating"), ExitCode.ERROR, "jobs wait j1"),
+        (TooLateToCancel("j1", "cancelled"), ExitCode.ERROR, "jobs show j1"),
         (DatabaseRefused("no", sqlstate="DR001"), ExitCode.ERROR, None),
         (ConfigurationError("no"), ExitCode.ERROR, None),
         (SettingsRefused("no"), ExitCode.USAGE, None),

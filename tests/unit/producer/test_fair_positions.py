@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
@@ -16,7 +18,8 @@ from producer.waiting.fair_positions import (
 )
 from producer.waiting.open_slots import OpenSlots
 from producer.waiting.submit_pace import KieAccountState, SubmitPace, plan_pace
-from producer.waiting.waiting_table import find_shares
+from producer.waiting.waiting_snapshot import ActivePause, WaitingSnapshot
+from producer.waiting.waiting_table import find_shares, waiting_table
 
 SHARES = {"high": 16, "normal": 4, "low": 1}
 
@@ -202,3 +205,25 @@ def test_shares_are_those_of_the_priorities_divided_by_weight_between_who_waits(
         ("c", "low"): pytest.approx(0.2),
     }
     assert find_shares(FairOrder(0, turns(), accounts[3:])) == {}
+
+
+@pytest.mark.parametrize(
+    ("pauses", "ends_in_seconds"),
+    [
+        ((), 10),
+        ((ActivePause("everything", None, 300.0),), 310),
+        ((ActivePause("everything", None, 300.0), ActivePause("model", "m", 900.0)), 310),
+        ((ActivePause("everything", None, 300.0), ActivePause("everything", None, 40.0)), 310),
+        ((ActivePause("everything", None, math.inf),), None),
+    ],
+)
+def test_the_backlog_ends_after_what_pauses_everything(
+    pauses: tuple[ActivePause, ...], ends_in_seconds: float | None
+) -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    order = FairOrder(0, turns(), (waiting("acme", 4),))
+    pace = plan_pace([KieAccountState(limit=2)])
+    table = waiting_table(WaitingSnapshot(at, order, pace, pauses, {}, frozenset()), 10)
+    end = None if ends_in_seconds is None else at + timedelta(seconds=ends_in_seconds)
+    assert table.ends_at == end
+    assert table.wait_reason == ("paused" if end is None else None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from producer.cli.options import parse_reason
+from producer.plain_numbers import read_decimal
 from shared.domain.job import Priority
 
 if TYPE_CHECKING:
@@ -20,11 +21,8 @@ def parse_limit(text: str) -> Decimal | str:
     """Return the number of the text, or `none`. Raises a usage error for other text."""
     if text == NO_LIMIT:
         return NO_LIMIT
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
+    number = read_decimal(text)
+    if number is None:
         raise typer.BadParameter(f"{text!r} is neither a number nor `{NO_LIMIT}`")
     return number
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 from producer.actor import MAX_REASON_LENGTH
@@ -12,6 +12,7 @@ from producer.console.pages.money.accounts_page import account_path
 from producer.console.text_filters import format_credits
 from producer.jobs.job_mask import mask_job
 from producer.money.grants import GrantConflict
+from producer.plain_numbers import read_decimal
 from shared.errors import Fault, InvalidRequest
 
 CREDITS_MAX = 1_000_000
@@ -85,11 +86,8 @@ async def refund(call: PageCall) -> Redirect:
 
 
 def _read_grant(text: str, faults: list[Fault]) -> Decimal:
-    try:
-        credits = Decimal(text)
-    except InvalidOperation:
-        credits = Decimal(0)
-    if not credits.is_finite() or not 0 < abs(credits) <= CREDITS_MAX:
+    credits = read_decimal(text) or Decimal(0)
+    if not 0 < abs(credits) <= CREDITS_MAX:
         wanted = f"must be a number from -{CREDITS_MAX:,} to {CREDITS_MAX:,}, not 0"
         faults.append(Fault("credits", wanted))
     return credits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import get_args
 
 from producer.accounts.account import Account
@@ -11,6 +11,7 @@ from producer.accounts.account_limits import LIMIT_NAMES, AccountLimits
 from producer.actor import MAX_REASON_LENGTH
 from producer.console.page import PageCall, PageView, Redirect
 from producer.console.pages.money.accounts_page import account_path
+from producer.plain_numbers import read_decimal
 from shared.domain.job import Priority
 from shared.errors import Fault, InvalidRequest
 
@@ -69,7 +70,7 @@ def _read_changes(form: Mapping[str, str], faults: list[Fault]) -> AccountLimits
             continue
         try:
             changes[name] = text if name == _NAMES else _read_number(name, text)
-        except (InvalidOperation, ValueError):
+        except ValueError:
             allowed = "a number" if name in _NUMBERS else "a whole number, or empty: no limit"
             faults.append(Fault(name, f"{text!r:.40} must be {allowed}"))
     limits: AccountLimits = changes  # type: ignore[assignment]
@@ -79,4 +80,7 @@ def _read_changes(form: Mapping[str, str], faults: list[Fault]) -> AccountLimits
 def _read_number(name: str, text: str) -> Decimal | int | None:
     if not text:
         return None
-    return Decimal(text) if name in _NUMBERS else int(text)
+    number = read_decimal(text)
+    if number is None or (name not in _NUMBERS and number != number.to_integral_value()):
+        raise ValueError(text)
+    return number if name in _NUMBERS else int(number)
