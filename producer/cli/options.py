@@ -14,9 +14,9 @@ from producer.list_pages import MAX_LIST_LIMIT
 from producer.plain_numbers import read_decimal
 
 
-def parse_credits(text: str) -> Decimal:
-    """Return the credits of the text, or raise a usage error."""
-    credits = read_decimal(text)
+def parse_credits(text: str | Decimal) -> Decimal:
+    """Return the credits of the text, or raise a usage error. A default is a number already."""
+    credits = read_decimal(str(text))
     if credits is None:
         raise typer.BadParameter(f"{text!r} is not a number of credits, such as 7 or 7.5")
     return credits
