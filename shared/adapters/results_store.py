@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from shared.adapters.bucket_settings import read_bucket, variables_of
-from shared.errors import ConfigurationError, ResultsStoreDown
+from shared.errors import ConfigurationError, ResultsStoreDown, SettingsRefused
 
 _LOCAL_PART_BYTES = 256 * 1024
 _BUCKET_PART_BYTES = 5 * 1024 * 1024
@@ -220,7 +220,8 @@ def open_results_store(url: str | None) -> ResultsStore:
     """Return the store of RESULTS_URL. A local folder is made if needed.
 
     Credentials of buckets are read from the environment, as by their own tools. Raises
-    `ConfigurationError` if the extra `results` is not installed, or the store cannot be used so.
+    `ConfigurationError` if the extra `results` is not installed, `SettingsRefused` if the store
+    cannot be used so.
     """
     if url is None:
         raise ConfigurationError("RESULTS_URL is not set here: set it as the workers have it")
@@ -240,7 +241,7 @@ def open_results_store(url: str | None) -> ResultsStore:
             return ResultsStore(LocalStore(folder, mkdir=True), folder=folder, name=name)
         bucket = read_bucket(url, os.environ)
     except (BaseError, OSError, ValueError) as error:
-        raise ConfigurationError(f"RESULTS_URL {name} cannot be used: {_explain(error)}") from error
+        raise SettingsRefused(f"RESULTS_URL {name} cannot be used: {_explain(error)}") from error
     try:
         retries = {"max_retries": 2, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
         options: Any = {"retry_config": retries, **bucket.options}
@@ -248,7 +249,7 @@ def open_results_store(url: str | None) -> ResultsStore:
         return ResultsStore(store, name=name)
     except (BaseError, OSError, ValueError, TypeError) as error:
         found = ", ".join(variables_of(parts.scheme, os.environ)) or "none"
-        raise ConfigurationError(
+        raise SettingsRefused(
             f"RESULTS_URL {name} cannot be used: {_explain(error)}. Variables of its client in the"
             f" environment: {found}"
         ) from error

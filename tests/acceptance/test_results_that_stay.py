@@ -17,7 +17,7 @@ from producer.keys.roles import Role
 from producer.results.image_pruning import ImagePruning
 from producer.results.stored_images import CopyOptions, StoredImages
 from shared.domain.lifecycle import JobState
-from shared.errors import ConfigurationError
+from shared.errors import SettingsRefused
 from shared.job_json import timestamp_to_json
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, eventually
@@ -180,6 +180,6 @@ async def test_a_store_that_cannot_be_used_ends_the_worker_and_the_api_at_their_
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "storage.example")
     for process in (deployment.worker, deployment.api):
-        with pytest.raises(ConfigurationError, match=r"s3://b cannot be used: AWS_ENDPOINT_URL"):
+        with pytest.raises(SettingsRefused, match=r"s3://b cannot be used: AWS_ENDPOINT_URL"):
             async with process(results_url="s3://b"):
                 pass

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
 from tests.deployments.programs import NOT_INSTALLED
 
+TIMEOUT_SECONDS = 600
+"""A test may install packages, or wait longer than a proxy does."""
 _PASSED, _FAILED = "tried", "FAILED"
 _reports: defaultdict[str, list[pytest.TestReport]] = defaultdict(list)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give these tests more time than those of the suite have."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

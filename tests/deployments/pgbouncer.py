@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from tests.deployments.programs import require_program, running_program, unprivileged_user
+from tests.deployments.programs import (
+    open_folder,
+    require_program,
+    running_program,
+    unprivileged_user,
+)
 from tests.support.ports import port_for_restarts
 
 
@@ -31,17 +33,13 @@ def running_pgbouncer(
         **(settings or {}),
     }
     name, user = parts.path.strip("/"), parts.username or "postgres"
-    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
-    try:
+    with open_folder("pgbouncer-") as folder:
         file = folder / "pgbouncer.ini"
         file.write_text(
             f"[databases]\n{name} = {target} dbname={name} user={user}\n[pgbouncer]\n"
             + "".join(f"{key} = {value}\n" for key, value in lines.items())
         )
-        folder.chmod(0o755)
-        log = folder / "log"
+        file.chmod(0o644)
         command = [program, str(file)]
-        with running_program(command, log, port=port, user=unprivileged_user()):
+        with running_program(command, folder / "log", port=port, user=unprivileged_user()):
             yield f"postgresql://{user}@127.0.0.1:{port}/{name}"
-    finally:
-        shutil.rmtree(folder)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.deployments.programs import require_program, running_program, unprivileged_user
+from tests.deployments.programs import (
+    open_folder,
+    require_program,
+    running_program,
+    unprivileged_user,
+)
 from tests.support.ports import port_for_restarts
 from tests.support.tls_server import CA_FILE, CERTIFICATE_FILE, KEY_FILE
 
@@ -46,10 +50,8 @@ def running_postgres(*settings: str, has_tls: bool = False) -> Iterator[PlainPos
     """Run a new server in the block. Settings are `name=value`."""
     initdb, postgres = require_program("initdb"), require_program("postgres")
     user, port = unprivileged_user(), port_for_restarts()
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
-    folder.chmod(0o777)
-    data = folder / "data"
-    try:
+    with open_folder("postgresql-") as folder:
+        data = folder / "data"
         made = [
             initdb,
             "-D",
@@ -81,8 +83,6 @@ def running_postgres(*settings: str, has_tls: bool = False) -> Iterator[PlainPos
                 "CREATE DATABASE app OWNER app",
             )
             yield server
-    finally:
-        shutil.rmtree(folder)
 
 
 def _copy_certificate(data: Path, user: str | None) -> list[str]:

@@ -44,23 +44,28 @@ async def knows_whether_it_listens(worker: WorkerResources) -> None:
     await eventually(is_decided, "the worker listens, or knows that it cannot")
 
 
-async def seconds_to_success(pooled: Deployment, database_url: str, **changes: object) -> float:
-    """Return how long a job takes that an own transaction enqueues, from its commit."""
+async def seconds_to_start(pooled: Deployment, database_url: str, **changes: object) -> float:
+    """Return after how many seconds jobs that own transactions enqueue are submitted: the median
+    of three.
+    """
     await pooled.open_account("acme", 100)
+    seconds = []
     async with pooled.worker(**changes) as worker, connect_database(database_url) as direct:
         await knows_whether_it_listens(worker)
-        async with direct.transaction() as queries:
-            job = await pooled.enqueue(connection=queries.connection)
-        committed_at = monotonic()
-        ended = await pooled.ended(job)
-        assert ended.state is JobState.SUCCEEDED
-        return monotonic() - committed_at
+        for _ in range(3):
+            async with direct.transaction() as queries:
+                job = await pooled.enqueue(connection=queries.connection)
+            ended = await pooled.ended(job)
+            assert ended.state is JobState.SUCCEEDED
+            assert ended.submitted_at is not None
+            seconds.append((ended.submitted_at - ended.created_at).total_seconds())
+    return sorted(seconds)[1]
 
 
 async def test_a_worker_without_a_direct_url_says_so_once_and_finds_jobs_by_itself(
     pooled: Deployment, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await seconds_to_success(pooled, database_url)
+    await seconds_to_start(pooled, database_url)
     said = [line for line in capsys.readouterr().out.splitlines() if "push_connection_lost" in line]
     assert len([line for line in said if "DATABASE_DIRECT_URL" in line]) == 1
 
@@ -83,7 +88,7 @@ async def test_a_worker_with_a_direct_url_starts_the_job_at_once(
     pooled: Deployment, database_url: str
 ) -> None:
     direct = SecretStr(database_url)
-    assert await seconds_to_success(pooled, database_url, database_direct_url=direct) < 2.5
+    assert await seconds_to_start(pooled, database_url, database_direct_url=direct) < 1.0
 
 
 async def test_the_doctor_names_the_setting(pooled: Deployment, database_url: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +14,7 @@ from shared.adapters.postgres.migrations import migrate, read_migrations, requir
 from shared.adapters.postgres.missing_rights import list_missing_roles
 from shared.settings import Settings
 from tests.deployments.postgres import running_postgres
+from tests.deployments.programs import open_folder
 from tests.integration.database.test_missing_rights import statements
 from tests.support.database_logins import connected
 from tests.support.deployment import Deployment
@@ -27,14 +26,11 @@ ROLES = ("api", "worker", "pricing", "billing", "readonly", "service", "admin")
 
 @pytest.fixture
 async def server() -> AsyncIterator[str]:
-    with tempfile.TemporaryDirectory(prefix="postgres-") as name:
-        folder = Path(name)
-        folder.chmod(0o777)
-        with running_postgres(folder) as server:
-            async with connected(f"postgresql://postgres@{server}/postgres") as superuser:
-                await superuser.execute("CREATE ROLE plain LOGIN PASSWORD 'p'")
-                await superuser.execute("CREATE DATABASE app")
-            yield server
+    with open_folder("postgres-") as folder, running_postgres(folder) as server:
+        async with connected(f"postgresql://postgres@{server}/postgres") as superuser:
+            await superuser.execute("CREATE ROLE plain LOGIN PASSWORD 'p'")
+            await superuser.execute("CREATE DATABASE app")
+        yield server
 
 
 @pytest.mark.parametrize("schema", [None, "Dark-Room x"])

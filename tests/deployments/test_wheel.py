@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 
 from tests.deployments.postgres import running_postgres
 from tests.deployments.programs import (
+    open_folder,
     require_program,
     running_program,
     skip_for_want_of,
@@ -35,9 +36,7 @@ PASSWORD = "p-4/7"  # with a character that a URL must escape
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that every user may enter and write. pytest's own are closed to others."""
-    with tempfile.TemporaryDirectory(prefix="deployed-") as name:
-        path = Path(name)
-        path.chmod(0o777)
+    with open_folder("deployed-") as path:
         yield path
 
 
@@ -47,17 +46,31 @@ def install_wheel(folder: Path) -> Path:
     subprocess.run([*build, str(folder)], cwd=ROOT, check=True, capture_output=True, timeout=100)
     (wheel,) = folder.glob("*.whl")
     # The interpreter of the checkout may lie in a home that other users cannot read.
-    made = subprocess.run(
-        ["/usr/bin/python3", "-m", "venv", str(folder / "venv")], capture_output=True, timeout=100
-    )
+    python = _system_python()
+    made = run_for_everyone(python, "-m", "venv", str(folder / "venv"))
     if made.returncode != 0:
-        skip_for_want_of("/usr/bin/python3 with venv")
-    installed = subprocess.run(
-        [folder / "venv/bin/pip", "install", "--quiet", wheel], capture_output=True, timeout=400
-    )
-    if installed.returncode != 0:
+        skip_for_want_of(f"venv of {python}")
+    installed = run_for_everyone(str(folder / "venv/bin/pip"), "install", "--quiet", str(wheel))
+    if "WARNING: Retrying" in installed.stderr:
         skip_for_want_of("an index of packages")
+    assert installed.returncode == 0, installed.stderr
     return folder / "venv/bin/darkroom"
+
+
+def _system_python() -> str:
+    asked = "import sys; raise SystemExit(sys.version_info < (3, 11))"
+    for name in ("python3", "python3.14", "python3.13", "python3.12"):
+        path = shutil.which(name, path="/usr/bin")
+        if path is not None and subprocess.run([path, "-c", asked]).returncode == 0:
+            break
+    else:
+        skip_for_want_of("Python 3.11 in /usr/bin")
+    return path
+
+
+def run_for_everyone(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose files every user may read."""
+    return subprocess.run(words, capture_output=True, text=True, umask=0o022, timeout=400)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ async def test_it_sees_its_own_environment_and_directory_only(tmp_path: Path) ->
     (tmp_path / ".env").write_text("KIE_SUBMITS_PER_10_SECONDS=none\n")
     process = await start_program(WORKER, env=environment(KIE_API_KEY="k"), cwd=tmp_path)
     _, err = await process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert b"KIE_SUBMITS_PER_10_SECONDS" in err
     assert "KIE_API_KEY" not in os.environ
 
