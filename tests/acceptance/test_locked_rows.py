@@ -80,10 +80,13 @@ async def test_others_jobs_take_as_long_as_ever(deployment: Deployment, statemen
     port = free_port()
     async with deployment.worker(worker_http_port=port):
         usual_seconds = await ten_jobs_of(deployment, "other")
-        held = [
-            await deployment.enqueue(picture(2.0), webhook_url="https://hooks.example/")
-            for _ in range(40)
-        ]
+        # In one batch: while one is looked at, none may have ended already.
+        held = await deployment.producer.enqueue_many(
+            [
+                Order(request=picture(3.0), account_id="acme", webhook_url="https://hooks.example/")
+                for _ in range(40)
+            ]
+        )
         for job in held:
             await deployment.in_state(job, JobState.GENERATING)
         async with locked(deployment, statement):

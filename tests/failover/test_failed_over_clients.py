@@ -218,7 +218,7 @@ async def _works(redis: ArqRedis) -> bool:
     [
         ("redis+sentinel://a,b:1/s", "a:26379,b:1/s/0"),
         ("rediss+sentinel://u:secret@a/s/3?sentinel_password=hidden", "a:26379/s/3"),
-        ("redis+sentinel://[::1]:5,b/main", "::1:5,b:26379/main/0"),
+        ("redis+sentinel://[::1]:5,b/main", "[::1]:5,b:26379/main/0"),
     ],
 )
 def test_a_url_of_sentinels_is_read_and_shown_without_its_passwords(url: str, place: str) -> None:

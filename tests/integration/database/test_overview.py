@@ -19,7 +19,6 @@ from shared.errors import PostgresDown
 from tests.integration.database.database_setup import DatabaseSetup
 
 NAMES = ("default",)
-AWAY = Redis(host="127.0.0.1", port=1)
 
 
 class CountedQueries:
@@ -52,8 +51,9 @@ class Hand:
 
 
 def reader_of(queries: CountedQueries, clock: Hand) -> OverviewReader:
-    alerts = partial(read_alerts, queries, AWAY, NAMES)
-    return OverviewReader(queries, AWAY, NAMES, alerts, monotonic=clock)
+    away = Redis(host="127.0.0.1", port=1)
+    alerts = partial(read_alerts, queries, away, NAMES)
+    return OverviewReader(queries, away, NAMES, alerts, monotonic=clock)
 
 
 async def test_without_redis_the_figures_are_there_and_what_redis_has_is_unknown(

@@ -310,7 +310,7 @@ async def test_an_idle_process_sends_one_command_and_one_statement_per_heartbeat
     [
         ("redis://:secret@cache.local:6380/2", "cache.local:6380/2"),
         ("redis://cache.local", "cache.local:6379/0"),
-        ("rediss://user:p%40ss@[::1]:7000/?db=3", "::1:7000/3"),
+        ("rediss://user:p%40ss@[::1]:7000/?db=3", "[::1]:7000/3"),
         ("unix:///run/valkey.sock?db=1", "/run/valkey.sock/1"),
         ("unix://:secret@/run/valkey.sock", "/run/valkey.sock/0"),
     ],
