@@ -24,6 +24,7 @@ from pydantic_settings import SettingsConfigDict
 from shared.domain.callback_url import find_callback_url_fault
 from shared.domain.outbound_proxies import OutboundRules
 from shared.errors import SettingsRefused
+from shared.field_faults import format_value
 from shared.kie_accounts import (
     DEFAULT_ACCOUNT,
     KieKey,
@@ -375,7 +376,13 @@ def load_settings() -> Settings:
 
 def _list_faults(error: ValidationError) -> str:
     lines = ["the environment is not usable:"]
-    for fault in error.errors(include_url=False, include_input=False):
-        name = str(fault["loc"][0]).upper()
-        lines.append(f"  {name}: {fault['msg'].removeprefix('Value error, ')}")
+    for fault in error.errors(include_url=False):
+        field = str(fault["loc"][0])
+        # Our validators raise ValueError with the whole sentence.
+        text = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] != "value_error":
+            text = text.replace("Input should be", "must be").partition(", unable to")[0]
+            if "Secret" not in str(Settings.model_fields[field].annotation):
+                text += f", not {format_value(fault['input'])}"
+        lines.append(f"  {field.upper()}: {text}")
     return "\n".join(lines)

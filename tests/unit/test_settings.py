@@ -105,6 +105,25 @@ def test_one_error_lists_every_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("WORKER_DATABASE_CONNECTIONS", "1", "must be greater than or equal to 2, not '1'"),
+        ("API_PORT", "99999", "must be less than or equal to 65535, not '99999'"),
+        ("API_PORT", "80 80", "must be a valid integer, not '80 80'"),
+        ("DATABASE_STATEMENT_CACHE", "maybe", "must be 'auto', 'on' or 'off', not 'maybe'"),
+        ("WEBHOOKS_ALLOW_LOOPBACK", "ja", "must be a valid boolean, not 'ja'"),
+    ],
+)
+def test_a_value_out_of_range_is_shown_with_what_is_allowed(
+    name: str, value: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    assert f"{name}: {fault}" in str(refused.value).splitlines()[1]
+
+
 def test_the_error_of_a_wrong_url_says_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://db.example/darkroom")
     with pytest.raises(ConfigurationError, match="postgresql://, postgres://"):
