@@ -92,7 +92,8 @@ def _server_alerts(state: SystemState) -> Iterator[Alert]:
         yield Alert(
             "connections_nearly_used_up",
             f"{state.connections} of {state.connections_most} connections of Postgres are in use",
-            "raise max_connections, or run fewer processes: a worker takes up to 10, an API 14",
+            "raise max_connections, run fewer processes, or lower WORKER_DATABASE_CONNECTIONS and"
+            " API_DATABASE_CONNECTIONS",
         )
     for locker in state.lockers:
         yield Alert(
