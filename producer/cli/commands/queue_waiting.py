@@ -66,7 +66,10 @@ def _table(found: WaitingTable) -> Table:
 
 
 def _summary(found: WaitingTable) -> str:
-    text = f"{found.waiting:,} jobs wait without a pause, {found.chosen:,} are chosen"
+    # What an operator has paused is in the table and not in this number.
+    is_paused = any(one.wait_reason == "paused" for one in found.accounts)
+    others = " without a pause" if is_paused else ""
+    text = f"{found.waiting:,} jobs wait{others}, {found.chosen:,} are chosen"
     if found.submits_per_second:
         text += f", {found.submits_per_second:.2g} submits/s expected"
     if found.ends_at is not None and found.waiting + found.chosen > 0:

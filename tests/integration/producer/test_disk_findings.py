@@ -12,9 +12,11 @@ from producer.doctor import examine
 from producer.doctor.disk_findings import DiskSpace, check_disks, check_free_space
 from producer.doctor.finding import Finding
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.embedded.client import find_running_servers
 from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.integration.producer.test_doctor import settings_of
+from tests.support.deployment import eventually
 
 MIB, GIB = 1024**2, 1024**3
 
@@ -56,6 +58,11 @@ async def test_embedded_servers_that_did_not_run_are_distinguished(
     settings = Settings.model_validate({"darkroom_home": tmp_path, "redis_url": embedded.redis_url})
     with acquire_servers(tmp_path, valkey=False, linger_seconds=0):
         pass  # a database is made, and stopped
+
+    async def have_stopped() -> bool:
+        return find_running_servers(tmp_path) is None
+
+    await eventually(have_stopped, "the servers have stopped")
     found = await finding(settings, "servers")
     assert found.detail.startswith("Postgres embedded; Redis ")
     assert "did not run, and were started for the doctor" in found.detail
