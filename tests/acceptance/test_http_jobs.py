@@ -198,6 +198,16 @@ async def test_a_refusal_is_not_kept_under_its_key(deployment: Deployment) -> No
         assert "Idempotent-Replayed" not in placed.headers
 
 
+@pytest.mark.promise("A batch has that header if all of its jobs were accepted before")
+async def test_a_batch_with_a_new_job_is_no_repetition(deployment: Deployment) -> None:
+    async with deployment.api() as api:
+        for count, is_replayed in ((2, False), (2, True), (3, False), (3, True)):
+            body = {"jobs": [order(prompt=str(number)) for number in range(count)]}
+            placed = await api.post("/v1/jobs/batch", body, Idempotency_Key="night")
+            assert len(placed.expect(202)["jobs"]) == count
+            assert ("Idempotent-Replayed" in placed.headers) is is_replayed
+
+
 @pytest.mark.promise("50 entries by default, and 1,000 at most with `limit`")
 async def test_a_list_has_50_jobs_unless_another_limit_is_given(deployment: Deployment) -> None:
     orders = [Order(request=text_to_image(f"{n}"), account_id="acme") for n in range(1_001)]

@@ -93,3 +93,14 @@ async def test_with_a_worker_a_scheduled_job_would_start_when_it_is_due(
     assert now.expected_wait_seconds == 0
     assert (now.position, now.wait_reason) == (1, None)
     assert (then.position, then.estimated_start_at) == (None, monday)
+
+
+@pytest.mark.parametrize("characters", [8_000, 8_200, 40_000])
+async def test_a_request_line_that_is_too_long_is_refused_with_its_limit(
+    deployment: Deployment, characters: int
+) -> None:
+    async with deployment.api() as api:
+        status = 200 if characters < 8_190 else 400
+        told = await quote(api, status, account_id="acme", prompt="x" * characters)
+    if status == 400:
+        assert told["detail"] == "the request line or a header is longer than 8,190 bytes"

@@ -201,7 +201,7 @@ async def _jobs_at_enqueue(call: Call, enqueued: Sequence[EnqueueResult]) -> lis
 
 
 def _replay_headers(enqueued: Sequence[EnqueueResult]) -> dict[str, str]:
-    return {REPLAYED_HEADER: "true"} if any(not one.is_new for one in enqueued) else {}
+    return {REPLAYED_HEADER: "true"} if not any(one.is_new for one in enqueued) else {}
 
 
 async def show_job(call: Call) -> web.StreamResponse:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS_MAX = 2_000
 """The maximum for each listener. A low limit of descriptors lowers it."""
+LINE_BYTES_MAX = 8_190
+"""The maximum for the request line and for a header. URLs in a query count toward it."""
 PROBE_CONNECTIONS = 8
 """More connections, for health probes alone, of listeners that answer these."""
 _BAD_REQUEST = range(400, 500)
@@ -171,7 +173,7 @@ class LimitedConnection(ReadTimeoutConnection):
             )
             detail = "this is not HTTP/1.1 as RFC 9112 writes it"
             if isinstance(exc, LineTooLong):
-                detail = "the first line or a header is too long"
+                detail = f"the request line or a header is longer than {LINE_BYTES_MAX:,} bytes"
             answer = self._server.refuse(request, status, "malformed_request", detail)
         else:
             incidents.record_failure(

@@ -17,7 +17,11 @@ from typing import Any, cast
 from aiohttp import web
 
 from shared.adapters.http.forwarding import Forwarding
-from shared.adapters.http.http_connection import ConnectionLimits, LimitedConnection
+from shared.adapters.http.http_connection import (
+    LINE_BYTES_MAX,
+    ConnectionLimits,
+    LimitedConnection,
+)
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.processes.service_phase import PROBE_PATHS, ServicePhase
 from shared.errors import ConfigurationError
@@ -93,6 +97,7 @@ class LimitedServer(web.Server):
         }
         # Refused bodies are not read to the end, and bodies are never decompressed.
         options |= {"auto_decompress": False, "lingering_time": 0, "access_log": None}
+        options |= dict.fromkeys(("max_line_size", "max_field_size"), LINE_BYTES_MAX)
         super().__init__(self._handle, **options)
         self.request_factory = self._forwarding.strip_paths(self.request_factory)
 
