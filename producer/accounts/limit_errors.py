@@ -76,7 +76,7 @@ class DailyLimitReached(LimitReached):
             f"the jobs that account {account_id!r} placed today (UTC) hold or cost {shown_used}"
             f" credits, and {shown_asked} more exceed its limit of {shown_allowed}"
             " (max_credits_per_day); nothing was stored. The count starts again at"
-            f" {resets_at:%Y-%m-%dT%H:%M:%SZ}; an admin sets the limit with"
+            f" {resets_at:%Y-%m-%dT%H:%M:%SZ}; an operator sets the limit with"
             f" `darkroom accounts limits {account_id} --max-credits-per-day N`"
         )
 
@@ -93,7 +93,7 @@ class PriorityNotAllowed(RequestRefused):
         self.account_id, self.asked, self.allowed = account_id, asked, allowed
         sentence = (
             f"{asked!r} is not allowed for service keys of account {account_id!r}; the highest is"
-            f" {allowed!r} (max_priority); an admin sets it with"
+            f" {allowed!r} (max_priority); an operator sets it with"
             f" `darkroom accounts limits {account_id} --max-priority {asked}`"
         )
         self.faults = tuple(Fault(field, sentence) for field in fields)

@@ -109,11 +109,7 @@ async def serving_api(
         export_push_channels(registry, (producer.push_path,))
         context = _make_context(producer, database, settings)
         console = ConsoleContext(
-            context,
-            database,
-            alert_watch,
-            SessionStore(database),
-            _image_hosts(settings),
+            context, database, alert_watch, SessionStore(database), _image_hosts(settings)
         )
         images = await _open_images(stack, settings)
         app = _build_app(console, health, registry, images, settings.root_path)

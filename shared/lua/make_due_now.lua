@@ -1,4 +1,5 @@
--- Makes an existing delivery due now, wakes its lane, and tells it the arq id. A running delivery runs once more.
+-- Makes an existing delivery due now, wakes its lane, and tells it the arq id. A running delivery runs
+-- once more.
 -- KEYS: 1 queue, 2 the rerun key of the delivery, 3 wake-up channel
 -- ARGV: 1 arq id, 2 TTL of the rerun key (ms), 3 the word that wakes the lane
 local clock = redis.call('TIME')

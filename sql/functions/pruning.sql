@@ -25,8 +25,8 @@ $$;
 COMMENT ON FUNCTION darkroom_needed_jobs IS
     'Which of these jobs nothing may be pruned of.';
 
--- Deletes the links of images of these jobs, which have ended and whose request is pruned, and returns of how
--- many. A copy is sent to nobody any more; its row stays until the store has deleted the object.
+-- Deletes the links of images of these jobs, which have ended and whose request is pruned, and returns of
+-- how many. A copy is sent to nobody any more; its row stays until the store has deleted the object.
 CREATE OR REPLACE FUNCTION darkroom_erase_links(ids uuid[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
@@ -118,9 +118,9 @@ END $$;
 COMMENT ON FUNCTION darkroom_prune_jobs IS
     'Prunes one kind of data of ended jobs, and returns those that are held back.';
 
--- Erases prompts and links of images of accounts, as far as that was requested: the next batch of one request. $1 how many
--- jobs at most, $2 whose (null: anybody's). No row: nothing can be erased now. A call is one short
--- transaction.
+-- Erases prompts and links of images of accounts, as far as that was requested: the next batch of one
+-- request. $1 how many jobs at most, $2 whose (null: anybody's). No row: nothing can be erased now. A call
+-- is one short transaction.
 CREATE OR REPLACE FUNCTION darkroom_continue_erasures(batch bigint, of_account text DEFAULT NULL)
 RETURNS TABLE (account_id text, examined bigint, erased bigint, waiting bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

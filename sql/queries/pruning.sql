@@ -22,17 +22,19 @@ SELECT * FROM darkroom_continue_erasures($1, $2);
 
 -- name: erasures_of_account
 -- $1 account, $2 limit: its requests to erase its prompts, newest first. No row back: no such account. One
--- with a null id: it has none.
+-- with a null id: it has none. The copies are counted once, and only of accounts with an erasure.
 SELECT erasure.id, accounts.id AS account_id, erasure.requested_at, erasure.jobs,
        cardinality(erasure.waiting) AS waiting, erasure.swept_at, erasure.ended_at,
-       (SELECT count(*) FROM job_images AS image JOIN jobs ON jobs.id = image.job_id
-         WHERE image.state = 'pruned' AND image.deleted_at IS NULL
-           AND jobs.account_id = accounts.id AND jobs.erased_at IS NOT NULL) AS copies_to_delete
+       CASE WHEN erasure.id IS NOT NULL
+            THEN (SELECT count(*) FROM job_images AS image JOIN jobs ON jobs.id = image.job_id
+                   WHERE image.state = 'pruned' AND image.deleted_at IS NULL
+                     AND jobs.account_id = $1 AND jobs.erased_at IS NOT NULL) END AS copies_to_delete
   FROM accounts LEFT JOIN prompt_erasures AS erasure ON erasure.account_id = accounts.id
  WHERE accounts.id = $1 ORDER BY erasure.requested_at DESC, erasure.id LIMIT $2;
 
 -- name: count_unerased_jobs
--- $1 account: its ended jobs whose prompts or links are stored, and its open ones. No row back: no such account.
+-- $1 account: its ended jobs whose prompts or links are stored, and its open ones. No row back: no such
+-- account.
 SELECT count(jobs.id) FILTER (WHERE finished_at IS NOT NULL AND erased_at IS NULL) AS ended,
        count(jobs.id) FILTER (WHERE finished_at IS NULL) AS open
   FROM accounts LEFT JOIN jobs ON jobs.account_id = accounts.id

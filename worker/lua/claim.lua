@@ -10,10 +10,10 @@
 -- and last a JSON array of the ids of the declared deliveries
 -- Returns {ms until the next claim is worthwhile or -1, how many more could be claimed at once, how many
 -- other deliveries are due, how many of those could be claimed now but are not declared, or -1 where
--- nothing may be claimed now, the ids to declare next in the order of their scores, brake level of each gate, then of each family of each gate (-1 where bad
--- outcomes are counted without a pause; of a gate, where Kie was busy and has accepted nothing since),
--- then for each claimed delivery: id, its new score, gate (from 0), and for how long it has been due
--- (ms)}; scores are ms by this server's clock.
+-- nothing may be claimed now, the ids to declare next in the order of their scores, brake level of each
+-- gate, then of each family of each gate (-1 where bad outcomes are counted without a pause; of a gate,
+-- where Kie was busy and has accepted nothing since), then for each claimed delivery: id, its new score,
+-- gate (from 0), and for how long it has been due (ms)}; scores are ms by this server's clock.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local lease = tonumber(ARGV[2])
