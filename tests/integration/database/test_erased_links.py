@@ -131,6 +131,7 @@ async def test_images_that_come_after_the_erasure_are_not_stored_and_their_cost_
     "change",
     [
         "UPDATE jobs SET result_urls = '{}' WHERE state = 'succeeded'",
+        "UPDATE jobs SET result_urls = '{https://x.example}' WHERE state = 'succeeded'",
         "UPDATE jobs SET erased_at = now() WHERE state = 'succeeded'",
         (
             "UPDATE jobs SET result_urls = '{https://x.example}', erased_at = now()"
