@@ -29,7 +29,11 @@ from producer.live.sse_response import WRITE_TIMEOUT_SECONDS
 from producer.orders.field_limits import KEY_LENGTH
 from producer.orders.order_fields import METADATA_BYTES, METADATA_STORED_BYTES
 from shared.adapters.http import http_server
-from shared.adapters.http.http_connection import CONNECTIONS_MAX, ConnectionLimits
+from shared.adapters.http.http_connection import (
+    CONNECTIONS_MAX,
+    LINE_BYTES_MAX,
+    ConnectionLimits,
+)
 from shared.adapters.http.request_body import BODY_TIMEOUT_SECONDS
 from shared.adapters.http.slow_readers import SLOW_READER_BYTES_MIN, SLOW_READER_SECONDS
 from shared.adapters.postgres.database import Database
@@ -131,6 +135,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f" {endpoint.DATA_URL_BODY_BYTES // 1024**2} MiB and a Content-Length; of a batch"
         f" {endpoint.BATCH_BODY_BYTES // 1024**2} MiB; of an upload {FILE_BYTES_MAX // 2**20} MiB",
         "URL of an image, a mask or a webhook": f"{URL_LENGTH_MAX:,} characters",
+        "request line, and each header": f"{LINE_BYTES_MAX:,} bytes",
         "jobs that one call cancels or retries": f"{MAX_BULK_JOBS:,}",
         "jobs in a batch": f"{order_body.MAX_BATCH_JOBS:,}",
         "time for the head of a request to arrive": f"{connection.head_seconds:g} s, from the"

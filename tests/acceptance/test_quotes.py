@@ -11,6 +11,7 @@ import pytest
 from producer import AccountNotFound, Order
 from producer.accounts.limit_errors import PriorityNotAllowed
 from producer.keys.roles import Role
+from shared.adapters.http.http_connection import LINE_BYTES_MAX
 from tests.acceptance.test_http_access import key_of
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, text_to_image
@@ -95,12 +96,29 @@ async def test_with_a_worker_a_scheduled_job_would_start_when_it_is_due(
     assert (then.position, then.estimated_start_at) == (None, monday)
 
 
+@pytest.mark.promise("request line, and each header")
 @pytest.mark.parametrize("characters", [8_000, 8_200, 40_000])
 async def test_a_request_line_that_is_too_long_is_refused_with_its_limit(
     deployment: Deployment, characters: int
 ) -> None:
     async with deployment.api() as api:
-        status = 200 if characters < 8_190 else 400
+        status = 200 if characters < LINE_BYTES_MAX else 400
         told = await quote(api, status, account_id="acme", prompt="x" * characters)
     if status == 400:
-        assert told["detail"] == "the request line or a header is longer than 8,190 bytes"
+        assert told["detail"] == TOO_LONG
+
+
+@pytest.mark.promise("request line, and each header")
+@pytest.mark.parametrize("characters", [8_000, 8_200, 40_000])
+async def test_a_header_that_is_too_long_is_refused_with_its_limit(
+    deployment: Deployment, characters: int
+) -> None:
+    async with deployment.api() as api:
+        answer = await api.send("GET", "/v1/jobs", headers={"X-Trace": "x" * characters})
+    if characters < LINE_BYTES_MAX:
+        answer.expect(200)
+    else:
+        assert answer.expect(400)["detail"] == TOO_LONG
+
+
+TOO_LONG = f"the request line or a header is longer than {LINE_BYTES_MAX:,} bytes"
