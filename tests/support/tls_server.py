@@ -18,11 +18,12 @@ CERTIFICATE_FILE, KEY_FILE = _FOLDER / "localhost.pem", _FOLDER / "localhost.key
 
 @asynccontextmanager
 async def tls_in_front_of(
-    socket_path: str, *, needs_certificate: bool = False
+    socket_path: str, *, needs_certificate: bool = False, has_tls: bool = True
 ) -> AsyncIterator[int]:
     """Forward connections to that socket in the block. Yields the port.
 
-    With `needs_certificate`, the client must show one of the same authority.
+    With `needs_certificate`, the client must show one of the same authority. Without `has_tls`,
+    the bytes are forwarded as they come.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(CA_FILE))
     context.load_cert_chain(CERTIFICATE_FILE, KEY_FILE)
@@ -35,7 +36,7 @@ async def tls_in_front_of(
         links.add(link)
         link.add_done_callback(links.discard)
 
-    server = await asyncio.start_server(accept, "localhost", 0, ssl=context)
+    server = await asyncio.start_server(accept, "localhost", 0, ssl=context if has_tls else None)
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:

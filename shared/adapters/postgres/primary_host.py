@@ -8,7 +8,11 @@ from typing import Any
 
 import asyncpg
 
-from shared.adapters.postgres.connections.driver_arguments import Attempt, read_connect_options
+from shared.adapters.postgres.connections.driver_arguments import (
+    PLAIN,
+    Attempt,
+    read_connect_options,
+)
 from shared.adapters.postgres.connections.kept_alive_connection import KeptAliveConnection
 from shared.adapters.postgres.sqlstates import INSUFFICIENT_PRIVILEGE
 from shared.errors import DatabaseUrlRefused
@@ -19,6 +23,8 @@ _REFUSED_PARAMETERS = frozenset({"42704", "22023", "42601"})
 """The server knows no such parameter, not this value, or cannot read `options`."""
 _NO_STARTUP_PARAMETER = "unsupported startup parameter"
 _NO_TLS = "rejected SSL upgrade"
+_NO_ENTRY = "28000"
+"""The server lets nobody log in so: this login, from this host, without TLS or with it."""
 
 
 async def connect_to_primary(url: str, **options: Any) -> Any:
@@ -81,29 +87,42 @@ async def _connect_with(tls: Any, attempt: Attempt, options: dict[str, Any]) -> 
     try:
         return await asyncpg.connect(**attempt.arguments, **options, ssl=tls)
     except asyncpg.PostgresError as error:
-        words = str(error.args[0]) if error.args else ""
-        if error.sqlstate in _REFUSED_PARAMETERS or _NO_STARTUP_PARAMETER in words:
-            raise DatabaseUrlRefused(
-                f"the server refuses a parameter of DATABASE_URL: {words}", sqlstate=error.sqlstate
-            ) from error
-        if error.sqlstate == INSUFFICIENT_PRIVILEGE:
-            raise DatabaseUrlRefused(
-                f"the server refuses the login of DATABASE_URL: {words} (SQLSTATE"
-                f" {error.sqlstate})",
-                sqlstate=error.sqlstate,
-            ) from error
-        raise
+        refusal = _find_refusal(error, attempt)
+        if refusal is None:
+            raise
+        raise DatabaseUrlRefused(refusal, sqlstate=error.sqlstate) from error
     except ssl.SSLCertVerificationError as error:
         raise DatabaseUrlRefused(
             f"the certificate of Postgres is not accepted: {error.verify_message}; see sslmode and"
             " sslrootcert of DATABASE_URL"
         ) from error
-    except ConnectionError as error:
+    except (ConnectionError, ssl.SSLError) as error:
         if _NO_TLS in str(error) and len(attempt.tls) == 1:
             raise DatabaseUrlRefused(
-                "the server of DATABASE_URL has no TLS, which its sslmode asks for"
+                "the server of DATABASE_URL has no TLS, which its sslmode asks for: sslmode=prefer"
+                " uses TLS where a server has it, sslmode=disable never"
+            ) from error
+        is_direct = tls and attempt.arguments["direct_tls"]
+        if is_direct and not isinstance(error, ConnectionRefusedError):
+            raise ConnectionResetError(
+                f"{str(error) or 'the server closed the connection'}; sslnegotiation=direct of"
+                " DATABASE_URL needs PostgreSQL 17 with TLS, or leave it out"
             ) from error
         raise
+
+
+def _find_refusal(error: asyncpg.PostgresError, attempt: Attempt) -> str | None:
+    """Return a sentence if the server refuses what the URL says, and no password."""
+    words = str(error.args[0]) if error.args else ""
+    if error.sqlstate in _REFUSED_PARAMETERS or _NO_STARTUP_PARAMETER in words:
+        return f"the server refuses a parameter of DATABASE_URL: {words}"
+    login = f"the server refuses the login of DATABASE_URL: {words} (SQLSTATE {error.sqlstate})"
+    if error.sqlstate == INSUFFICIENT_PRIVILEGE:
+        return login
+    is_remote = not str(attempt.arguments["host"] or "/").startswith("/")
+    if error.sqlstate == _NO_ENTRY and attempt.tls == (PLAIN,) and is_remote:
+        return f"{login}. If it wants TLS: sslmode=disable forbids that"
+    return None
 
 
 def _may_be_about_tls(error: BaseException) -> bool:

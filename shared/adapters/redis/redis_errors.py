@@ -39,6 +39,11 @@ _RULES = (
     " (the user of REDIS_URL lacks a command, key or channel: `ACL LOG` of the server names it, and"
     " the rules are in docs/deployment.md, The Redis user)"
 )
+CLOSED_WITHOUT_TLS = "before the login was answered"
+CLOSED_WITH_TLS = "after the TLS handshake, before the login was answered"
+NO_HANDSHAKE = "there was no TLS handshake"
+NO_SENTINEL_REPLY = "no reply in time"
+_SCHEMES = "rediss:// is for a server with TLS, redis:// for one without"
 _ABOUT_THE_URL = {
     "invalid username-password pair": "the login",
     "Authentication required": "the login",
@@ -46,7 +51,14 @@ _ABOUT_THE_URL = {
     "DB index is out of range": "the database number",
     "SELECT is not allowed in cluster mode": "the database number",
     "certificate verify failed": "ssl_ca_certs, or the host",
-    "Timeout connecting to server": "the host, the port, or the scheme: rediss:// is for TLS",
+    "Timeout connecting to server": f"the host, the port, or the scheme: {_SCHEMES}",
+    NO_SENTINEL_REPLY: f"the host, the port, or the scheme: {_SCHEMES}",
+    NO_HANDSHAKE: "the scheme: if the server has no TLS, say redis://",
+    CLOSED_WITH_TLS: "ssl_certfile and ssl_keyfile, if the server asks for a certificate",
+    CLOSED_WITHOUT_TLS: "the scheme: if the server has TLS, say rediss://",
+    # How a record of TLS begins, as some servers answer to a client without it.
+    r'"\x15" as reply type byte': "the scheme: the server has TLS, say rediss://",
+    "as reply type byte": "the host or the port: what answers there is no Redis",
 }
 """Words of the server or the client, and the part of the URL to which they belong."""
 _CLOSED_TRANSPORT = "unable to perform operation on <"

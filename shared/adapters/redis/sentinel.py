@@ -12,12 +12,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, Connection
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.adapters.redis.connection_pool import CancellableWrites
-from shared.adapters.redis.tls_connection import TlsConnection
+from shared.adapters.redis.redis_errors import NO_SENTINEL_REPLY
+from shared.adapters.redis.tcp_connection import PlainConnection, TlsConnection
 from shared.redis_url.redis_url import Address, RedisUrl
 
 _ANSWER_SECONDS = 1.0
@@ -26,7 +27,7 @@ _REMEMBERED_SECONDS = 0.3
 """How long a result is cached: a pool opens many connections after a failover."""
 
 
-class _SentinelConnection(CancellableWrites, Connection):
+class _SentinelConnection(CancellableWrites, PlainConnection):
     """A connection to a Sentinel."""
 
 
@@ -65,7 +66,7 @@ class Sentinels:
                 try:
                     address = await answer
                 except (RedisError, OSError, TimeoutError) as error:
-                    faults.append(str(error) or type(error).__name__)
+                    faults.append(str(error) or NO_SENTINEL_REPLY)
                     continue
                 votes[address] += 1
                 if votes[address] * 2 > len(asking):
@@ -125,7 +126,7 @@ class _PrimaryConnection(AbstractConnection):
             raise
 
 
-class _PlainPrimaryConnection(_PrimaryConnection, Connection):
+class _PlainPrimaryConnection(_PrimaryConnection, PlainConnection):
     def __init__(self, *, sentinels: Sentinels, **options: Any) -> None:
         self.sentinels = sentinels
         super().__init__(**options)

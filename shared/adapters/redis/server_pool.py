@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.asyncio.connection import Connection, UnixDomainSocketConnection
+from redis.asyncio.connection import UnixDomainSocketConnection
 
 from shared.adapters.redis.connection_pool import ReconnectingPool
 from shared.adapters.redis.sentinel import primary_options
 from shared.adapters.redis.slot_owner import slot_owner_options
-from shared.adapters.redis.tls_connection import TlsConnection
+from shared.adapters.redis.tcp_connection import PlainConnection, TlsConnection
 from shared.adapters.tcp_keepalive import tcp_options
 from shared.redis_url.redis_url import RedisUrl, has_hash_tag
 
@@ -47,5 +47,5 @@ def _place_of(url: RedisUrl) -> dict[str, Any]:
     if has_hash_tag(url.prefix):
         return {**slot_owner_options(url), **tls}
     ((host, port),) = url.hosts
-    kind = Connection if url.tls is None else TlsConnection
+    kind = PlainConnection if url.tls is None else TlsConnection
     return {"connection_class": kind, "host": host, "port": port, **tls}

@@ -10,10 +10,10 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, Connection
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
-from shared.adapters.redis.tls_connection import TlsConnection
+from shared.adapters.redis.tcp_connection import PlainConnection, TlsConnection
 from shared.redis_keys import WRITE_PROBE_KEY
 from shared.redis_url.redis_url import Address, RedisUrl
 
@@ -80,7 +80,7 @@ class _OwnerConnection(AbstractConnection):
             # While a slot moves, its owner says ASK or TRYAGAIN.
 
 
-class _PlainOwnerConnection(_OwnerConnection, Connection):
+class _PlainOwnerConnection(_OwnerConnection, PlainConnection):
     def __init__(self, *, owner: SlotOwner, **options: Any) -> None:
         self.owner = owner
         super().__init__(**options)

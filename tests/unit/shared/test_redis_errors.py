@@ -28,7 +28,7 @@ from shared.adapters.redis.redis_errors import to_redis_down
             RedisConnectionError("[SSL] certificate verify failed: Hostname mismatch"),
             "(in REDIS_URL: ssl_ca_certs, or the host)",
         ),
-        (RedisTimeoutError("Timeout connecting to server"), "rediss:// is for TLS"),
+        (RedisTimeoutError("Timeout connecting to server"), "rediss:// is for a server with TLS"),
         (NoPermissionError("this user has no permissions"), "docs/deployment.md, The Redis user"),
     ],
 )

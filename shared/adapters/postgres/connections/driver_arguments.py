@@ -17,7 +17,8 @@ from shared.postgres_url.passwords import find_password_file, read_password
 from shared.postgres_url.postgres_url import read_port
 from shared.postgres_url.tls import make_tls
 
-_PLAIN = False
+PLAIN = False
+"""The driver's `ssl` for a connection without TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def read_connect_options(text: str, environ: Mapping[str, str] = os.environ) -> 
 
 def _attempts(url: PostgresUrl, environ: Mapping[str, str]) -> tuple[Attempt, ...]:
     tls = make_tls(url.parameters, environ)
-    order = {"disable": (_PLAIN,), "allow": (_PLAIN, tls.context), "prefer": (tls.context, _PLAIN)}
+    order = {"disable": (PLAIN,), "allow": (PLAIN, tls.context), "prefer": (tls.context, PLAIN)}
     user = url.user or environ.get("PGUSER") or _system_user()
     shared = {
         "user": user,
@@ -80,7 +81,7 @@ def _attempts(url: PostgresUrl, environ: Mapping[str, str]) -> tuple[Attempt, ..
         password = url.password if file is None else _reader(file, host, port, shared, environ)
         place = {"host": host or None, "port": port, "password": password}
         # The driver ignores TLS on a socket, and its second try would be the same.
-        modes = (_PLAIN,) if host.startswith("/") else order.get(tls.mode, (tls.context,))
+        modes = (PLAIN,) if host.startswith("/") else order.get(tls.mode, (tls.context,))
         attempts.append(Attempt({**shared, **place}, modes))
     return tuple(attempts)
 
