@@ -36,6 +36,7 @@ from shared.kie_accounts import (
 from shared.postgres_url import find_schema_fault, require_usable
 from shared.setting_checks.outbound_settings import (
     check_callback_base,
+    check_fallback_proxy,
     check_proxy,
     check_receivers,
     read_outbound,
@@ -248,6 +249,8 @@ class Settings(RetentionSettings):
     """The proxy for `https://` requests to Kie, to receivers of webhooks and for images."""
     http_proxy: Annotated[SecretStr, AfterValidator(check_proxy)] | None = None
     """The same for `http://`. Receivers of webhooks and images are not reached through it."""
+    all_proxy: Annotated[SecretStr, AfterValidator(check_fallback_proxy)] | None = None
+    """The proxy for the one of the two that is not set."""
     no_proxy: str | None = None
     """Hosts, domains, addresses and networks that are reached directly. `*` is all."""
 
@@ -332,7 +335,13 @@ class Settings(RetentionSettings):
     @property
     def outbound(self) -> OutboundRules:
         """The receivers in one's own network, and the proxies of requests of ours."""
-        return read_outbound(self.webhooks_allow, self.https_proxy, self.http_proxy, self.no_proxy)
+        return read_outbound(
+            self.webhooks_allow,
+            https=self.https_proxy,
+            http=self.http_proxy,
+            fallback=self.all_proxy,
+            direct=self.no_proxy,
+        )
 
     @property
     def public_url(self) -> str:

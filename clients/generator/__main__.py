@@ -36,6 +36,7 @@ def generated_files() -> dict[Path, str]:
         python / "async_client.py",
         python / "async_job.py",
         python / "http" / "async_connection.py",
+        python / "http" / "async_transport.py",
     ):
         target = source.with_name(source.name.removeprefix("async_"))
         generated[target] = sync_text(source.read_text(encoding="utf-8"), source.name)

@@ -1,4 +1,4 @@
-"""Which proxy a request of ours goes through: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. Pure."""
+"""Which proxy a request of ours goes through, by `HTTPS_PROXY` and its kind. Pure."""
 
 from __future__ import annotations
 
@@ -33,17 +33,25 @@ class OutboundProxies:
     """For `http://` URLs."""
     exceptions: tuple[str, ...] = ()
     """The entries of `NO_PROXY`."""
+    fallback: ProxyServer | None = None
+    """For URLs of a scheme without a proxy of its own: `ALL_PROXY`."""
 
     def for_url(self, url: str) -> ProxyServer | None:
         """Return the proxy for a URL, or None for a direct connection."""
         parts = urlsplit(url)
-        server = self.https if parts.scheme == "https" else self.http
+        server = (self.https if parts.scheme == "https" else self.http) or self.fallback
         host = ascii_name(parts.hostname or "").removesuffix(".")
         if server is None or _is_loopback(host):
             return None
         port = parts.port or _PORTS.get(parts.scheme, 0)
         is_exception = any(_matches(entry, host, port) for entry in self.exceptions)
         return None if is_exception else server
+
+    def setting_for(self, scheme: str) -> str:
+        """Return the name of the setting with the proxy for URLs of this scheme."""
+        if scheme == "https":
+            return "ALL_PROXY" if self.https is None else "HTTPS_PROXY"
+        return "ALL_PROXY" if self.http is None else "HTTP_PROXY"
 
 
 NO_PROXIES = OutboundProxies()

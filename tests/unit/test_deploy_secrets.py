@@ -35,12 +35,13 @@ SECRETS: Mapping[str, frozenset[str]] = {
     "api": frozenset(
         {
             *("DATABASE_URL", "REDIS_URL", "METRICS_KEY", "KIE_UPLOAD_KEY"),
-            *("HTTP_PROXY", "HTTPS_PROXY"),
+            *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"),
         }
     ),
     "worker": frozenset(
         {
-            *("DATABASE_URL", "REDIS_URL", "METRICS_KEY", "HTTP_PROXY", "HTTPS_PROXY"),
+            *("DATABASE_URL", "REDIS_URL", "METRICS_KEY"),
+            *("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"),
             *("KIE_API_KEY", "KIE_API_KEYS", "KIE_WEBHOOK_HMAC_KEY", "DATABASE_DIRECT_URL"),
         }
     ),

@@ -149,18 +149,6 @@ def test_nobody_listens(darkroom: InMemoryDarkroom) -> None:
         Darkroom(darkroom.url, "key", retries=AT_ONCE).prices()
 
 
-def test_this_machine_is_reached_without_the_proxy_of_the_environment(
-    darkroom: InMemoryDarkroom, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    assert Darkroom(retries=AT_ONCE).account("test").balance == 1_000
-    named = darkroom.url.replace("127.0.0.1", "localhost")
-    assert Darkroom(named, retries=AT_ONCE).account("test").balance == 1_000
-
-
 @pytest.mark.parametrize(
     "body",
     [

@@ -61,6 +61,15 @@ class ConnectionFailed(DarkroomError):
     """No complete answer came: no connection, a broken one, or a timeout."""
 
 
+class ProxyUnusable(DarkroomError):
+    """A proxy of the environment cannot be used: its URL is wrong, or it refuses the host."""
+
+    def __init__(self, variable: str, fault: str) -> None:
+        self.variable = variable
+        """The variable that names the proxy, such as `HTTPS_PROXY`. Its value is not shown."""
+        super().__init__(f"{variable}: {fault}")
+
+
 class UnexpectedAnswer(DarkroomError):
     """The answer is not what the API is documented to send."""
 

@@ -161,8 +161,9 @@ class PublicSession:
     async def _tunnel_address(self, url: URL, host: str) -> str:
         """Return the checked address to which the proxy opens a tunnel."""
         if url.scheme != "https":
+            setting = self._proxies.setting_for(url.scheme)
             raise ForbiddenAddress(
-                "is reached through the proxy of HTTP_PROXY, which would choose the address itself;"
+                f"is reached through the proxy of {setting}, which would choose the address itself;"
                 " use https://, or name the host in NO_PROXY"
             )
         try:

@@ -131,6 +131,9 @@ async def test_an_http_receiver_is_not_left_to_the_proxy(proxy: FakeProxy) -> No
         refused = await send(url, through(proxy), "127.0.0.1", allow_loopback=True)
         direct = await send(url, through(proxy, ".example"), "127.0.0.1", allow_loopback=True)
         local = await send(f"{receiver.url}/", through(proxy), allow_loopback=True)
+        fallback = OutboundProxies(fallback=parse_proxy(proxy.url))
+        by_all = await send(url, fallback, "127.0.0.1", allow_loopback=True)
+    assert "through the proxy of ALL_PROXY, which" in (by_all.error or "")
     assert refused.error == (
         "not sent: the host is reached through the proxy of HTTP_PROXY, which would choose the"
         " address itself; use https://, or name the host in NO_PROXY"
@@ -202,6 +205,15 @@ async def test_a_post_over_plain_http_may_have_arrived_once_the_proxy_has_it(
 
 
 # --- images --------------------------------------------------------------------------------------
+
+
+async def test_requests_go_through_the_proxy_of_all_proxy(proxy: FakeProxy) -> None:
+    proxy.status = 403
+    fallback = OutboundProxies(fallback=parse_proxy(proxy.url))
+    assert isinstance(await exchange("https://kie.example", fallback), NeverSent)
+    answer = await send("https://shop.example/", fallback, PUBLIC)
+    assert "403" in (answer.error or "")
+    assert proxy.asked == ["CONNECT kie.example:443", f"CONNECT {PUBLIC}:443"]
 
 
 async def test_uploads_go_through_the_proxy(proxy: FakeProxy) -> None:

@@ -1,10 +1,20 @@
-"""`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: which URL goes through which proxy."""
+"""`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`: which URL goes through which proxy.
+
+Darkroom and its client for Python read them alike.
+"""
 
 from __future__ import annotations
 
+import httpx2
 import pytest
+from darkroom_client.http.proxies import Proxies
 
-from shared.domain.outbound_proxies import OutboundProxies, parse_exceptions, parse_proxy
+from shared.domain.outbound_proxies import (
+    OutboundProxies,
+    ProxyServer,
+    parse_exceptions,
+    parse_proxy,
+)
 from shared.errors import ConfigurationError
 from shared.settings import load_settings
 
@@ -12,8 +22,11 @@ SECURE, PLAIN = parse_proxy("http://proxy:3128"), parse_proxy("proxy2:8888")
 
 
 def chosen(url: str, direct: str = "") -> str | None:
-    """Return the URL of the proxy for a URL, or None."""
+    """Return the URL of the proxy for a URL, or None. The client chooses the same."""
     server = OutboundProxies(SECURE, PLAIN, parse_exceptions(direct)).for_url(url)
+    given = {"https": SECURE.url, "http": PLAIN.url, "no": direct}
+    of_client = Proxies(given).for_url(httpx2.URL(url))
+    assert (of_client and of_client.url) == (server and server.url)
     return None if server is None else server.url
 
 
@@ -21,6 +34,37 @@ def test_the_scheme_of_the_target_chooses_the_proxy() -> None:
     assert chosen("https://api.kie.ai/api/v1") == "http://proxy:3128"
     assert chosen("http://shop.example/hook") == "http://proxy2:8888"
     assert OutboundProxies(https=SECURE).for_url("http://shop.example/") is None
+
+
+@pytest.mark.parametrize(
+    ("https", "http", "url", "expected"),
+    [
+        (None, None, "https://api.kie.ai/", "ALL_PROXY"),
+        (None, None, "http://shop.example/", "ALL_PROXY"),
+        (SECURE, None, "https://api.kie.ai/", "HTTPS_PROXY"),
+        (SECURE, None, "http://shop.example/", "ALL_PROXY"),
+        (None, PLAIN, "https://api.kie.ai/", "ALL_PROXY"),
+        (None, PLAIN, "http://shop.example/", "HTTP_PROXY"),
+        (None, None, "https://a.internal.example/", None),
+        (None, None, "http://127.0.0.1:8080/", None),
+    ],
+)
+def test_all_proxy_stands_in_for_what_is_not_set(
+    https: ProxyServer | None, http: ProxyServer | None, url: str, expected: str | None
+) -> None:
+    rest = parse_proxy("http://ann:hush@rest:3128")
+    named = {"HTTPS_PROXY": https, "HTTP_PROXY": http, "ALL_PROXY": rest}
+    ours = OutboundProxies(https, http, (".internal.example",), rest)
+    server = named[expected] if expected else None
+    assert ours.for_url(url) == server
+    if expected:
+        assert ours.setting_for(url.partition(":")[0]) == expected
+    given = {"no": ".internal.example", "all": "http://ann:hush@rest:3128"}
+    given |= {"https": https.url} if https else {}
+    given |= {"http": http.url} if http else {}
+    of_client = Proxies(given).for_url(httpx2.URL(url))
+    assert (of_client and of_client.variable) == expected
+    assert "hush" not in f"{of_client} {Proxies(given)}"
 
 
 @pytest.mark.parametrize(
@@ -110,12 +154,36 @@ def test_another_kind_of_proxy_is_a_wrong_setting_that_shows_nothing(
     assert "hush" not in str(raised.value)
 
 
+def test_an_all_proxy_of_another_kind_is_refused_where_it_would_be_used(
+    clean_environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://ann:hush@proxy:1080")
+    with pytest.raises(ConfigurationError) as raised:
+        load_settings()
+    assert (
+        "ALL_PROXY: must begin with http:// or https://; SOCKS is not supported; it is read because"
+        " HTTPS_PROXY and HTTP_PROXY are not set" in str(raised.value)
+    )
+    assert "hush" not in str(raised.value)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    with pytest.raises(ConfigurationError, match="it is read because HTTP_PROXY is not set"):
+        load_settings()
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
+    proxies = load_settings().outbound.proxies
+    assert (proxies.fallback, proxies.for_url("http://shop.example")) == (None, proxies.http)
+    monkeypatch.setenv("ALL_PROXY", "")
+    monkeypatch.delenv("HTTPS_PROXY")
+    assert load_settings().outbound.proxies.for_url("https://shop.example") is None
+
+
 def test_the_names_are_those_of_other_programs_in_small_letters_too(
     clean_environment: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://ann:hush@proxy:3128")
     monkeypatch.setenv("no_proxy", ".internal.example")
+    monkeypatch.setenv("all_proxy", "http://bob:hush@rest:3128")
     settings = load_settings()
+    assert settings.outbound.proxies.fallback == parse_proxy("http://bob:hush@rest:3128")
     server = settings.outbound.proxies.for_url("https://api.kie.ai")
     assert server is not None
     assert (server.url, server.password) == ("http://proxy:3128", "hush")

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from darkroom_client.http.async_transport import AsyncProxyTransport
 from darkroom_client.http.calls import Call, Page, get_link
 from darkroom_client.http.event_stream import Event, EventStream
 from darkroom_client.http.exchange import (
-    DIRECT,
     SILENCE_SECONDS,
     Exchange,
     connection_failed,
@@ -20,6 +20,7 @@ from darkroom_client.http.exchange import (
     read_content,
     read_response,
 )
+from darkroom_client.http.proxies import environment_proxies
 
 T = TypeVar("T")
 
@@ -29,7 +30,8 @@ class AsyncConnection:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._http = httpx2.AsyncClient(mounts=DIRECT)
+        transport = AsyncProxyTransport(environment_proxies(), exchange.url)
+        self._http = httpx2.AsyncClient(transport=transport)
 
     async def aclose(self) -> None:
         """Close the connections."""

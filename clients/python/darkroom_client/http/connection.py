@@ -16,7 +16,6 @@ import httpx2
 from darkroom_client.http.calls import Call, Page, get_link
 from darkroom_client.http.event_stream import Event, EventStream
 from darkroom_client.http.exchange import (
-    DIRECT,
     SILENCE_SECONDS,
     Exchange,
     connection_failed,
@@ -24,6 +23,8 @@ from darkroom_client.http.exchange import (
     read_content,
     read_response,
 )
+from darkroom_client.http.proxies import environment_proxies
+from darkroom_client.http.transport import ProxyTransport
 
 T = TypeVar("T")
 
@@ -33,7 +34,8 @@ class Connection:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._http = httpx2.Client(mounts=DIRECT)
+        transport = ProxyTransport(environment_proxies(), exchange.url)
+        self._http = httpx2.Client(transport=transport)
         weakref.finalize(self, self._http.close)
 
     def close(self) -> None:

@@ -19,8 +19,6 @@ T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 CONNECT_SECONDS = 10.0
-DIRECT: Mapping[str, None] = {f"all://{host}": None for host in ("127.0.0.1", "localhost", "[::1]")}
-"""The hosts that are never reached through a proxy of the environment: this machine."""
 SILENCE_SECONDS = 45.0
 """A stream sends something every 15 s. After this long without, its connection is dead."""
 
