@@ -94,11 +94,11 @@ _STRANGERS = frozenset(
         *("uselibpqcompat", "pool", "prepared_statements", "max", "supa", "workaround"),
         *("conn_max_age", "conn_health_checks", "reaping_frequency", "checkout_timeout"),
         *("disable_server_side_cursors", "encoding", "adapter", "pool_size", "max_overflow"),
-        # libpq
-        *("application_name", "fallback_application_name", "load_balance_hosts"),
     }
 )
-_KNOWN = _USED | _OF_KERBEROS | _ALWAYS_SO.keys() | _CHOICES.keys() | _REFUSED.keys() | _STRANGERS
+_UNUSED = frozenset({"application_name", "fallback_application_name", "load_balance_hosts"})
+"""Parameters of libpq that Darkroom sets by itself, or does not need."""
+_OF_LIBPQ = _USED | _OF_KERBEROS | _ALWAYS_SO.keys() | _CHOICES.keys() | _REFUSED.keys() | _UNUSED
 _ALIASES = {"database": "dbname", "username": "user"}
 _POOLER_HINTS = {
     "pgbouncer": ("true", "1"),
@@ -110,6 +110,8 @@ _POOLER_HINTS = {
 """By these, other programs are told that a transaction pooler is between."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,40}")
 _SIMILARITY = 0.82
+_SHORT_LETTERS, _SHORT_SIMILARITY = 5, 0.75
+"""Two letters of `host` exchanged leave less of it than of a long name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +170,14 @@ def _choice_fault(name: str, value: str) -> str:
 
 
 def _refuse_typo(name: str) -> None:
-    if name.lower() in _STRANGERS:
+    if name.lower() in _STRANGERS or name in _UNUSED:
         return
     if not _NAME.fullmatch(name):
         raise ValueError(
             "a parameter has a name of other characters than letters, digits, _, . and -"
         )
-    for known in get_close_matches(name.lower(), sorted(_KNOWN - _STRANGERS), 1, _SIMILARITY):
+    least = _SHORT_SIMILARITY if len(name) <= _SHORT_LETTERS else _SIMILARITY
+    for known in get_close_matches(name.lower(), sorted(_OF_LIBPQ), 1, least):
         raise ValueError(f"{name} is no parameter: {known} is")
 
 

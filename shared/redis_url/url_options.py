@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from urllib.parse import parse_qsl, unquote
 
 from shared.redis_url import tls_options
@@ -82,8 +83,10 @@ def _describe_unknown(name: str, allowed: frozenset[str]) -> str:
     hint = _HINTS.get(name.lower())
     if hint is not None:
         return f"the URL has no parameter {shown}: {hint}"
-    known = ", ".join(sorted(allowed - {PREFIX}))
-    return f"the URL has no parameter {shown}; allowed are {known}"
+    known = sorted(allowed - {PREFIX})
+    nearest = get_close_matches(name.lower(), sorted({*known, *tls_options.NAMES, *IGNORED}), 1)
+    meant = f" (nearest: {nearest[0]})" if nearest else ""
+    return f"the URL has no parameter {shown}{meant}; allowed are {', '.join(known)}"
 
 
 def login_of(

@@ -89,6 +89,8 @@ def test_each_parameter_is_used_or_named_as_unused(
         ("sslrootcrt=x", "sslrootcert is"),
         ("conect_timeout=3", "connect_timeout is"),
         ("target_session_attr=primary", "target_session_attrs is"),
+        ("aplication_name=shop", "aplication_name is no parameter: application_name is"),
+        ("hsot=db", "hsot is no parameter: host is"),
         ("sslmode=on", "sslmode: 'on' is not possible; allowed are disable, allow, prefer"),
         ("connect_timeout=soon", "connect_timeout must be a whole number"),
         ("keepalives_idle=99999", "keepalives_idle must be a whole number from 0 to 32767"),
@@ -118,6 +120,75 @@ def test_a_wrong_parameter_is_named(query: str, said: str, monkeypatch: pytest.M
     monkeypatch.setenv("HOME", "/nowhere")
     with pytest.raises(UrlFault, match=re.escape(said)):
         require_usable(f"postgresql://u@h/db?{query}")
+
+
+OF_LIBPQ = [
+    "host",
+    "port",
+    "user",
+    "password",
+    "dbname",
+    "passfile",
+    "connect_timeout",
+    "client_encoding",
+    "options",
+    "application_name",
+    "fallback_application_name",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    "sslmode",
+    "sslnegotiation",
+    "sslcompression",
+    "sslcert",
+    "sslkey",
+    "sslpassword",
+    "sslcertmode",
+    "sslrootcert",
+    "sslcrl",
+    "sslcrldir",
+    "sslsni",
+    "requirepeer",
+    "require_auth",
+    "channel_binding",
+    "gssencmode",
+    "krbsrvname",
+    "gsslib",
+    "gssdelegation",
+    "target_session_attrs",
+    "load_balance_hosts",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "service",
+    "hostaddr",
+    "replication",
+    "min_protocol_version",
+    "max_protocol_version",
+]
+
+
+def misspellings(name: str) -> set[str]:
+    """Return the name with one letter left out, doubled, or exchanged with the next one."""
+    found = {name.replace("_", ""), name.replace("_", "-")}
+    for i in range(len(name)):
+        found |= {name[:i] + name[i + 1 :], name[:i] + name[i] + name[i:]}
+        found.add(name[:i] + name[i + 1 : i + 2] + name[i] + name[i + 2 :])
+    return found - set(OF_LIBPQ) - {"connecttimeout"}  # of JDBC
+
+
+@pytest.mark.parametrize("name", OF_LIBPQ)
+def test_a_misspelled_parameter_of_libpq_is_refused_with_the_right_name(name: str) -> None:
+    for wrong in misspellings(name):
+        with pytest.raises(UrlFault, match=f"^{wrong} is no parameter: {name} is$"):
+            read_postgres_url(f"postgresql://u@h/db?{wrong}=1")
+
+
+def test_parameters_of_other_programs_are_dropped_even_if_they_resemble_one_of_libpq() -> None:
+    query = "socket_timeout=3&tcpKeepAlive=true&connectTimeout=1&loginTimeout=5&encoding=utf8"
+    found = read_postgres_url(f"postgresql://u@h/db?{query}")
+    assert found.dropped == tuple(part.partition("=")[0] for part in query.split("&"))
 
 
 @pytest.mark.parametrize(
