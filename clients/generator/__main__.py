@@ -37,6 +37,7 @@ def generated_files() -> dict[Path, str]:
         python / "async_job.py",
         python / "http" / "async_connection.py",
         python / "http" / "async_transport.py",
+        python / "http" / "async_wait.py",
     ):
         target = source.with_name(source.name.removeprefix("async_"))
         generated[target] = sync_text(source.read_text(encoding="utf-8"), source.name)
@@ -49,7 +50,7 @@ def generated_files() -> dict[Path, str]:
 def _formatted(text: str) -> str:
     """Return Python source as `make check` wants it."""
     ruff = shutil.which("ruff", path=Path(sys.executable).parent) or "ruff"
-    fixes = ["check", "--select", "I,UP028", "--fix", "--unsafe-fixes", "--quiet"]
+    fixes = ["check", "--select", "F401,I,UP028", "--fix", "--unsafe-fixes", "--quiet"]
     for command in (fixes, ["format", "--quiet"]):
         text = subprocess.run(
             [ruff, *command, "--stdin-filename", "clients/python/darkroom_client/any.py", "-"],

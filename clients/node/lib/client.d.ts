@@ -2,6 +2,7 @@ import { type JobEvent } from "./events.js";
 import { Job } from "./job.js";
 import type { Account, BulkResult, File, JobCounts, JobState, LedgerEntry, Order, Price, Priority, Quote, RevokedWebhookSecret, Statement, WebhookDelivery, WebhookSecret, WebhookWithTries } from "./models.js";
 import { type RetryPolicy } from "./retries.js";
+import { type WaitOptions } from "./wait.js";
 export interface Options {
     /** Where the API is. Default: `DARKROOM_URL`, or http://127.0.0.1:8080. */
     readonly url?: string | undefined;
@@ -70,11 +71,10 @@ export declare class Darkroom {
     job(jobId: string): Promise<Job>;
     /**
      * Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. The wait also
-     * ends when the cancel of the job is requested meanwhile: the job is then returned open.
+     * ends when the cancel of the job is requested meanwhile: the job is then returned open. Whatever
+     * the API does, the wait ends within 5 s after its timeout.
      */
-    wait(jobId: string, timeoutSeconds?: number, options?: {
-        signal?: AbortSignal;
-    }): Promise<Job>;
+    wait(jobId: string, timeoutSeconds?: number, options?: WaitOptions): Promise<Job>;
     /** Yields the jobs that match every filter, newest first, page by page. */
     jobs(where?: JobFilter): AsyncGenerator<Job, void, void>;
     /** Returns how many jobs match every filter, by state and reason. */

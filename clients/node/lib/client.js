@@ -1,13 +1,12 @@
 // The client of Darkroom's HTTP API.
 import { readFile } from "node:fs/promises";
-import { ApiError, WaitTimedOut } from "./errors.js";
+import { ApiError } from "./errors.js";
 import { follow } from "./events.js";
 import { Exchange } from "./exchange.js";
 import { Job } from "./job.js";
 import { RETRIES } from "./retries.js";
+import { waitForEnd } from "./wait.js";
 const PAGE_LENGTH = "100";
-// How long one request waits: below the 60 s after which proxies usually give up.
-const WAIT_SECONDS_MAX = 45;
 const UPLOAD_SECONDS = 120;
 /**
  * One API and one key. Every method rejects with `ApiError` for a refusal, and with
@@ -54,26 +53,12 @@ export class Darkroom {
     }
     /**
      * Returns a job when it has ended. Rejects with `WaitTimedOut`, and the job goes on. The wait also
-     * ends when the cancel of the job is requested meanwhile: the job is then returned open.
+     * ends when the cancel of the job is requested meanwhile: the job is then returned open. Whatever
+     * the API does, the wait ends within 5 s after its timeout.
      */
     async wait(jobId, timeoutSeconds = 600, options = {}) {
-        const endsAt = performance.now() + timeoutSeconds * 1000;
-        for (;;) {
-            const askedAt = performance.now();
-            const waitSeconds = Math.min(Math.max((endsAt - askedAt) / 1000, 0), WAIT_SECONDS_MAX);
-            const job = await this.#job({
-                path: path("jobs", jobId),
-                query: { wait: waitSeconds.toFixed(3) },
-                waitSeconds,
-                signal: options.signal,
-            });
-            // A cancel that was requested before does not end the request early.
-            const isEarly = performance.now() < askedAt + waitSeconds * 1000;
-            if (job.hasEnded || (job.cancel_requested_at !== null && isEarly))
-                return job;
-            if (performance.now() >= endsAt)
-                throw new WaitTimedOut(jobId, job.state, timeoutSeconds);
-        }
+        const at = path("jobs", jobId);
+        return new Job(await waitForEnd(this.#exchange, jobId, at, timeoutSeconds, options), this);
     }
     /** Yields the jobs that match every filter, newest first, page by page. */
     async *jobs(where = {}) {

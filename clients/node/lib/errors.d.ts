@@ -39,8 +39,12 @@ export declare class ConnectionFailed extends DarkroomError {
 /** The job had not ended in time. It goes on, and can be waited for again. */
 export declare class WaitTimedOut extends DarkroomError {
     readonly jobId: string;
-    readonly state: string;
-    constructor(jobId: string, state: string, timeoutSeconds: number);
+    /** The state that was last known, if one was. */
+    readonly state: string | undefined;
+    readonly timeoutSeconds: number;
+    constructor(jobId: string, 
+    /** The state that was last known, if one was. */
+    state: string | undefined, timeoutSeconds: number, cause?: unknown);
 }
 /** The job ended without images. Thrown by `throwForFailure` alone. */
 export declare class JobFailed extends DarkroomError {

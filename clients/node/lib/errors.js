@@ -58,11 +58,20 @@ export class ConnectionFailed extends DarkroomError {
 export class WaitTimedOut extends DarkroomError {
     jobId;
     state;
-    constructor(jobId, state, timeoutSeconds) {
-        super(`job ${jobId} is still ${state} after ${timeoutSeconds} s; it goes on`);
+    timeoutSeconds;
+    constructor(jobId, 
+    /** The state that was last known, if one was. */
+    state, timeoutSeconds, cause) {
+        const last = state === undefined ? "its state is not known" : `it was ${state} when last read`;
+        const told = cause === undefined ? `is still ${state}` : `cannot be read (${whyOf(cause)}), ${last},`;
+        super(`job ${jobId} ${told} after ${timeoutSeconds} s; it goes on`, { cause });
         this.jobId = jobId;
         this.state = state;
+        this.timeoutSeconds = timeoutSeconds;
     }
+}
+function whyOf(cause) {
+    return cause instanceof Error ? cause.message : String(cause);
 }
 /** The job ended without images. Thrown by `throwForFailure` alone. */
 export class JobFailed extends DarkroomError {

@@ -41,3 +41,4 @@ export declare function orConnectionFailed<T>(answer: Promise<T>, signal?: Abort
 export declare function answerOf(response: Response): Promise<string>;
 /** Returns the error of a response with this text. */
 export declare function refusalOf(response: Response, text: string): ApiError;
+export declare function timeoutAfter(seconds: number): AbortSignal;

@@ -100,7 +100,7 @@ export class Exchange {
             catch (error) {
                 if (call.isSentOnce || call.signal?.aborted)
                     throw error;
-                await sleep(pauseAfter(error, failures, this.retries));
+                await sleep(pauseAfter(error, failures, this.retries), call.signal);
             }
         }
     }
@@ -137,7 +137,7 @@ export function refusalOf(response, text) {
     const isRedirect = response.status < 400 && location !== null;
     return new ApiError(response.status, isRedirect ? { detail: `redirected to ${location.split("?")[0]}: give the client that URL` } : objectIn(text), /^\d+$/.test(asked) ? Number(asked) : undefined, response.headers.get("X-Request-Id") ?? undefined);
 }
-function timeoutAfter(seconds) {
+export function timeoutAfter(seconds) {
     return AbortSignal.timeout(Math.ceil(seconds * 1000)); // which takes whole numbers alone
 }
 function objectIn(text) {

@@ -24,7 +24,7 @@ export class Job {
     }
     /** Returns the job when it has ended. Throws `WaitTimedOut`, and the job goes on. */
     async wait(timeoutSeconds = 600) {
-        return this.hasEnded ? this : this.#darkroom.wait(this.id, timeoutSeconds);
+        return this.hasEnded ? this : this.#darkroom.wait(this.id, timeoutSeconds, { lastKnown: this });
     }
     /** Cancels the job, or requests that while it is at Kie. */
     async cancel() {

@@ -10,4 +10,5 @@ export interface RetryPolicy {
 export declare const RETRIES: RetryPolicy;
 /** Returns how long to wait after so many failures. Throws the error if there is no other try. */
 export declare function pauseAfter(error: unknown, failures: number, policy: RetryPolicy): number;
-export declare function sleep(seconds: number): Promise<void>;
+/** Waits. Throws the reason of the signal when that is aborted. */
+export declare function sleep(seconds: number, signal?: AbortSignal): Promise<void>;

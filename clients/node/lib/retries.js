@@ -17,6 +17,19 @@ export function pauseAfter(error, failures, policy) {
     // Spread, so that clients do not return together.
     return asked + doubled * (0.2 + 0.8 * Math.random());
 }
-export function sleep(seconds) {
-    return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+/** Waits. Throws the reason of the signal when that is aborted. */
+export function sleep(seconds, signal) {
+    return new Promise((resolve, reject) => {
+        const stop = () => {
+            clearTimeout(timer);
+            reject(signal?.reason);
+        };
+        const timer = setTimeout(() => {
+            signal?.removeEventListener("abort", stop);
+            resolve();
+        }, seconds * 1000);
+        if (signal?.aborted)
+            stop();
+        signal?.addEventListener("abort", stop, { once: true });
+    });
 }

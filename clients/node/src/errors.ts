@@ -58,9 +58,22 @@ export class ConnectionFailed extends DarkroomError {}
 
 /** The job had not ended in time. It goes on, and can be waited for again. */
 export class WaitTimedOut extends DarkroomError {
-  constructor(readonly jobId: string, readonly state: string, timeoutSeconds: number) {
-    super(`job ${jobId} is still ${state} after ${timeoutSeconds} s; it goes on`);
+  constructor(
+    readonly jobId: string,
+    /** The state that was last known, if one was. */
+    readonly state: string | undefined,
+    readonly timeoutSeconds: number,
+    cause?: unknown,
+  ) {
+    const last = state === undefined ? "its state is not known" : `it was ${state} when last read`;
+    const told =
+      cause === undefined ? `is still ${state}` : `cannot be read (${whyOf(cause)}), ${last},`;
+    super(`job ${jobId} ${told} after ${timeoutSeconds} s; it goes on`, { cause });
   }
+}
+
+function whyOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 /** The job ended without images. Thrown by `throwForFailure` alone. */

@@ -121,7 +121,7 @@ export class Exchange {
         return await once();
       } catch (error) {
         if (call.isSentOnce || call.signal?.aborted) throw error;
-        await sleep(pauseAfter(error, failures, this.retries));
+        await sleep(pauseAfter(error, failures, this.retries), call.signal);
       }
     }
   }
@@ -168,7 +168,7 @@ export function refusalOf(response: Response, text: string): ApiError {
   );
 }
 
-function timeoutAfter(seconds: number): AbortSignal {
+export function timeoutAfter(seconds: number): AbortSignal {
   return AbortSignal.timeout(Math.ceil(seconds * 1000)); // which takes whole numbers alone
 }
 

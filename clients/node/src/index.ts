@@ -15,4 +15,5 @@ export type { JobEvent } from "./events.js";
 export { Job } from "./job.js";
 export type * from "./models.js";
 export type { RetryPolicy } from "./retries.js";
+export type { WaitOptions } from "./wait.js";
 export { verifyWebhook, type Webhook } from "./webhooks.js";

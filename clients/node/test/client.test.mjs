@@ -15,6 +15,7 @@ import { pathToFileURL } from "node:url";
 
 import {
   ApiError,
+  ConnectionFailed,
   Darkroom,
   DarkroomError,
   JobFailed,
@@ -232,4 +233,58 @@ test("a stream of an account goes on after a server that stops has ended it", as
     server.closeAllConnections();
     server.close();
   }
+});
+
+test("a wait ends in time, whatever the API does, and tells what was last known", async () => {
+  const answers = {
+    silent: () => {},
+    slow: (response) => {
+      response.writeHead(200, { "Content-Length": "100000" });
+      const timer = setInterval(() => response.write(" "), 50);
+      response.on("close", () => clearInterval(timer));
+    },
+    busy: (response) => response.writeHead(503, { "Retry-After": "60" }).end(),
+    broken: (response) => response.destroy(),
+  };
+  const server = createServer((request, response) => answers[request.url.split("/")[1]](response));
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = `http://127.0.0.1:${server.address().port}`;
+  const [queued] = await all(darkroom.jobs({ state: "succeeded" }));
+  const lastKnown = { ...queued, state: "running" };
+  const waited = async (url, options) => {
+    const started = performance.now();
+    const client = new Darkroom({ url, key: "k" });
+    const error = await client.wait("j-1", 0.3, options).then(assert.fail, (failed) => failed);
+    const seconds = (performance.now() - started) / 1000;
+    assert.ok(error instanceof WaitTimedOut, String(error));
+    assert.ok(seconds >= 0.29 && seconds < 10, `${url}: ${seconds} s`);
+    return error;
+  };
+  try {
+    await Promise.all(
+      Object.keys(answers).map(async (name) => {
+        const [error, known] = await Promise.all([
+          waited(`${address}/${name}`),
+          waited(`${address}/${name}`, { lastKnown }),
+        ]);
+        assert.equal(error.state, undefined);
+        assert.match(error.message, /^job j-1 cannot be read \(.+\), its state is not known, after 0.3 s; it goes on$/);
+        assert.equal(known.state, "running");
+        assert.match(known.message, /it was running when last read/);
+      }),
+    );
+    const stopping = new AbortController();
+    const busy = new Darkroom({ url: `${address}/busy`, key: "k" });
+    const ended = busy.wait("j-1", 600, { signal: stopping.signal });
+    setTimeout(() => stopping.abort(), 200); // while it pauses for a minute
+    await assert.rejects(ended, (error) => error.name === "AbortError");
+    const impatient = { tries: 1 };
+    const refusal = new Darkroom({ url: `${address}/broken`, key: "k", retries: impatient });
+    await assert.rejects(refusal.wait("j-1", 60), ConnectionFailed);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+  const gone = await waited(address);
+  assert.match(gone.message, /ECONNREFUSED/);
 });

@@ -10,12 +10,10 @@ from collections.abc import (
     Sequence,
 )
 from datetime import datetime
-from time import monotonic
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from darkroom_client.async_job import AsyncJob
-from darkroom_client.errors import WaitTimedOut
 from darkroom_client.generated import problems
 from darkroom_client.generated.models import (
     Account,
@@ -37,7 +35,8 @@ from darkroom_client.generated.webhook_models import (
 )
 from darkroom_client.http import calls, webhook_calls
 from darkroom_client.http.async_connection import AsyncConnection
-from darkroom_client.http.calls import ENDED, PAGE_LENGTH, Call, JobFilter, Page
+from darkroom_client.http.async_wait import wait_for_end
+from darkroom_client.http.calls import PAGE_LENGTH, Call, JobFilter, Page
 from darkroom_client.http.event_stream import Event
 from darkroom_client.http.exchange import DEFAULT_URL, Exchange
 from darkroom_client.http.retries import RetryPolicy
@@ -147,23 +146,21 @@ class AsyncDarkroom:
         """Return a job as it is now."""
         return AsyncJob.of(await self._connection.send(calls.get_job(job_id)), self)
 
-    async def wait(self, job_id: str, timeout_seconds: float = 600.0) -> AsyncJob:
+    async def wait(
+        self,
+        job_id: str,
+        timeout_seconds: float = 600.0,
+        *,
+        last_known: JobFields | None = None,
+    ) -> AsyncJob:
         """Return a job when it has ended. Raises `WaitTimedOut`, and the job goes on.
 
-        The end is pushed to the request, which is renewed every 45 s. The wait also ends when the
-        cancel of the job is requested meanwhile: the job is then returned open.
+        The wait also ends when the cancel of the job is requested meanwhile: the job is then
+        returned open. Whatever the API does, the wait ends within 5 s after its timeout, and the
+        error has the state that was last read, before the wait in `last_known`.
         """
-        ends_at = monotonic() + timeout_seconds
-        while True:
-            asked_at = monotonic()
-            call = calls.get_job(job_id, max(ends_at - asked_at, 0.0))
-            job = await self._connection.send(call)
-            # A cancel that was requested before does not end the request early.
-            is_cancelled = job.cancel_requested_at and monotonic() < asked_at + call.wait_seconds
-            if job.state in ENDED or is_cancelled:
-                return AsyncJob.of(job, self)
-            if monotonic() >= ends_at:
-                raise WaitTimedOut(job_id, job.state, timeout_seconds)
+        fields = await wait_for_end(self._connection, job_id, timeout_seconds, last_known)
+        return AsyncJob.of(fields, self)
 
     async def jobs(self, **where: Unpack[JobFilter]) -> AsyncIterator[AsyncJob]:
         """Yield the jobs that match every filter, newest first, page by page."""

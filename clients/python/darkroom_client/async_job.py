@@ -51,7 +51,9 @@ class AsyncJob(JobFields):
 
     async def wait(self, timeout_seconds: float = 600.0) -> AsyncJob:
         """Return the job when it has ended. Raises `WaitTimedOut`, and the job goes on."""
-        return self if self.has_ended else await self._darkroom.wait(self.id, timeout_seconds)
+        if self.has_ended:
+            return self
+        return await self._darkroom.wait(self.id, timeout_seconds, last_known=self)
 
     async def cancel(self) -> AsyncJob:
         """Cancel the job, or request that while it is at Kie. Raises `TooLateToCancel`."""

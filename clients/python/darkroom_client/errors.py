@@ -77,9 +77,22 @@ class UnexpectedAnswer(DarkroomError):
 class WaitTimedOut(DarkroomError):
     """The job had not ended in time. It goes on, and can be waited for again."""
 
-    def __init__(self, job_id: str, state: str, timeout_seconds: float) -> None:
-        self.job_id, self.state, self.timeout_seconds = job_id, state, timeout_seconds
-        super().__init__(f"job {job_id} is still {state} after {timeout_seconds:g} s; it goes on")
+    def __init__(
+        self,
+        job_id: str,
+        state: str | None,
+        timeout_seconds: float,
+        error: Exception | None = None,
+    ) -> None:
+        self.job_id, self.timeout_seconds = job_id, timeout_seconds
+        self.state = state
+        """The state that was last known, or None if none was."""
+        told = f"is still {state}"
+        if error is not None:
+            # The cause of a request that was given up has no words.
+            last = "its state is not known" if state is None else f"it was {state} when last read"
+            told = f"cannot be read ({str(error) or 'no answer'}), {last},"
+        super().__init__(f"job {job_id} {told} after {timeout_seconds:g} s; it goes on")
 
 
 class JobFailed(DarkroomError):

@@ -54,7 +54,9 @@ class Job(JobFields):
 
     def wait(self, timeout_seconds: float = 600.0) -> Job:
         """Return the job when it has ended. Raises `WaitTimedOut`, and the job goes on."""
-        return self if self.has_ended else self._darkroom.wait(self.id, timeout_seconds)
+        if self.has_ended:
+            return self
+        return self._darkroom.wait(self.id, timeout_seconds, last_known=self)
 
     def cancel(self) -> Job:
         """Cancel the job, or request that while it is at Kie. Raises `TooLateToCancel`."""

@@ -44,7 +44,7 @@ async def test_the_client_passes_its_tests(system: System, tmp_path: Path) -> No
         WEBHOOK=signed_webhook(),
     )
     assert code == 0, said
-    assert "pass 13" in said
+    assert "pass 14" in said
     assert "skipped 0" in said
 
 

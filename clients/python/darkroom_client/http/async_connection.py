@@ -41,9 +41,17 @@ class AsyncConnection:
         """Return the answer of a call."""
 
         async def once(one: Call[T]) -> T:
-            return read_response(one, await self._request(one))
+            return await self.send_once(one)
 
         return await self._repeat(call, once)
+
+    async def send_once(self, call: Call[T]) -> T:
+        """Return the answer of a call, which is not repeated."""
+        return read_response(call, await self._request(call))
+
+    def pause_seconds(self, call: Call[Any], error: Exception, failures: int) -> float:
+        """Return the pause before the call is sent again. Raises the error if it is not."""
+        return self._exchange.pause_seconds(call, error, failures)
 
     async def entries(self, page_of: Callable[[str | None], Call[Page[T]]]) -> AsyncIterator[T]:
         """Yield the entries of a list, page by page."""

@@ -46,9 +46,17 @@ class Connection:
         """Return the answer of a call."""
 
         def once(one: Call[T]) -> T:
-            return read_response(one, self._request(one))
+            return self.send_once(one)
 
         return self._repeat(call, once)
+
+    def send_once(self, call: Call[T]) -> T:
+        """Return the answer of a call, which is not repeated."""
+        return read_response(call, self._request(call))
+
+    def pause_seconds(self, call: Call[Any], error: Exception, failures: int) -> float:
+        """Return the pause before the call is sent again. Raises the error if it is not."""
+        return self._exchange.pause_seconds(call, error, failures)
 
     def entries(self, page_of: Callable[[str | None], Call[Page[T]]]) -> Iterator[T]:
         """Yield the entries of a list, page by page."""
