@@ -47,6 +47,25 @@ REQUESTS: list[tuple[str, str, Any, dict[str, str]]] = [
     ("POST", "/v1/jobs", ORDER, {"Content-Type": "text/plain"}),
     ("POST", "/v1/jobs", {**ORDER, "account_id": "other"}, {}),
     ("POST", "/v1/jobs", ORDER, {"Idempotency-Key": "k" * 256}),
+    # Every fault of a request is told at once: header, query and body.
+    ("POST", "/v1/jobs", BAD_ORDERS[4], {"Idempotency-Key": "k" * 256}),
+    ("POST", "/v1/jobs?check_images=maybe", BAD_ORDERS[5], {"Idempotency-Key": "\u00e9"}),
+    ("POST", "/v1/jobs?check_images=1&images=true", ORDER, {"Idempotency-Key": "a\tb"}),
+    ("POST", "/v1/jobs?check_images=true&check_images=true", {**ORDER, "prompt": ""}, {}),
+    ("POST", "/v1/jobs", {**ORDER, "idempotency_key": "k", "X-Idempotency-Key": "k"}, {}),
+    ("POST", "/v1/jobs", {"Idempotency_Key": "k"}, {"Idempotency-Key": ""}),
+    ("POST", "/v1/jobs/batch", {"jobs": [BAD_ORDERS[7], []]}, {"Idempotency-Key": "k" * 252}),
+    ("POST", "/v1/jobs/batch?check_images=", {"jobs": {}, "priority": "high"}, {}),
+    ("POST", "/v1/jobs/batch", {"jobs": [ORDER], "idempotency_key": "k", "n": 1}, {}),
+    ("POST", "/v1/jobs/batch", {}, {"Idempotency-Key": "k" * 252}),
+    ("GET", "/v1/jobs/x?wait=soon&fields=id,colour&wiat=1", None, {}),
+    ("GET", "/v1/jobs/x?wait=61", None, {}),
+    ("GET", "/v1/jobs?state=lost&created_from=soon&limit=0&colour=red&fields=x", None, {}),
+    ("GET", "/v1/jobs?limit=x&limit=1&created_to=2031-01-01T00:00:00", None, {}),
+    ("GET", "/v1/jobs/counts?state=lost&limit=1", None, {}),
+    ("GET", "/v1/jobs?cursor=x&limit=1001", None, {}),
+    ("GET", "/v1/webhooks?state=lost&limit=0&cursor=x&colour=red", None, {}),
+    ("GET", "/v1/accounts/acme/ledger?limit=0&cursor=x&colour=red", None, {}),
     ("POST", "/v1/jobs/batch", {"jobs": []}, {}),
     ("POST", "/v1/jobs/batch", {"jobs": [ORDER, {**ORDER, "account_id": "other"}]}, {}),
     ("GET", "/v1/jobs/00000000-0000-7000-8000-000000000000", None, {}),
@@ -119,6 +138,33 @@ async def test_every_system_refuses_with_the_same_words(system: System) -> None:
         assert [
             (here, there) for here, there in zip(told, other, strict=True) if here != there
         ] == []
+
+
+async def test_a_bad_key_is_told_with_the_faults_of_query_and_body(system: System) -> None:
+    headers = {"Authorization": f"Bearer {await system.key()}", "Idempotency-Key": "k" * 256}
+    bad = {**ORDER, "prompt": "", "colour": "red"}
+    given = {"check_images", "Idempotency-Key"}
+    async with aiohttp.ClientSession(system.url, headers=headers) as session:
+        for path, body, fields in (
+            ("/v1/jobs", bad, {"prompt", "colour"}),
+            ("/v1/jobs/batch", {"jobs": [ORDER, bad]}, {"jobs.1.prompt", "jobs.1.colour"}),
+        ):
+            async with session.post(f"{path}?check_images=maybe", json=body) as answer:
+                told = await answer.json(content_type=None)
+            assert answer.status == 422
+            assert {one["field"] for one in told["errors"]} == given | fields
+        async with session.get("/v1/jobs") as answer:
+            assert (await answer.json())["jobs"] == []
+
+
+async def test_a_batch_is_a_repeated_one_where_none_of_its_jobs_is_new(system: System) -> None:
+    headers = {"Authorization": f"Bearer {await system.key()}", "Idempotency-Key": "night-1"}
+    later = {**ORDER, "run_at": "2026-01-01T00:00:00Z"}
+    async with aiohttp.ClientSession(system.url, headers=headers) as session:
+        for jobs, is_repeated in (([later], False), ([later, later], False), ([later], True)):
+            async with session.post("/v1/jobs/batch", json={"jobs": jobs}) as answer:
+                assert answer.status == 202
+                assert ("Idempotent-Replayed" in answer.headers) == is_repeated
 
 
 async def test_a_refusal_is_an_exception_with_its_members(system: System) -> None:

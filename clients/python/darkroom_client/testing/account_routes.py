@@ -11,15 +11,16 @@ from decimal import Decimal
 from typing import Any
 
 from darkroom_client.testing.accounts import Accounts, MemoryAccount, credits_number, now_text
-from darkroom_client.testing.checks.field_checks import Fault
+from darkroom_client.testing.checks.field_checks import Fault, shown
 from darkroom_client.testing.checks.order_check import check_order, read_time, time_of
 from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
 from darkroom_client.testing.image_types import read_image_head
-from darkroom_client.testing.job_filters import page_of, parse_query
-from darkroom_client.testing.job_routes import require_account
+from darkroom_client.testing.job_filters import limit_faults, page_of, parse_query
 from darkroom_client.testing.jobs import Jobs, new_id
 from darkroom_client.testing.problem import Refusal, invalid_request
+from darkroom_client.testing.request_parts import require_account
 
+_ROW_ID_MAX = 2**63 - 1
 _SERVED_FOR = timedelta(hours=24)
 _KINDS = ("grant", "refund", "adjustment", "capture")
 _CSV = ("id", "time", "kind", "job_id", "model", "task", "quantity")
@@ -87,7 +88,7 @@ class AccountRoutes:
     def ledger(self, request: MemoryRequest, account_id: str) -> MemoryResponse:
         """List the movements of credits."""
         entries = self._own(request, account_id).entries[::-1]
-        query = parse_query(request, ("limit", "cursor"))
+        query = parse_query(request, ("limit", "cursor"), limit_faults, _ledger_cursor_faults)
         page, cursor = page_of(entries, query, lambda one: str(one["id"]))
         return MemoryResponse(200, {"entries": page, "next_cursor": cursor})
 
@@ -202,6 +203,13 @@ def _uploaded(file: Mapping[str, Any]) -> MemoryResponse:
 
 def _text(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
+
+
+def _ledger_cursor_faults(query: Mapping[str, str]) -> list[Fault]:
+    text = query.get("cursor", "1")
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _ROW_ID_MAX:
+        return []
+    return [Fault("cursor", f"{shown(text)} must be a whole number from 1 to {_ROW_ID_MAX}")]
 
 
 def _period(query: Mapping[str, str]) -> tuple[datetime, datetime]:

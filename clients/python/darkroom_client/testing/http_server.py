@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +27,10 @@ class MemoryRequest:
     body: bytes
     account_id: str = ""
     """The account of its key."""
+    repeated: frozenset[str] = frozenset()
+    """Parameters that are given more than once."""
+    idempotency_keys: Sequence[str] = ()
+    """The values of the header `Idempotency-Key`."""
 
 
 @dataclass
@@ -69,12 +74,16 @@ class _Connection(BaseHTTPRequestHandler):
         request_id = self.headers.get("X-Request-Id") or uuid.uuid4().hex
         length = int(self.headers.get("Content-Length") or 0)
         parts = urlsplit(self.path)
+        given = parse_qsl(parts.query, keep_blank_values=True)
+        names = Counter(name for name, _ in given)
         request = MemoryRequest(
             self.command,
             parts.path,
-            dict(parse_qsl(parts.query, keep_blank_values=True)),
-            {name.lower(): value for name, value in self.headers.items()},
+            dict(given),
+            {name.lower(): _utf8(value) for name, value in self.headers.items()},
             self.rfile.read(length),
+            repeated=frozenset(name for name, count in names.items() if count > 1),
+            idempotency_keys=[_utf8(key) for key in self.headers.get_all("Idempotency-Key", [])],
         )
         try:
             response = self.server.handle(request)
@@ -108,6 +117,11 @@ class _Connection(BaseHTTPRequestHandler):
         for name, value in {**headers, "X-Request-Id": request_id}.items():
             self.send_header(name, value)
         self.end_headers()
+
+
+def _utf8(value: str) -> str:
+    """Return the value of a header, which the standard library takes for Latin-1."""
+    return value.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 def refusal_response(refusal: Refusal) -> MemoryResponse:

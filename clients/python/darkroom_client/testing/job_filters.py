@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
@@ -12,35 +13,43 @@ from darkroom_client.testing.checks.order_check import read_time, time_of
 from darkroom_client.testing.http_server import MemoryRequest
 from darkroom_client.testing.jobs import Jobs, MemoryJob
 from darkroom_client.testing.problem import invalid_request
+from darkroom_client.testing.request_parts import field_faults, query_faults
 
 T = TypeVar("T")
+Query = Mapping[str, str]
 
 STATES = get_args(JobState)
 _EQUAL = ("id", "reason", "model", "task", "priority", "provider_task_id")
-_FILTERS = (
+FILTERS = (
     *("account_id", "state", "reason", "model", "task", "priority", "created_from", "created_to"),
     *("provider_task_id", "idempotency_key", "metadata", "retried", "scheduled", "id"),
 )
-_LIST = (*_FILTERS, "limit", "cursor", "fields")
+_JOB_ID = re.compile("[0-9a-fA-F]{8}-?([0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _LIMIT_MAX = 1_000
 
 
-def parse_query(request: MemoryRequest, allowed: Collection[str] | None) -> dict[str, str]:
-    """Return the query. `allowed` is None for a list of jobs. Refuses other parameters."""
-    names = _LIST if allowed is None else allowed
-    faults = [
-        Fault(name, f"is not a parameter here; allowed: {', '.join(names) or 'none'}")
-        for name in request.query
-        if name not in names
-    ]
+def parse_query(
+    request: MemoryRequest, allowed: Collection[str], *checks: Callable[[Query], Sequence[Fault]]
+) -> Query:
+    """Return the query. Refuses other parameters, and what the checks find, all together."""
+    found = [fault for check in checks for fault in check(request.query)]
+    faults = [*query_faults(request, allowed), *found]
     if faults:
         raise invalid_request(faults)
-    return dict(request.query)
+    return request.query
 
 
-def select_jobs(jobs: Jobs, account_id: str, where: Mapping[str, str]) -> list[MemoryJob]:
+def parse_job_list(request: MemoryRequest) -> tuple[Query, Collection[str] | None]:
+    """Return the query of a list of jobs, and the fields to show, or None for all."""
+    allowed = (*FILTERS, "limit", "cursor", "fields")
+    query = parse_query(request, allowed, where_faults, job_page_faults, field_faults)
+    names = query.get("fields")
+    return query, None if names is None else names.split(",")
+
+
+def select_jobs(jobs: Jobs, account_id: str, where: Query) -> list[MemoryJob]:
     """Return the jobs of the account that match every filter, newest first."""
-    faults = [*_state_faults(where), *_time_faults(where)]
+    faults = where_faults(where)
     if faults:
         raise invalid_request(faults)
     return [
@@ -50,7 +59,7 @@ def select_jobs(jobs: Jobs, account_id: str, where: Mapping[str, str]) -> list[M
     ]
 
 
-def _matches(job: MemoryJob, where: Mapping[str, str]) -> bool:
+def _matches(job: MemoryJob, where: Query) -> bool:
     fields = job.fields
     if "state" in where and fields["state"] not in where["state"].split(","):
         return False
@@ -72,7 +81,7 @@ def _is_scheduled(job: MemoryJob) -> bool:
     return bool(job.fields["state"] == "queued" and is_later)
 
 
-def _matches_metadata(job: MemoryJob, where: Mapping[str, str]) -> bool:
+def _matches_metadata(job: MemoryJob, where: Query) -> bool:
     if "metadata" not in where:
         return True
     name, _, wanted = where["metadata"].partition("=")
@@ -84,37 +93,58 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _matches_time(job: MemoryJob, where: Mapping[str, str]) -> bool:
+def _matches_time(job: MemoryJob, where: Query) -> bool:
     created_at = time_of(job.fields["created_at"])
     first, last = read_time(where.get("created_from", "")), read_time(where.get("created_to", ""))
     return (first is None or created_at >= first) and (last is None or created_at < last)
 
 
-def _state_faults(where: Mapping[str, str]) -> list[Fault]:
-    given = where.get("state", "").split(",") if "state" in where else []
+def where_faults(where: Query) -> list[Fault]:
+    """Return what is wrong with the values of filters."""
+    given = where["state"].split(",") if "state" in where else []
     unknown = next((one for one in given if one not in STATES), None)
-    if unknown is None:
-        return []
-    return [Fault("state", f"{shown(unknown)} must be one of {', '.join(STATES)}")]
-
-
-def _time_faults(where: Mapping[str, str]) -> list[Fault]:
+    faults = []
+    if unknown is not None:
+        faults.append(Fault("state", f"{shown(unknown)} must be one of {', '.join(STATES)}"))
+    wanted = "must be a time with its timezone, such as 2030-01-31T18:00:00Z"
     return [
-        Fault(name, f"{shown(where[name])} must be a time with its timezone")
-        for name in ("created_from", "created_to")
-        if name in where and read_time(where[name]) is None
+        *faults,
+        *(
+            Fault(name, f"{shown(where[name])} {wanted}")
+            for name in ("created_from", "created_to")
+            if name in where and read_time(where[name]) is None
+        ),
     ]
 
 
+def job_page_faults(query: Query) -> list[Fault]:
+    """Return what is wrong with the page of a list of jobs."""
+    return [*limit_faults(query), *cursor_faults(query, _JOB_ID)]
+
+
+def limit_faults(query: Query) -> list[Fault]:
+    """Return what is wrong with the length of a page."""
+    text = query.get("limit", "1")
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _LIMIT_MAX:
+        return []
+    return [
+        Fault("limit", f"{shown(text)} must be a whole number from 1 to {_LIMIT_MAX}"),
+    ]
+
+
+def cursor_faults(query: Query, pattern: re.Pattern[str]) -> list[Fault]:
+    """Return what is wrong with a cursor that is the id of an entry."""
+    text = query.get("cursor")
+    if text is None or pattern.fullmatch(text):
+        return []
+    return [Fault("cursor", f"{shown(text)} must be the cursor of a page before")]
+
+
 def page_of(
-    entries: Sequence[T], query: Mapping[str, str], id_of: Callable[[T], str]
+    entries: Sequence[T], query: Query, id_of: Callable[[T], str]
 ) -> tuple[Sequence[T], str | None]:
     """Return one page of the entries, which are newest first, and the cursor of the next."""
-    text = query.get("limit", "50")
-    limit = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= limit <= _LIMIT_MAX:
-        message = f"{shown(text)} must be a whole number from 1 to {_LIMIT_MAX}"
-        raise invalid_request([Fault("limit", message)])
+    limit = int(query.get("limit", "50"))
     cursor = query.get("cursor")
     ids = [id_of(one) for one in entries]
     first = ids.index(cursor) + 1 if cursor in ids else 0

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from time import monotonic
 from typing import Any
 
 from darkroom_client.testing.accounts import credits_number
-from darkroom_client.testing.checks.field_checks import Fault, shown
-from darkroom_client.testing.checks.order_check import MemoryOrder, check_order, order_rules
+from darkroom_client.testing.checks.field_checks import Fault
+from darkroom_client.testing.checks.order_check import (
+    MemoryOrder,
+    check_batch,
+    check_order,
+    order_rules,
+)
 from darkroom_client.testing.event_streams import EVENT_STREAM, account_frames, job_frames
 from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
-from darkroom_client.testing.job_filters import page_of, parse_query, select_jobs
+from darkroom_client.testing.job_filters import (
+    FILTERS,
+    page_of,
+    parse_job_list,
+    parse_query,
+    select_jobs,
+    where_faults,
+)
 from darkroom_client.testing.jobs import Jobs, MemoryJob
 from darkroom_client.testing.problem import Refusal, invalid_request
+from darkroom_client.testing.request_parts import (
+    RequestParts,
+    read_check_images,
+    read_json,
+    read_key,
+    read_wait,
+    require_account,
+)
 
-_BATCH_MAX = 1_000
-_WAIT_MAX = 60.0
 _WAIT_ENDS = 50.0
 
 
@@ -47,43 +64,35 @@ class JobRoutes:
 
     def create(self, request: MemoryRequest) -> MemoryResponse:
         """Place a job."""
-        order = check_order(read_json(request), request.account_id)
+        body, parts = read_json(request), RequestParts()
+        parts.read(lambda: read_check_images(request), None)
+        key = parts.read(lambda: read_key(request, 255), None)
+        order = parts.read_last(lambda: check_order(body, request.account_id))
         require_account(request, order.account_id)
-        [(job, is_new)] = self._jobs.enqueue([(order, _key(request, 255))])
+        [(job, is_new)] = self._jobs.enqueue([(order, key)])
         headers = {"Location": f"/v1/jobs/{job.id}", **_replayed(not is_new)}
         return MemoryResponse(202, job.first, headers)
 
     def create_many(self, request: MemoryRequest) -> MemoryResponse:
         """Place all jobs or none."""
-        bodies, key = read_json(request).get("jobs"), _key(request, 251)
-        if not isinstance(bodies, list) or not 1 <= len(bodies) <= _BATCH_MAX:
-            message = f"{shown(bodies)} must be a list of 1 to {_BATCH_MAX:,} jobs"
-            raise invalid_request([Fault("jobs", message)])
-        orders: list[tuple[MemoryOrder, str | None]] = []
-        faults: list[Fault] = []
-        for index, body in enumerate(bodies):
-            try:
-                order = check_order(body, request.account_id)
-                orders.append((order, f"{key}/{index}" if key else None))
-            except Refusal as refused:
-                faults += [
-                    Fault(f"jobs.{index}.{one['field']}", one["message"])
-                    for one in refused.body["errors"]
-                ]
-        if faults:
-            raise invalid_request(faults)
-        for order, _ in orders:
+        body, parts = read_json(request), RequestParts()
+        parts.read(lambda: read_check_images(request), None)
+        key = parts.read(lambda: read_key(request, 251), None)
+        orders = parts.read_last(lambda: check_batch(body, request.account_id))
+        for order in orders:
             require_account(request, order.account_id)
-        placed = self._jobs.enqueue(orders)
-        headers = _replayed(any(not is_new for _, is_new in placed))
+        placed = self._jobs.enqueue(
+            [(order, f"{key}/{index}" if key else None) for index, order in enumerate(orders)]
+        )
+        # As by Darkroom: the answer is a repeated one where no job is new.
+        headers = _replayed(not any(is_new for _, is_new in placed))
         return MemoryResponse(202, {"jobs": [job.first for job, _ in placed]}, headers)
 
     def show(self, request: MemoryRequest, job_id: str) -> MemoryResponse:
         """Show a job, or wait for its end."""
+        seconds, wanted = read_wait(request)
         job = self._find(request, job_id)
-        query = parse_query(request, ("wait", "fields"))
-        seconds = _wait_seconds(query.get("wait"))
-        ends_at = monotonic() + seconds
+        ends_at = monotonic() + min(seconds, _WAIT_ENDS)
         with self._jobs.changed:
             asked_at = job.fields["cancel_requested_at"]
             while not (job.has_ended or self._jobs.is_closed):
@@ -92,22 +101,23 @@ class JobRoutes:
                 left_seconds = ends_at - monotonic()
                 if left_seconds <= 0 or not self._jobs.changed.wait(left_seconds):
                     break
-            return MemoryResponse(200, _selected(self._jobs.shown(job), query.get("fields")))
+            return MemoryResponse(200, _selected(self._jobs.shown(job), wanted))
 
     def list(self, request: MemoryRequest) -> MemoryResponse:
         """List jobs, newest first."""
+        query, wanted = parse_job_list(request)
         with self._jobs.changed:
-            query = parse_query(request, None)
             found = select_jobs(self._jobs, request.account_id, query)
             page, cursor = page_of(found, query, lambda job: job.id)
-            jobs = [_selected(self._jobs.shown(job), query.get("fields")) for job in page]
+            jobs = [_selected(self._jobs.shown(job), wanted) for job in page]
         return MemoryResponse(200, {"jobs": jobs, "next_cursor": cursor})
 
     def count(self, request: MemoryRequest) -> MemoryResponse:
         """Count jobs by state and reason."""
         counts: dict[tuple[str, str | None], int] = {}
+        where = parse_query(request, FILTERS, where_faults)
         with self._jobs.changed:
-            found = select_jobs(self._jobs, request.account_id, parse_query(request, None))
+            found = select_jobs(self._jobs, request.account_id, where)
             for job in found:
                 key = job.fields["state"], job.fields["reason"]
                 counts[key] = counts.get(key, 0) + 1
@@ -313,55 +323,11 @@ class _Result:
         }
 
 
-def read_json(request: MemoryRequest) -> dict[str, Any]:
-    """Return the JSON object of a body, or refuse it."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip()
-    if content_type != "application/json":
-        given = content_type or "no Content-Type"
-        raise Refusal(
-            "unsupported_content",
-            f"the body must be sent as Content-Type: application/json, not {given}",
-        )
-    try:
-        body = json.loads(request.body)
-    except ValueError as error:
-        raise Refusal("malformed_request", f"the body is no JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise Refusal("malformed_request", f"the body must be a JSON object, not {shown(body)}")
-    return body
-
-
-def require_account(request: MemoryRequest, account_id: str) -> None:
-    """Refuse a request for another account than that of its key."""
-    if account_id != request.account_id:
-        raise Refusal("forbidden", f"this key is for the account {request.account_id!r} alone")
-
-
-def _key(request: MemoryRequest, longest: int) -> str | None:
-    key = request.headers.get("idempotency-key")
-    if key is not None and not (0 < len(key) <= longest and key.isascii() and key.isprintable()):
-        message = f"must be 1 to {longest} printable ASCII characters, not {shown(key)}"
-        raise invalid_request([Fault("Idempotency-Key", message)])
-    return key
-
-
 def _replayed(is_replayed: bool) -> dict[str, str]:
     return {"Idempotent-Replayed": "true"} if is_replayed else {}
 
 
-def _wait_seconds(text: str | None) -> float:
-    try:
-        seconds = float(text or 0)
-    except ValueError:
-        seconds = -1.0
-    if 0 <= seconds <= _WAIT_MAX:
-        return min(seconds, _WAIT_ENDS)
-    message = f"{shown(text)} must be seconds from 0 to {_WAIT_MAX:g}"
-    raise invalid_request([Fault("wait", message)])
-
-
-def _selected(job: dict[str, Any], fields: str | None) -> dict[str, Any]:
-    if fields is None:
+def _selected(job: dict[str, Any], wanted: Collection[str] | None) -> dict[str, Any]:
+    if wanted is None:
         return job
-    wanted = fields.split(",")
     return {name: value for name, value in job.items() if name in wanted}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,15 @@ from typing import Any
 
 from darkroom_client.testing.checks.field_checks import CHECKS, Fault, shown
 from darkroom_client.testing.checks.public_urls import WEBHOOK_HINT, find_url_fault
-from darkroom_client.testing.problem import invalid_request
+from darkroom_client.testing.problem import Refusal, invalid_request
 
 DEFAULT_MODEL = "gpt-4o-image"
 _ORDER_FIELDS = ("account_id", "metadata", "webhook_url", "priority", "run_at")
 _PRIORITIES = ("high", "normal", "low")
 _METADATA_BYTES = 16 * 1024
 _RUN_AT_DAYS = 366
+_BATCH_MAX = 1_000
+_KEY_FIELD = re.compile(r"(x[-_])?(idempotency|idempotence|idempotent)[-_]?key")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def check_order(body: Mapping[str, Any], account_id: str) -> MemoryOrder:
     model, task = fields.pop("model", DEFAULT_MODEL), fields.pop("task", None)
     given = {name: fields.pop(name) for name in _ORDER_FIELDS if name in fields}
     order = {"account_id": account_id, **given}
-    faults = list(_order_faults(order))
+    faults = [*_order_faults(order), *_pop_key_faults(fields)]
     rules = _rules_of(model, task, faults)
     if rules is not None:
         faults += _request_faults(rules, task, fields)
@@ -72,6 +75,43 @@ def check_order(body: Mapping[str, Any], account_id: str) -> MemoryOrder:
         priority=order.get("priority", "normal"),
         run_at=read_time(run_at) if run_at is not None else None,
     )
+
+
+def check_batch(body: Mapping[str, Any], account_id: str) -> list[MemoryOrder]:
+    """Return the orders of a batch. The field of each fault begins with `jobs.` and its index."""
+    jobs = body.get("jobs")
+    others = {name: value for name, value in body.items() if name != "jobs"}
+    faults = _pop_key_faults(others)
+    faults += [Fault(name, "is not a field of a batch; allowed: jobs") for name in others]
+    if not isinstance(jobs, list) or not 1 <= len(jobs) <= _BATCH_MAX:
+        message = f"{shown(jobs)} must be a list of 1 to {_BATCH_MAX:,} jobs"
+        raise invalid_request([*faults, Fault("jobs", message)])
+    orders = []
+    for index, one in enumerate(jobs):
+        if not isinstance(one, Mapping):
+            faults.append(Fault(f"jobs.{index}", f"must be an object, not {shown(one)}"))
+            continue
+        try:
+            orders.append(check_order(one, account_id))
+        except Refusal as refused:
+            faults += [
+                Fault(f"jobs.{index}.{told['field']}", told["message"])
+                for told in refused.body["errors"]
+            ]
+    if faults:
+        raise invalid_request(faults)
+    return orders
+
+
+def _pop_key_faults(fields: dict[str, Any]) -> list[Fault]:
+    """Remove fields that are meant as the idempotency key, and return a fault for each."""
+    names = [name for name in fields if _KEY_FIELD.fullmatch(name[:40].lower())]
+    for name in names:
+        del fields[name]
+    return [
+        Fault(name, "is no field of a body: send it in the header Idempotency-Key")
+        for name in names
+    ]
 
 
 def time_of(text: str) -> datetime:

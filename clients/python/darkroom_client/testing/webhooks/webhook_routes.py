@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from darkroom_client.testing.accounts import Accounts
-from darkroom_client.testing.checks.field_checks import Fault
+from darkroom_client.testing.checks.field_checks import Fault, shown
 from darkroom_client.testing.checks.public_urls import WEBHOOK_HINT, find_url_fault
 from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
-from darkroom_client.testing.job_filters import page_of, parse_query
-from darkroom_client.testing.job_routes import require_account
+from darkroom_client.testing.job_filters import cursor_faults, limit_faults, page_of, parse_query
 from darkroom_client.testing.problem import Refusal, invalid_request
+from darkroom_client.testing.request_parts import require_account
 from darkroom_client.testing.webhooks.webhook_sender import SentWebhook, WebhookSender
 
 _TRIES_MAX = 5
+_STATES = ("pending", "delivered", "dead")
+_MESSAGE_ID = re.compile("msg_[0-9a-f]{32}")
 
 
 class WebhookRoutes:
@@ -38,7 +41,8 @@ class WebhookRoutes:
 
     def list(self, request: MemoryRequest) -> MemoryResponse:
         """List the messages of the account, newest first."""
-        query = parse_query(request, ("account_id", "job_id", "state", "limit", "cursor"))
+        allowed = ("account_id", "job_id", "state", "limit", "cursor")
+        query = parse_query(request, allowed, _state_faults, limit_faults, _cursor_faults)
         require_account(request, query.get("account_id", request.account_id))
         wanted = {name: query[name] for name in ("job_id", "state") if name in query}
         rows = [_shown(one) for one in reversed(self._own(request))]
@@ -133,3 +137,14 @@ def _shown(sent: SentWebhook) -> dict[str, Any]:
         "delivered_at": last["at"] if sent.is_delivered else None,
         "replayed_at": sent.replayed_at,
     }
+
+
+def _state_faults(query: Mapping[str, str]) -> list[Fault]:
+    text = query.get("state")
+    if text is None or text in _STATES:
+        return []
+    return [Fault("state", f"{shown(text)} must be one of {', '.join(_STATES)}")]
+
+
+def _cursor_faults(query: Mapping[str, str]) -> list[Fault]:
+    return cursor_faults(query, _MESSAGE_ID)
