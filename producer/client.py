@@ -134,6 +134,7 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
                 copies=CopyOptions.of(settings),
             ) as producer,
         ):
+            await producer._log_redis_of_another_database()
             yield producer
 
     @staticmethod
@@ -306,9 +307,8 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         towards the 2 MiB, and `estimate`: then no job has a position and an estimated start.
         """
         require_limit(limit)
-        page = await self._jobs.page(
-            where or JobFilter(), below=below, limit=limit, without=without
-        )
+        where = where or JobFilter()
+        page = await self._jobs.page(where, below=below, limit=limit, without=without)
         if ESTIMATE in without:
             return page
         return JobPage(await self.waiting.add(page.jobs), page.next_below)

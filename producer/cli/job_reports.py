@@ -31,7 +31,7 @@ async def report_enqueued(
     )
     if job.is_scheduled(datetime.now(UTC)):
         print_message(f"scheduled for {time_text(job.run_at)}")
-    await _warn_if_no_worker(context, job)
+    await _warn_if_nobody_takes_it(context, job)
     if timeout_seconds is not None:
         return await wait_and_report(context, job, timeout_seconds=timeout_seconds, as_json=as_json)
     if as_json:
@@ -75,11 +75,17 @@ def report_end(job: Job) -> None:
     print_message(f"next: {command_text('jobs', 'show', str(job.id))}", "dim")
 
 
-async def _warn_if_no_worker(context: CommandContext, job: Job) -> None:
+async def _warn_if_nobody_takes_it(context: CommandContext, job: Job) -> None:
     if job.is_terminal:
         return
+    from shared.adapters.monitoring.alert_monitor import find_redis_of_another_database
     from shared.adapters.processes.redis_presence import ALIVE_SECONDS
 
+    redis = context.producer.enqueuer.delivery_queue.redis
+    of_another = await find_redis_of_another_database(context.database, redis)
+    if of_another is not None:
+        print_message(f"{printable(of_another.detail)}: {of_another.fix}", "yellow")
+        return
     row = await context.database.fetch_row("worker_lives", ALIVE_SECONDS)
     if row is not None and not row["is_alive"]:
         print_message(

@@ -93,6 +93,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "redis_evicts": _EXAMINE,
     "redis_is_full": _EXAMINE,
     "redis_is_replica": _EXAMINE,
+    "redis_of_another_database": _EXAMINE,
     "redis_was_wiped": _RUNNING,
     "results_unreadable": _page("Resolve these jobs", "/jobs?reason=result_unreadable"),
     "route_unfit": _see_unfit_jobs,
@@ -110,6 +111,7 @@ _SEVERE = frozenset(
     {
         *("jobs_fail", "no_worker", "nothing_is_submitted", "postgres_is_read_only"),
         *("redis_cannot_save", "redis_is_full", "redis_is_replica", "submits_paused"),
+        "redis_of_another_database",
     }
 )
 """Alerts of which jobs stand still or fail."""

@@ -8,11 +8,14 @@ from producer.doctor.finding import Finding
 from shared.adapters.monitoring.alert_queries import read_redis_state, read_system_state
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.alerts.alert import REDIS_OF_ANOTHER_DATABASE
 from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import RedisState
 from shared.errors import RedisDown
 
-_REPORTED_BY_OTHER_FINDINGS = frozenset({"redis_evicts", "process_without_redis"})
+_REPORTED_BY_OTHER_FINDINGS = frozenset(
+    {"redis_evicts", "process_without_redis", REDIS_OF_ANOTHER_DATABASE}
+)
 """Alerts whose condition another finding reports."""
 
 

@@ -21,6 +21,7 @@ from shared.adapters.processes.redis_presence import (
 )
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.redis.redis_errors import translated_redis_errors
+from shared.domain.alerts.process_alert_rules import OWN_REDIS_FIX
 from shared.errors import RedisDown
 from shared.redis_keys import PRESENCES_KEY
 from shared.redis_url.redis_url import redis_address
@@ -28,7 +29,6 @@ from shared.redis_url.redis_url import redis_address
 _SECOND_READ_SECONDS = HEARTBEAT_SECONDS + 1
 """The time in which every live process writes its row and its mark again."""
 _SAME_REDIS = "give all workers and APIs the same REDIS_URL, and the doctor as well"
-_OWN_REDIS = "give each database a REDIS_PREFIX or a REDIS_URL of its own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +119,16 @@ async def _check_redis_sharing(queries: Queries, redis_url: str) -> AsyncIterato
         _SAME_REDIS if unmarked else None,
     )
     unknown_text = ", ".join(
-        f"{presence.kind} {presence.name} of {presence.database}" for presence in unknown
+        f"{presence.kind} {presence.name} of the database {presence.database}"
+        for presence in unknown
     )
     yield Finding(
         "redis serves this database alone",
         not unknown,
-        f"{unknown_text} uses {here} as well"
+        f"{unknown_text} uses this Redis, {here}, as well"
         if unknown
         else "all processes in it are of this database",
-        _OWN_REDIS if unknown else None,
+        OWN_REDIS_FIX if unknown else None,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import structlog
+
 from producer.actor import Actor
 from producer.job_ids import read_uuid
 from producer.jobs.held_resolution import HeldResolution, resolve_held
@@ -18,6 +20,7 @@ from producer.results.image_retries import ImageRetries
 from producer.results.stored_images import StoredImages
 from producer.retention.prompt_erasure import PromptErasures
 from producer.retention.pruning import Pruning
+from shared.adapters.monitoring.alert_monitor import find_redis_of_another_database
 from shared.adapters.monitoring.incident_log import incidents
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.change_messages import Change
@@ -25,6 +28,8 @@ from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane
 from shared.domain.job import Job
 from shared.errors import Fault, InvalidRequest, JobNotFound, RedisDown
 from shared.settings import ChargeBasis
+
+log = structlog.get_logger(__name__)
 
 
 class OperatorMethods:
@@ -173,6 +178,13 @@ class OperatorMethods:
             )
         await self._announce_end(job)
         return job
+
+    async def _log_redis_of_another_database(self) -> None:
+        """Log an error if REDIS_URL leads to the Redis of another Darkroom."""
+        redis = self.enqueuer.delivery_queue.redis
+        found = await find_redis_of_another_database(self._database, redis)
+        if found is not None:
+            log.error(found.name, error=found.detail, fix=found.fix)
 
     async def _announce_end(self, job: Job) -> None:
         await self._announce_ends([job])

@@ -186,6 +186,7 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
        copies.images AS images_waiting, copies.since AS images_since, copies.error AS images_error,
        given_up.images AS images_given_up, given_up.since AS images_given_up_since,
        dead.messages AS dead_webhooks, dead.since AS dead_since,
+       ARRAY(SELECT id FROM processes) AS process_ids,
        (SELECT count(*) FROM workers WHERE is_alive) AS workers_alive,
        (SELECT max(seen_at) FROM workers) AS worker_seen_at,
        -- A worker that started after another was lost stands in for it.

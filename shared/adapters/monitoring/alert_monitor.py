@@ -16,7 +16,7 @@ from shared.adapters.async_tasks import stop_if_cancelled, stop_tasks
 from shared.adapters.monitoring.alert_queries import read_redis_state, read_system_state
 from shared.adapters.monitoring.incident_log import IncidentLog, incidents
 from shared.adapters.postgres.database import Queries
-from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.alert import REDIS_OF_ANOTHER_DATABASE, Alert
 from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import RedisState, SystemState
 from shared.errors import DarkroomError, RedisDown
@@ -52,16 +52,33 @@ class AlertReport:
 
 async def read_alerts(queries: Queries, redis: Redis, accounts: Sequence[str]) -> AlertReport:
     """Read the alerts once. Raises `PostgresDown`. Without Redis its alerts are omitted."""
+    # Redis first: a process writes its row to Postgres before its mark to Redis.
+    redis_state, redis_error = await _read_redis(redis, accounts)
     system_state = await read_system_state(queries)
+    alerts = tuple(find_alerts(system_state, redis_state))
+    return AlertReport(alerts, system_state, redis_state, redis_error)
+
+
+async def find_redis_of_another_database(queries: Queries, redis: Redis) -> Alert | None:
+    """Return the alert that this Redis is that of another database, or None. Never raises."""
+    try:
+        found = await read_alerts(queries, redis, ())
+    except DarkroomError:
+        return None
+    return next((one for one in found.alerts if one.name == REDIS_OF_ANOTHER_DATABASE), None)
+
+
+async def _read_redis(
+    redis: Redis, accounts: Sequence[str]
+) -> tuple[RedisState | None, str | None]:
+    """Return the state of Redis, or None and its error."""
     try:
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-            redis_state = await read_redis_state(redis, accounts)
+            return await read_redis_state(redis, accounts), None
     except RedisDown as error:
-        return AlertReport(tuple(find_alerts(system_state, None)), system_state, None, str(error))
+        return None, str(error)
     except TimeoutError:
-        words = f"Redis does not answer: nothing within {REDIS_TIMEOUT_SECONDS:g} s"
-        return AlertReport(tuple(find_alerts(system_state, None)), system_state, None, words)
-    return AlertReport(tuple(find_alerts(system_state, redis_state)), system_state, redis_state)
+        return None, f"Redis does not answer: nothing within {REDIS_TIMEOUT_SECONDS:g} s"
 
 
 class AlertMonitor:

@@ -13,7 +13,12 @@ from redis.exceptions import NoPermissionError
 from shared.adapters.monitoring.kie_account_limits import decode_hash, parse_submit_rate
 from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.server_clock import SKEW_LIMIT_SECONDS
-from shared.adapters.processes.redis_presence import ALIVE_SECONDS
+from shared.adapters.processes.redis_presence import (
+    ALIVE_SECONDS,
+    Presence,
+    first_presence,
+    read_presences,
+)
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.catalog import list_families, list_routes
 from shared.domain.alerts.alert_rules import (
@@ -39,12 +44,13 @@ from shared.domain.alerts.system_state import (
     OperatorPause,
     ProcessWithoutRedis,
     RedisState,
+    RedisUser,
     SkewedProcess,
     SubmitPause,
     SystemState,
 )
 from shared.errors import DatabaseRefused
-from shared.redis_keys import WIPED_KEY, brake_key, family_brake_key
+from shared.redis_keys import PRESENCES_KEY, WIPED_KEY, brake_key, family_brake_key
 
 _LISTS = (
     *(
@@ -59,7 +65,7 @@ _LISTS = (
         "routes",
         "skewed",
     ),
-    *("unpriced", "without_redis", "workers_lost"),
+    *("process_ids", "unpriced", "without_redis", "workers_lost"),
 )
 
 _MOMENT_OUT_OF_RANGE = "22008"
@@ -119,6 +125,7 @@ def _system_state(row: Mapping[str, Any]) -> SystemState:
         renamed_keys=_key_differences(row["renamed_keys"]),
         workers_lost=tuple(LostWorker(name, _timestamp(at)) for name, at in row["workers_lost"]),
         unpriced=tuple(row["unpriced"]),
+        process_ids=frozenset(row["process_ids"]),
     )
 
 
@@ -184,9 +191,11 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
         for section in ("memory", "replication", "persistence"):
             pipe.info(section)
         pipe.get(WIPED_KEY)
+        # Each heartbeat removes marks of dead processes.
+        pipe.zrange(PRESENCES_KEY, 0, -1, withscores=True)
         replies = await pipe.execute(raise_on_error=False)
         _raise_unless_forbidden(replies)
-    *brakes, memory, replication, persistence, wiped_ms = [
+    *brakes, memory, replication, persistence, wiped_ms, marks = [
         {} if isinstance(reply, NoPermissionError) else reply for reply in replies
     ]
     pauses = [_read_pause(fields) for fields in brakes]
@@ -209,6 +218,17 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
         saves=persistence.get("rdb_last_bgsave_status", "ok") == "ok"
         and persistence.get("aof_last_write_status", "ok") == "ok",
         wiped_at=_timestamp(int(wiped_ms) / 1000) if wiped_ms else None,
+        first_user=_first_user(read_presences(marks)),
+    )
+
+
+def _first_user(presences: Sequence[Presence]) -> RedisUser | None:
+    first = first_presence(presences)
+    if first is None:
+        return None
+    return RedisUser(
+        *(first.process_id, first.kind, first.name, first.database),
+        since=_timestamp(first.since_ms / 1000),
     )
 
 

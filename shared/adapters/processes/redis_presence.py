@@ -64,6 +64,13 @@ class RedisPresence:
                 await self._redis.zrem(PRESENCES_KEY, self._since + b" " + self._text)
 
 
+def first_presence(presences: Iterable[Presence]) -> Presence | None:
+    """Return the one that has been there for longest, or None."""
+    return min(
+        presences, key=lambda presence: (presence.since_ms, presence.process_id), default=None
+    )
+
+
 def read_presences(scored: Iterable[tuple[bytes, float | bytes]]) -> list[Presence]:
     """Parse members and scores of the sorted set. Invalid members are skipped."""
     presences = []

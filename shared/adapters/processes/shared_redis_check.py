@@ -21,7 +21,8 @@ from uuid import UUID
 import structlog
 
 from shared.adapters.processes.process_records import HeartbeatResult, LiveWorker, Process
-from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence
+from shared.adapters.processes.redis_presence import ALIVE_SECONDS, Presence, first_presence
+from shared.domain.alerts.process_alert_rules import OWN_REDIS_FIX
 from shared.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
@@ -120,9 +121,7 @@ class SharedRedisCheck:
         self, result: HeartbeatResult, presences: tuple[Presence, ...]
     ) -> Presence | None:
         """Return the first presence of this Redis if it belongs to another database."""
-        first = min(
-            presences, key=lambda presence: (presence.since_ms, presence.process_id), default=None
-        )
+        first = first_presence(presences)
         return first if first is not None and first.process_id in result.unknown_ids else None
 
     def _oldest_worker(
@@ -146,9 +145,8 @@ class SharedRedisCheck:
     def _describe_other_database(self, presence: Presence) -> str:
         return (
             f"{presence.kind} {presence.name} of another database ({presence.database}) uses this"
-            f" Redis ({self._process.redis}): each would take the other's deliveries. Give each"
-            " database a REDIS_PREFIX of its own, such as `shop:`, or a REDIS_URL of its own;"
-            " another database number of the same Redis will do"
+            f" Redis ({self._process.redis}): each would take the other's deliveries."
+            f" {OWN_REDIS_FIX[0].upper()}{OWN_REDIS_FIX[1:]}"
         )
 
     def _compare_limits(self, result: HeartbeatResult) -> None:

@@ -28,6 +28,7 @@ ALERT_NAMES = (
     "redis_evicts",
     "redis_is_full",
     "redis_is_replica",
+    "redis_of_another_database",
     "redis_was_wiped",
     "results_unreadable",
     "route_unfit",
@@ -41,10 +42,12 @@ ALERT_NAMES = (
     "worker_lost",
 )
 """All alert names. They are stable, and labels of a metric."""
+REDIS_OF_ANOTHER_DATABASE = "redis_of_another_database"
 REDIS_ALERT_NAMES = frozenset(
     {
         *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
-        *("redis_is_replica", "redis_was_wiped", "submits_paused", "submits_slowed"),
+        *("redis_is_replica", REDIS_OF_ANOTHER_DATABASE, "redis_was_wiped"),
+        *("submits_paused", "submits_slowed"),
     }
 )
 """Alerts whose state is unknown while Redis is unavailable."""

@@ -19,7 +19,7 @@ from shared.domain.alerts.pause_alert_rules import (
     find_route_alerts,
     open_family_pauses,
 )
-from shared.domain.alerts.process_alert_rules import find_process_alerts
+from shared.domain.alerts.process_alert_rules import find_process_alerts, find_redis_user_alerts
 from shared.domain.alerts.slow_submit_alert_rules import find_slow_submit_alerts
 from shared.domain.alerts.system_state import (
     EndedJob,
@@ -65,6 +65,7 @@ def find_alerts(system_state: SystemState, redis: RedisState | None) -> list[Ale
     if redis is not None:
         redis = replace(redis, family_pauses=open_family_pauses(redis, system_state))
         alerts += _redis_alerts(redis)
+        alerts += find_redis_user_alerts(system_state, redis)
         alerts += find_pause_alerts(redis, system_state)
         alerts += find_slow_submit_alerts(redis, system_state)
     alerts += find_operator_pause_alerts(system_state)

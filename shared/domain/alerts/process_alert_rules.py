@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shared.domain.alerts.alert import Alert
-from shared.domain.alerts.system_state import SystemState
+from shared.domain.alerts.alert import REDIS_OF_ANOTHER_DATABASE, Alert
+from shared.domain.alerts.system_state import RedisState, SystemState
+
+OWN_REDIS_FIX = (
+    "give each database a REDIS_PREFIX of its own, such as `shop:`, or a REDIS_URL of its own;"
+    " another database number of the same Redis will do"
+)
 
 
 def find_process_alerts(state: SystemState) -> Iterator[Alert]:
@@ -83,3 +88,21 @@ def _clock_and_redis_alerts(state: SystemState) -> Iterator[Alert]:
             since=process.since,
             subject=process.name,
         )
+
+
+def find_redis_user_alerts(state: SystemState, redis: RedisState) -> Iterator[Alert]:
+    """Return the alert that a process of another database used this Redis first.
+
+    A process writes its row to Postgres before its mark to Redis, so marks must be read first.
+    """
+    user = redis.first_user
+    if user is None or user.process_id in state.process_ids:
+        return
+    yield Alert(
+        REDIS_OF_ANOTHER_DATABASE,
+        f"REDIS_URL leads to the Redis of another Darkroom: {user.kind} {user.name} of the database"
+        f" {user.database} uses it. Orders are stored, and no worker of this database takes them"
+        " from there",
+        OWN_REDIS_FIX,
+        since=user.since,
+    )

@@ -206,6 +206,8 @@ class SystemState:
     images_given_up_since: datetime | None
     dead_webhooks: int
     dead_since: datetime | None
+    process_ids: frozenset[UUID]
+    """The processes of this database that are or were seen within a day."""
     workers_alive: int
     worker_seen_at: datetime | None
     workers_lost: tuple[LostWorker, ...]
@@ -288,6 +290,19 @@ class SubmitRate:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisUser:
+    """A process, of this database or another one, by its mark in Redis."""
+
+    process_id: UUID
+    kind: str
+    name: str
+    database: str
+    """Its Postgres, without credentials."""
+    since: datetime
+    """When it first marked itself, by Redis's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class RedisState:
     """The state of Redis, and of the brakes stored in it."""
 
@@ -304,3 +319,5 @@ class RedisState:
     saves: bool = True
     wiped_at: datetime | None = None
     """When a worker last found that Redis had lost its keys, within the last hour."""
+    first_user: RedisUser | None = None
+    """The live process that has used this Redis for longest."""

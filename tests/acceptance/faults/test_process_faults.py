@@ -11,6 +11,7 @@ import pytest
 from arq.connections import ArqRedis
 
 from producer import Producer
+from shared.adapters.postgres.database import connect_database
 from shared.adapters.postgres.server_clock import ServerClock
 from shared.adapters.processes.process_records import Process
 from shared.adapters.processes.process_registry import ProcessRegistry
@@ -24,7 +25,13 @@ from tests.acceptance.faults.fault_setup import (
     workers_alive,
 )
 from tests.fakes.fake_webhook_receiver import receiving
-from tests.support.deployment import Deployment, environment, eventually, text_to_image
+from tests.support.deployment import (
+    Deployment,
+    another_database,
+    environment,
+    eventually,
+    text_to_image,
+)
 from tests.support.tcp_relay import relay_to
 
 
@@ -101,6 +108,18 @@ async def _let_time_pass(setup: FaultSetup, kind: str, pid: int) -> None:
 
 
 @asynccontextmanager
+async def _redis_of_another_darkroom(setup: FaultSetup) -> AsyncIterator[None]:
+    """Let a worker of another database beat in this Redis, which marked itself long ago."""
+    url = environment(setup.deployment.settings)["DATABASE_URL"]
+    async with another_database(url) as other_url, connect_database(other_url) as database:
+        process = Process("worker", redis="a", database="db:5432/shop", name="elsewhere:7")
+        registry = ProcessRegistry(database, setup.redis, process, interval_seconds=0.5)
+        registry._presence._since = b"1000"
+        async with registry.running():
+            yield
+
+
+@asynccontextmanager
 async def _receiver_refuses(setup: FaultSetup) -> AsyncIterator[None]:
     async with (
         receiving() as receiver,
@@ -147,6 +166,16 @@ async def _replay_all(setup: FaultSetup, producer: Producer) -> None:
 
 
 FAULTS = [
+    Fault(
+        "another Darkroom was first in this Redis",
+        "redis_of_another_database",
+        _redis_of_another_darkroom,
+        "worker elsewhere:7 of the database db:5432/shop uses",
+        "a REDIS_PREFIX of its own",
+        status=503,
+        degrades_api=True,
+        finding="redis serves this database alone",
+    ),
     Fault(
         "a clock is half an hour ahead",
         "clock_skew",

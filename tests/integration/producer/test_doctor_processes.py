@@ -107,8 +107,8 @@ async def test_another_darkroom_in_this_redis_is_named(
     ):
         finding = (await examine(database, servers.redis_url))[ALONE]
     assert not finding.ok
-    assert "worker theirs:2 of db uses" in finding.detail
-    assert "a REDIS_PREFIX or a REDIS_URL of its own" in (finding.fix or "")
+    assert "worker theirs:2 of the database db uses this Redis" in finding.detail
+    assert "a REDIS_PREFIX of its own" in (finding.fix or "")
 
 
 async def test_settings_that_differ_are_named(database: Database, servers: Servers) -> None:

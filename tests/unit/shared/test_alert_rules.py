@@ -25,6 +25,7 @@ from shared.domain.alerts.system_state import (
     OperatorPause,
     ProcessWithoutRedis,
     RedisState,
+    RedisUser,
     SkewedProcess,
     SubmitPause,
     SubmitRate,
@@ -76,6 +77,7 @@ WELL = SystemState(
     failing=(),
     dead_webhooks=0,
     dead_since=None,
+    process_ids=frozenset(),
     workers_alive=1,
     worker_seen_at=NOW,
     workers_lost=(),
@@ -107,6 +109,7 @@ def ended(*words: str) -> tuple[EndedJob, ...]:
     )
 
 
+OTHERS = RedisState(first_user=RedisUser(UUID(int=7), "worker", "shop-1:7", "db/shop", ago(9)))
 PAUSE = SubmitPause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
 
 SLOW = SubmitRate(5.5, 20, ago(-5), 0.4, "rate_limited", "429", ago(400))
@@ -397,6 +400,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         "DEL darkroom:wiped",
     ),
     ("redis_cannot_save", {"redis": RedisState(saves=False)}, "failed", None, "disk"),
+    ("redis_of_another_database", {"redis": OTHERS}, "worker shop-1:7", ago(9), "REDIS_PREFIX"),
 ]
 
 
@@ -428,6 +432,8 @@ def test_every_name_has_a_case_and_no_other_is_used() -> None:
         {"due": 9, "waiting_since": ago(11)},
         {"due": 9, "waiting_since": ago(299), "last_submitted_at": ago(10)},
         {"due": 0, "waiting_since": ago(9000)},
+        # The first process in this Redis is of this database.
+        {"redis": OTHERS, "process_ids": frozenset({UUID(int=7)})},
     ],
 )
 def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
