@@ -18,6 +18,8 @@ from shared.job_json import timestamp_to_json
 
 BATCH_JOBS = 500
 """A statement erases the prompts of at most so many jobs."""
+DELETE_COPIES = "darkroom results prune --older-than 36500d"
+"""Deletes what erasures left in the store. No copy that is sent to anybody is that old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,11 @@ class PromptErasure:
     """Copies of the account's images that are sent to nobody any more, and that the next darkroom
     results prune deletes from the store."""
 
+    @property
+    def copies_advice(self) -> str | None:
+        """What is still in the store, and the command that deletes it. None: nothing is known."""
+        return advise_on_copies(self.copies_to_delete)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredPrompts:
@@ -49,6 +56,23 @@ class StoredPrompts:
     account_id: str
     ended: int
     open: int
+    copies: int
+    """Copies of the account's images in the store. An erasure does not delete them."""
+
+    @property
+    def copies_advice(self) -> str | None:
+        """What stays in the store, and the command that deletes it. None: there are no copies."""
+        return advise_on_copies(self.copies)
+
+
+def advise_on_copies(copies: int) -> str | None:
+    """Return the sentence about so many copies that an erasure leaves in the store."""
+    if not copies:
+        return None
+    what, them = ("1 copy of an image stays", "it")
+    if copies > 1:
+        what, them = (f"{copies:,} copies of images stay", "them")
+    return f"{what} in the store, sent to nobody, until `{DELETE_COPIES}` deletes {them}"
 
 
 class PromptErasures:
@@ -70,7 +94,7 @@ class PromptErasures:
         row = await self._database.fetch_row("count_unerased_jobs", account_id)
         if row is None:
             raise AccountNotFound(account_id)
-        return StoredPrompts(account_id, row["ended"], row["open"])
+        return StoredPrompts(account_id, row["ended"], row["open"], row["copies"])
 
     async def erase(
         self,
@@ -128,4 +152,5 @@ def erasure_to_json(erasure: PromptErasure) -> dict[str, Any]:
         "swept_at": timestamp_to_json(erasure.swept_at),
         "ended_at": timestamp_to_json(erasure.ended_at),
         "copies_to_delete": erasure.copies_to_delete,
+        "copies_advice": erasure.copies_advice,
     }

@@ -33,9 +33,12 @@ SELECT erasure.id, accounts.id AS account_id, erasure.requested_at, erasure.jobs
  WHERE accounts.id = $1 ORDER BY erasure.requested_at DESC, erasure.id LIMIT $2;
 
 -- name: count_unerased_jobs
--- $1 account: its ended jobs whose prompts or links are stored, and its open ones. No row back: no such
--- account.
+-- $1 account: its ended jobs whose prompts or links are stored, its open ones, and the copies of its images
+-- that are in the store. No row back: no such account.
 SELECT count(jobs.id) FILTER (WHERE finished_at IS NOT NULL AND erased_at IS NULL) AS ended,
-       count(jobs.id) FILTER (WHERE finished_at IS NULL) AS open
+       count(jobs.id) FILTER (WHERE finished_at IS NULL) AS open,
+       (SELECT count(*) FROM job_images AS image JOIN jobs AS its ON its.id = image.job_id
+         WHERE its.account_id = $1
+           AND (image.state = 'stored' OR image.state = 'pruned' AND image.deleted_at IS NULL)) AS copies
   FROM accounts LEFT JOIN jobs ON jobs.account_id = accounts.id
  WHERE accounts.id = $1 GROUP BY accounts.id;

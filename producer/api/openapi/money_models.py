@@ -148,6 +148,10 @@ class PromptErasure(BaseModel):
         " results prune` deletes from the store",
         examples=[0],
     )
+    copies_advice: str | None = Field(
+        description="what is still in the store, and the command that deletes it; null: nothing is",
+        examples=[None],
+    )
 
 
 class PromptErasures(BaseModel):

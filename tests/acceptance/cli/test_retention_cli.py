@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +126,39 @@ async def test_old_data_is_counted_and_deleted_over_http(deployment: Deployment)
         assert (await api.get("/v1/retention", kind="events")).status == 422
     assert {one["via"] for one in await setup.billing.audit(act="data_pruned")} == {"api"}
     assert await setup.broken_invariants() == {}
+
+
+async def test_an_erasure_says_which_copies_stay_and_the_command_that_deletes_them(
+    darkroom: Darkroom, deployment: Deployment, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    async with deployment.worker(results_url=f"file://{store}"):
+        await deployment.ended(await deployment.enqueue())
+    there = darkroom.elsewhere(RESULTS_URL=f"file://{store}")
+    erase = ("accounts", "erase-prompts", "acme")
+    advice = (
+        "1 copy of an image stays in the store, sent to nobody, until"
+        " `darkroom results prune --older-than 36500d` deletes it"
+    )
+    counted, told, refused = await there.run_all(
+        (*erase, "--dry-run", "--json"), (*erase, "--dry-run"), erase
+    )
+    assert (counted.object["copies"], counted.object["copies_advice"]) == (1, advice)
+    assert advice in told.out
+    assert advice in refused.err
+    said = await there.run(*erase, "--yes")
+    assert said.code == 0
+    assert advice in " ".join(said.err.split())
+    listed = await there.run("accounts", "erasures", "acme")
+    assert advice in " ".join(listed.err.split())
+    async with deployment.api() as api:
+        reply = await api.post("/v1/accounts/acme/erase-prompts", {"reason": "asked again"})
+        assert (reply.body["copies_to_delete"], reply.body["copies_advice"]) == (1, advice)
+        assert any(path.is_file() for path in store.rglob("*"))
+        command = advice.split("`")[1].split()
+        pruned = await there.run(*command[1:], "--yes")
+        assert pruned.code == 0, pruned.err
+        assert not any(path.is_file() for path in store.rglob("*"))
+        (newest, *_) = (await api.get("/v1/accounts/acme/erasures")).expect(200)["erasures"]
+        assert (newest["copies_to_delete"], newest["copies_advice"]) == (0, None)
+    await deployment.check_invariants_hold()

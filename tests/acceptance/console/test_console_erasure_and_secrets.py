@@ -15,6 +15,7 @@ from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.aged_jobs import age
 from tests.support.console_client import ConsoleClient, browsing
 from tests.support.deployment import Deployment
+from tests.support.stored_images import add_stored_image
 
 ACME = "/console/accounts/acme"
 SECRET = f"{ACME}/webhook-secret"
@@ -40,11 +41,14 @@ async def test_an_erasure_needs_the_typed_account_and_is_shown_with_how_far_it_i
     setup = DatabaseSetup(deployment.database)
     ended = await setup.job_in(JobState.SUCCEEDED)
     await setup.job_in(JobState.QUEUED)
+    await add_stored_image(setup, ended)
+    advice = "1 copy of an image stays in the store, sent to nobody, until `darkroom results prune"
     async with visiting(deployment, Role.ADMIN) as admin:
         assert "None was requested" in (await admin.get(ACME)).expect(200)
         form = (await admin.get(f"{ACME}/erase")).expect(200)
         assert "1 ended job<" in form
         assert "1 open job<" in form
+        assert advice in form
         for fields, sentence in (
             ({"reason": "asked"}, "type acme to confirm"),
             ({"reason": "asked", "account": "acm"}, "type acme to confirm"),
@@ -57,6 +61,9 @@ async def test_an_erasure_needs_the_typed_account_and_is_shown_with_how_far_it_i
         text = (await admin.get(ACME)).expect(200)
         assert "Erased of 1 jobs. Workers erase the rest, 1 of them when they end." in text
         assert "goes on" in text
+        # The notice of the erasure says it, and so does the list, for as long as it is so.
+        assert text.count(advice) == 2
+        assert (await admin.get(ACME)).expect(200).count(advice) == 1
         (await admin.get("/console/accounts/nobody/erase")).expect(404)
     assert (await setup.book.get(ended.id)).request == {}
     assert await acts(deployment, "prompts_erased") == [("console", "asked")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from producer.retention.prompt_erasure import PromptErasures
+from producer.retention.prompt_erasure import PromptErasures, advise_on_copies
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.errors import DatabaseRefused
@@ -73,6 +73,9 @@ async def test_no_link_of_an_image_is_left_and_every_sum_is_as_before(
         *("job_images.kie_url", "job_images.url"),
     }
     before = await sums(setup)
+    preview = await PromptErasures(setup.database).preview("acme")
+    assert preview.copies == 1
+    assert preview.copies_advice == advise_on_copies(1)
     assert await erase(setup) == 3
     assert await found_links(setup) == set()
     assert await sums(setup) == before
@@ -82,6 +85,7 @@ async def test_no_link_of_an_image_is_left_and_every_sum_is_as_before(
     assert [tuple(row) for row in rows] == [(copied.id, "pruned", None, True)]
     (erasure,) = await PromptErasures(setup.database).of_account("acme")
     assert erasure.copies_to_delete == 1
+    assert erasure.copies_advice == advise_on_copies(1)
     shown = await setup.book.get(copied.id)
     assert (shown.state, shown.result_urls, shown.images) == (JobState.SUCCEEDED, (), ())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from producer.cli.command_runner import DatabaseContext, command_actor
 from producer.cli.confirmation import confirm_doubts
 from producer.cli.display.console import (
@@ -12,7 +14,7 @@ from producer.cli.display.console import (
     stdout_console,
 )
 from producer.cli.display.text_format import NO_VALUE, count_text, printable, time_text
-from producer.retention.prompt_erasure import PromptErasures, erasure_to_json
+from producer.retention.prompt_erasure import PromptErasures, StoredPrompts, erasure_to_json
 
 _PROGRESS_JOBS = 10_000
 
@@ -34,14 +36,14 @@ async def erase_and_print(
         f"the prompts and links of images of {ended} of {printable(account_id)} for good, and of"
         f" {still_open} when they end"
     )
+    advice = [stored.copies_advice] if stored.copies_advice else []
     if is_dry_run:
         if as_json:
-            print_json({"dry_run": True, "account_id": account_id, "jobs": stored.ended,
-                        "waiting": stored.open})  # fmt: skip
+            print_json(_preview_to_json(stored))
         else:
-            print_data(f"would erase {what}")
+            print_data("\n".join([f"would erase {what}", *advice]))
         return
-    confirm_doubts([f"this erases {what}"], yes=yes)
+    confirm_doubts([f"this erases {what}", *advice], yes=yes)
     erased = printed = 0
 
     def add(jobs: int) -> None:
@@ -56,16 +58,25 @@ async def erase_and_print(
         print_json({"dry_run": False, **erasure_to_json(erasure)})
         return
     print_data(f"erased the prompts and links of images of {count_text(erasure.jobs, 'job')}")
-    if erasure.copies_to_delete:
-        copies = count_text(erasure.copies_to_delete, "image")
-        advice = "darkroom results prune --older-than 36500d deletes them"
-        print_message(f"{copies} in the store, sent to nobody any more: {advice}", "yellow")
+    if erasure.copies_advice:
+        print_message(erasure.copies_advice, "yellow")
     if erasure.waiting:
         print_message(
             f"{count_text(erasure.waiting, 'job')} open or with something still to send: workers"
             " erase them when they end",
             "yellow",
         )
+
+
+def _preview_to_json(stored: StoredPrompts) -> dict[str, Any]:
+    return {
+        "dry_run": True,
+        "account_id": stored.account_id,
+        "jobs": stored.ended,
+        "waiting": stored.open,
+        "copies": stored.copies,
+        "copies_advice": stored.copies_advice,
+    }
 
 
 async def print_erasures(
@@ -87,3 +98,5 @@ async def print_erasures(
             time_text(erasure.ended_at) if erasure.ended_at else NO_VALUE,
         )
     stdout_console().print(table)
+    if erasures and erasures[0].copies_advice:
+        print_message(erasures[0].copies_advice, "yellow")

@@ -31,4 +31,6 @@ async def erase(call: PageCall) -> Redirect:
     notice = f"Erased of {erasure.jobs:,} jobs."
     if erasure.ended_at is None:
         notice = f"{notice} Workers erase the rest, {erasure.waiting:,} of them when they end."
+    if erasure.copies_advice:
+        notice = f"{notice} {erasure.copies_advice}."
     return Redirect(account_path(account_id), notice)
