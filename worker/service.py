@@ -66,11 +66,11 @@ def _raise_garbage_thresholds() -> None:
 async def serve(settings: Settings) -> None:
     """Open the worker, run it until SIGTERM or SIGINT, and drain it."""
     phase = ServicePhase(settings.shutdown_delay_seconds)
-    phase.handle_signals()
-    async with open_worker(settings, phase) as resources, run_lanes(resources) as lane_tasks:
-        stopping = asyncio.create_task(phase.wait_for_stop())
-        await asyncio.wait([stopping, *lane_tasks], return_when="FIRST_COMPLETED")
-        await stop_tasks([stopping])
+    with phase.handling_signals():
+        async with open_worker(settings, phase) as resources, run_lanes(resources) as lane_tasks:
+            stopping = asyncio.create_task(phase.wait_for_stop())
+            await asyncio.wait([stopping, *lane_tasks], return_when="FIRST_COMPLETED")
+            await stop_tasks([stopping])
     log.info("worker_stopped")
 
 

@@ -69,12 +69,12 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises `ConfigurationError` and `PostgresDown`."""
     raise_descriptor_limit()
     phase = ServicePhase(settings.shutdown_delay_seconds)
-    phase.handle_signals()
-    async with serving_api(settings, phase) as addresses:
-        log.info("api_started", http=addresses[0])
-        await phase.wait_for_stop()
-        log.info("api_stopping", delay_seconds=phase.delay_seconds)
-        await phase.wait_for_delay()
+    with phase.handling_signals():
+        async with serving_api(settings, phase) as addresses:
+            log.info("api_started", http=addresses[0])
+            await phase.wait_for_stop()
+            log.info("api_stopping", delay_seconds=phase.delay_seconds)
+            await phase.wait_for_delay()
     log.info("api_stopped")
 
 

@@ -79,6 +79,13 @@ def test_the_worker_is_given_more_time_than_a_drain_takes(
     assert seconds(services["worker"]["stop_grace_period"]) > drain
 
 
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_a_service_that_started_without_postgres_is_started_again(
+    name: str, services: dict[str, dict[str, Any]]
+) -> None:
+    assert services[name]["restart"] == "unless-stopped"
+
+
 def test_ports_are_open_on_loopback_only(services: dict[str, dict[str, Any]]) -> None:
     published = [port for service in services.values() for port in service.get("ports", [])]
     assert published

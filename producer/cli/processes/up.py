@@ -36,9 +36,10 @@ def up(
         from shared.adapters.postgres.migrations import migrate
         from shared.adapters.servers import open_servers
 
-        stop, kill_now = _listen_for_signals()
         async with open_servers(settings, check_schema=False) as servers:
             applied = await migrate(servers.database_url, schema=settings.database_schema)
+            # Until here a signal cancels the command: a server may not answer.
+            stop, kill_now = _listen_for_signals()
             _announce(settings, servers, len(applied))
             supervisor = ProcessSupervisor(
                 _programs(settings, workers),

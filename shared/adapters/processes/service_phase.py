@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 PROBE_PATHS = ("/healthz", "/readyz", "/startupz")
 """What orchestrators request. They have no key."""
@@ -27,6 +29,8 @@ class ServicePhase:
         """Whether the start is complete."""
         self._stopping = asyncio.Event()
         self._delay_skipped = asyncio.Event()
+        self._serving: asyncio.Task[Any] | None = None
+        self._was_start_cancelled = False
 
     @property
     def is_stopping(self) -> bool:
@@ -42,16 +46,33 @@ class ServicePhase:
         self._stopping.set()
 
     def receive_signal(self) -> None:
-        """Handle SIGTERM or SIGINT: the first begins the stop, the second skips the delay."""
+        """Handle SIGTERM or SIGINT: the first begins the stop, the second skips the delay.
+
+        Before the start is complete, the first cancels the block of `handling_signals`.
+        """
         if self.is_stopping:
             self._delay_skipped.set()
+        elif self._serving is not None and not self.is_started:
+            self._was_start_cancelled = True
+            self._serving.cancel()
         self.begin_stop()
 
-    def handle_signals(self) -> None:
-        """Call `receive_signal` at each SIGTERM and SIGINT of this process."""
+    @contextmanager
+    def handling_signals(self) -> Iterator[None]:
+        """Call `receive_signal` at each SIGTERM and SIGINT of this process, in the block.
+
+        A start may wait for a server that does not answer. Such a block ends without an error.
+        """
+        self._serving = asyncio.current_task()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.receive_signal)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._was_start_cancelled or self._serving is None:
+                raise
+            self._serving.uncancel()
 
     async def wait_for_stop(self) -> None:
         """Wait until the stop begins."""
