@@ -43,6 +43,7 @@ from shared.setting_checks.outbound_settings import (
 )
 from shared.setting_checks.proxy_settings import Network, read_networks, read_root_path
 from shared.setting_checks.redis_settings import check_redis_prefix, check_redis_url
+from shared.setting_checks.results_settings import NO_RESULTS, check_results_url
 from shared.setting_checks.retention_settings import KeptDays, RetentionSettings
 
 OPENAI_WAIT_SECONDS_MAX = 3_600.0
@@ -110,22 +111,6 @@ _IMAGE_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?")
 
 KIE_BASE_URL = "https://api.kie.ai"
 KIE_UPLOAD_URL = "https://kieai.redpandaai.co"
-
-
-def _results_url(value: str) -> str:
-    scheme = value.partition("://")[0]
-    if value != NO_RESULTS and scheme not in RESULTS_SCHEMES:
-        allowed = ", ".join(f"{scheme}://" for scheme in RESULTS_SCHEMES)
-        raise ValueError(f"must begin with one of {allowed}, or be `{NO_RESULTS}`")
-    if scheme == "file" and not value.startswith("file:///"):
-        raise ValueError("must have an absolute path: file:///srv/images")
-    return value.rstrip("/")
-
-
-RESULTS_SCHEMES = ("file", "s3", "gs", "az")
-"""Where copies of images may be stored."""
-NO_RESULTS = "none"
-"""The value of RESULTS_URL by which `darkroom up` and `darkroom demo` make no copies."""
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -210,7 +195,7 @@ class Settings(RetentionSettings):
     api_trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = None
     """Addresses and ranges whose `X-Forwarded-For` and `-Proto` are read. Default: none."""
 
-    results_url: Annotated[str, AfterValidator(_results_url)] | None = None
+    results_url: Annotated[str, AfterValidator(check_results_url)] | None = None
     """Where images are copied to. Default: no copies; `darkroom up` uses a local folder."""
     results_deadline_seconds: float = Field(default=60, ge=0, le=3600)
     """How long the end of a job waits for copies of its images."""

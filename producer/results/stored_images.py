@@ -127,7 +127,7 @@ class StoredImages:
     def store(self) -> ResultsStore:
         """The store. Raises `ConfigurationError` if this process has no usable RESULTS_URL."""
         if self._store is None:
-            self._store = open_results_store(self.options.url)
+            self._store = open_results_store(self.options.url, makes_folder=False)
         return self._store
 
     def _usable_store(self) -> ResultsStore:

@@ -216,8 +216,29 @@ def _flush_to_disk(path: Path) -> None:
             os.close(descriptor)
 
 
-def open_results_store(url: str | None) -> ResultsStore:
-    """Return the store of RESULTS_URL. A local folder is made if needed.
+def _require_folder(folder: Path, *, makes_folder: bool) -> None:
+    """Raise `ValueError` or `OSError` if this is no folder, and may not become one."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise ValueError(f"{folder} is no folder")
+    if not folder.parent.is_dir():
+        raise ValueError(
+            f"there is no folder {folder.parent}: correct the path, mount its disk, or make the"
+            " folder. Workers and APIs make only the last folder of the path"
+        )
+    if not makes_folder:
+        raise ValueError(
+            f"there is no folder {folder}: set RESULTS_URL as the workers have it, where their disk"
+            " is mounted, or make the folder"
+        )
+    folder.mkdir(exist_ok=True)
+
+
+def open_results_store(url: str | None, *, makes_folder: bool = True) -> ResultsStore:
+    """Return the store of RESULTS_URL. With `makes_folder`, a local folder is made if needed.
+
+    The folder around it must exist: a mistyped path would otherwise be a folder that nobody reads.
 
     Credentials of buckets are read from the environment, as by their own tools. Raises
     `ConfigurationError` if the extra `results` is not installed, `SettingsRefused` if the store
@@ -238,7 +259,8 @@ def open_results_store(url: str | None) -> ResultsStore:
     try:
         if parts.scheme == "file":
             folder = Path(unquote(parts.path))
-            return ResultsStore(LocalStore(folder, mkdir=True), folder=folder, name=name)
+            _require_folder(folder, makes_folder=makes_folder)
+            return ResultsStore(LocalStore(folder), folder=folder, name=name)
         bucket = read_bucket(url, os.environ)
     except (BaseError, OSError, ValueError) as error:
         raise SettingsRefused(f"RESULTS_URL {name} cannot be used: {_explain(error)}") from error

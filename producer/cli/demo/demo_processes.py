@@ -23,7 +23,8 @@ from producer.cli.processes.log_lines import LogLine, format_text, read_line
 from producer.cli.processes.service_commands import program_environ
 from producer.results.stored_images import prepare_local_folder
 from shared.errors import ConfigurationError, EmbeddedServerError
-from shared.settings import NO_RESULTS, Settings
+from shared.setting_checks.results_settings import NO_RESULTS
+from shared.settings import Settings
 
 SIMULATOR_NAME = "demo-kie"
 # Slow enough to see the progress, and fast enough for a short demo.

@@ -208,6 +208,10 @@ async def test_a_store_that_has_lost_the_newest_copies_is_pruned_if_that_is_acce
 ) -> None:
     await kept.job_with(100, 95, 10)
     shutil.rmtree(kept.folder)
+    with pytest.raises(ConfigurationError, match=r"there is no folder .*, or make the folder"):
+        await kept.prune()
+    assert not kept.folder.exists()
+    kept.folder.mkdir()
     with pytest.raises(ConfigurationError, match="or accept that copies are missing"):
         await kept.prune()
     old = await kept.pruning.preview(90 * DAY)

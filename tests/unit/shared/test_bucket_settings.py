@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from shared.adapters.bucket_settings import read_bucket
 from shared.adapters.results_store import open_results_store
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, SettingsRefused
+from shared.settings import load_settings
 
 PAIR = {"AWS_ACCESS_KEY_ID": "one", "AWS_SECRET_ACCESS_KEY": "two"}
 
@@ -39,6 +41,56 @@ def test_a_store_that_can_be_used_opens(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert open_results_store(url).name == url
+
+
+def test_only_the_last_folder_of_a_path_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    with pytest.raises(SettingsRefused, match=f"there is no folder {folder}: set RESULTS_URL as"):
+        open_results_store(folder.as_uri(), makes_folder=False)
+    assert not folder.exists()
+    open_results_store(folder.as_uri())
+    assert folder.is_dir()
+    open_results_store(folder.as_uri(), makes_folder=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("imagse/of/shop", "there is no folder .*/imagse/of: correct the path, mount its disk"),
+        ("imagse/shop", "there is no folder .*/imagse: correct the path"),
+        ("file/shop", "there is no folder .*/file: correct the path"),
+        ("file", "/file is no folder"),
+    ],
+)
+def test_a_mistyped_path_is_refused_and_nothing_is_made(
+    tmp_path: Path, path: str, said: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsRefused, match=f"^RESULTS_URL file://.*cannot be used: .*{said}"):
+        open_results_store(f"file://{tmp_path}/{path}")
+    assert [one.name for one in tmp_path.rglob("*")] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("file://srv/images", "must have an absolute path"),
+        ("file:///", "must name a folder of its own"),
+        ("file:///./", "must name a folder of its own"),
+        ("file:///srv/a?b", "a ? in a path is %3F"),
+        ("file:///srv/a#b", "a # is %23"),
+        ("s3://bucket/path?region=eu-west-1", "must have no parameters"),
+        ("/srv/images", "must begin with one of file://, s3://, gs://, az://, or be `none`"),
+    ],
+)
+def test_a_url_that_names_no_place_is_refused_with_what_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, url: str, said: str
+) -> None:
+    monkeypatch.setenv("RESULTS_URL", url)
+    with pytest.raises(SettingsRefused) as raised:
+        load_settings()
+    assert said in str(raised.value)
+    assert "RESULTS_URL" in str(raised.value)
 
 
 def test_an_azure_url_names_account_and_container() -> None:
