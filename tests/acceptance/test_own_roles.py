@@ -128,6 +128,9 @@ def _waiting_routes(
         ("GET", "/v1/quote"): lambda: api.get(
             "/v1/quote", account_id="acme", prompt="a lighthouse", **order
         ),
+        ("POST", "/v1/quote"): lambda: api.post(
+            "/v1/quote", {"account_id": "acme", "prompt": "a lighthouse", **order}
+        ),
     }
 
 

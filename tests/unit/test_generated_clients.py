@@ -29,6 +29,7 @@ METHODS = {
     "getFile": "file",
     "getJobImage": "download",
     "getQuote": "quote",
+    "quoteOrder": "quote",
     "listPrices": "prices",
     "getAccount": "account",
     "listLedger": "ledger",

@@ -141,9 +141,11 @@ export class Darkroom {
      * local images are uploaded.
      */
     async quote(order) {
-        const { image_urls, metadata, webhook_url, ...rest } = await this.#completed(order);
-        const query = { ...texts(rest), image_urls: image_urls };
-        return this.#exchange.json({ path: "/v1/quote", query });
+        return this.#exchange.json({
+            method: "POST",
+            path: "/v1/quote",
+            json: await this.#completed(order),
+        });
     }
     /** Returns the credits of an account. */
     async account(accountId) {

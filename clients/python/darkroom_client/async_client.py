@@ -285,7 +285,7 @@ class AsyncDarkroom:
 
         Images are URLs. Raises `InvalidRequest` like `enqueue`.
         """
-        call = calls.get_quote(calls.complete_order(order, self._account_id))
+        call = calls.quote_order(calls.complete_order(order, self._account_id))
         return await self._connection.send(call)
 
     async def account(self, account_id: str | None = None) -> Account:

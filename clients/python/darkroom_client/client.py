@@ -287,7 +287,7 @@ class Darkroom:
 
         Images are URLs. Raises `InvalidRequest` like `enqueue`.
         """
-        call = calls.get_quote(calls.complete_order(order, self._account_id))
+        call = calls.quote_order(calls.complete_order(order, self._account_id))
         return self._connection.send(call)
 
     def account(self, account_id: str | None = None) -> Account:

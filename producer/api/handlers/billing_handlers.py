@@ -10,12 +10,12 @@ from urllib.parse import quote
 from aiohttp import web
 
 from producer.api.authentication import caller_account, caller_actor, require_account
-from producer.api.endpoint import JOB_BODY_BYTES, Call
+from producer.api.endpoint import DATA_URL_BODY_BYTES, JOB_BODY_BYTES, Call
 from producer.api.handlers.job_handlers import REPLAYED_HEADER
 from producer.api.requests.admin_bodies import Erasure, Grant, NewAccount, Refund, parse_admin_body
-from producer.api.requests.json_body import read_json_object
+from producer.api.requests.json_body import read_json_object, read_json_with_data_urls
 from producer.api.requests.limits_body import LimitsChange
-from producer.api.requests.order_body import parse_order
+from producer.api.requests.order_body import parse_order, parse_order_with_images
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.requests.quote_query import read_quote_body
 from producer.api.requests.request_parts import RequestParts, read_idempotency_key
@@ -26,6 +26,7 @@ from producer.money.grants import granted_account_to_json
 from producer.money.margins import MarginGroup
 from producer.money.statements import start_of_month, statement_to_json
 from producer.orders.field_limits import ACCOUNT_LENGTH, KEY_LENGTH
+from producer.orders.order import Order
 from producer.retention.prompt_erasure import erasure_to_json
 from producer.row_json import account_to_json, row_to_json
 from producer.waiting.quotes import quote_to_json
@@ -43,6 +44,21 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 async def show_quote(call: Call) -> web.StreamResponse:
     """Return what a job would cost and when it would be submitted. Nothing is stored."""
     order = parse_order(read_quote_body(call.request), caller_account(call.caller), None)
+    return await _quote(call, order)
+
+
+async def quote_order(call: Call) -> web.StreamResponse:
+    """Return the same for the body of `POST /v1/jobs`. Images that it contains are not uploaded."""
+    body = await read_json_with_data_urls(call.request, JOB_BODY_BYTES, DATA_URL_BODY_BYTES)
+    parts = RequestParts()
+    parts.read(lambda: QueryParameters(call.request, ()).raise_faults(), None)
+    account_id = caller_account(call.caller)
+    find_fault = call.context.producer.enqueuer.find_destination_fault
+    given = parts.read_last(lambda: parse_order_with_images(body, account_id, None, find_fault))
+    return await _quote(call, given.order)
+
+
+async def _quote(call: Call, order: Order) -> web.StreamResponse:
     require_account(call.caller, order.account_id)
     try:
         quote = await call.context.producer.quote(

@@ -207,3 +207,17 @@ async def test_the_blocking_client_does_the_same(system: System, tmp_path: Path)
                 job.cancel()
 
     await asyncio.to_thread(run, await system.key())
+
+
+async def test_an_order_of_any_length_is_quoted_as_it_would_be_placed(
+    darkroom: AsyncDarkroom,
+) -> None:
+    urls = [f"https://images.example/{number}?sig={'y' * 8_000}" for number in range(5)]
+    long: dict[str, Any] = {"prompt": "x" * 20_000, "image_urls": urls, "aspect_ratio": "1:1"}
+    quote = await darkroom.quote(**long, metadata={"order": 1}, webhook_url="https://h.example/")
+    assert (quote.account_id, quote.task, quote.quantity) == ("acme", "image-to-image", 1)
+    placed = await darkroom.enqueue(**long)
+    assert placed.credits_quoted == quote.credits
+    with pytest.raises(problems.InvalidRequest) as refused:
+        await darkroom.quote(prompt="", aspect_ratio="1:1", metadata={"text": "x" * 16_400})
+    assert set(refused.value.fields) == {"prompt", "metadata"}

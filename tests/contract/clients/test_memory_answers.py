@@ -62,6 +62,7 @@ def requests(
         "getFile": [{"id": file_id}],
         "listPrices": [{}],
         "getQuote": [{"params": ORDER}],
+        "quoteOrder": [{"json": ORDER}, {"json": {}}],
         "getAccount": [acme],
         "listLedger": [acme, {**acme, "params": {"limit": 1}}],
         "getStatement": [acme],

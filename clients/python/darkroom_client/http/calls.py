@@ -43,7 +43,7 @@ class Call(Generic[T]):
     method: str
     path: str
     read: Callable[[Any], T]
-    query: Mapping[str, str | list[str]] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     content_type: str = "application/json"
     idempotency_key: str | None = None
@@ -286,16 +286,14 @@ def list_prices() -> Call[tuple[Price, ...]]:
     )
 
 
-def get_quote(order: Mapping[str, Any]) -> Call[Quote]:
-    """Say what an order would cost and when it would be submitted."""
-    query: dict[str, str | list[str]] = {
-        name: [str(one) for one in value]
-        if isinstance(value, list | tuple)
-        else _filter_text(value)
-        for name, value in order.items()
-        if name not in {"metadata", "webhook_url"}
-    }
-    return Call("GET", "/v1/quote", lambda data: read_model(Quote, data), query=query)
+def quote_order(order: Mapping[str, Any]) -> Call[Quote]:
+    """Say what an order would cost and when it would be submitted. Nothing is placed."""
+    return Call(
+        "POST",
+        "/v1/quote",
+        lambda data: read_model(Quote, data),
+        content=_json(order),
+    )
 
 
 def get_account(account_id: str) -> Call[Account]:

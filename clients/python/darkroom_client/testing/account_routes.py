@@ -12,13 +12,22 @@ from typing import Any
 
 from darkroom_client.testing.accounts import Accounts, MemoryAccount, credits_number, now_text
 from darkroom_client.testing.checks.field_checks import Fault, shown
-from darkroom_client.testing.checks.order_check import check_order, read_time, time_of
+from darkroom_client.testing.checks.order_check import (
+    MemoryOrder,
+    check_order,
+    read_time,
+    time_of,
+)
 from darkroom_client.testing.http_server import MemoryRequest, MemoryResponse, Route
 from darkroom_client.testing.image_types import read_image_head
 from darkroom_client.testing.job_filters import limit_faults, page_of, parse_query
 from darkroom_client.testing.jobs import Jobs, new_id
 from darkroom_client.testing.problem import Refusal, invalid_request
-from darkroom_client.testing.request_parts import require_account
+from darkroom_client.testing.request_parts import (
+    RequestParts,
+    read_json,
+    require_account,
+)
 
 _ROW_ID_MAX = 2**63 - 1
 _SERVED_FOR = timedelta(hours=24)
@@ -38,6 +47,7 @@ class AccountRoutes:
         return (
             Route("GET", "/v1/prices", self.prices),
             Route("GET", "/v1/quote", self.quote),
+            Route("POST", "/v1/quote", self.quote_order),
             Route("GET", "/v1/accounts/{id}", self.account),
             Route("GET", "/v1/accounts/{id}/ledger", self.ledger),
             Route("GET", "/v1/accounts/{id}/statement", self.statement),
@@ -57,7 +67,15 @@ class AccountRoutes:
             body["quantity"] = int(body["quantity"])
         if "image_urls" in body:
             body["image_urls"] = [body["image_urls"]]
-        order = check_order(body, request.account_id)
+        return self._quote(request, check_order(body, request.account_id))
+
+    def quote_order(self, request: MemoryRequest) -> MemoryResponse:
+        """Say the same for the body of an order."""
+        body, parts = read_json(request), RequestParts()
+        parts.read(lambda: parse_query(request, ()), request.query)
+        return self._quote(request, parts.read_last(lambda: check_order(body, request.account_id)))
+
+    def _quote(self, request: MemoryRequest, order: MemoryOrder) -> MemoryResponse:
         account = self._own(request, order.account_id)
         credits, price_id = self._accounts.price(
             order.model, order.task, order.quantity, order.variant
