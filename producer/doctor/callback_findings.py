@@ -12,9 +12,10 @@ import orjson
 
 from producer.doctor.finding import Finding
 from producer.doctor.invariant_findings import connect_for_checks
-from shared.adapters.http.proxy_options import ProxyOptions, proxy_options
+from shared.adapters.http.proxy_options import ProxyOptions, find_proxy_fault, proxy_options
 from shared.adapters.processes.process_records import ProcessRow, list_processes
 from shared.domain.callback_url import callback_url, is_unencrypted, probe_answer
+from shared.domain.outbound_proxies import OutboundProxies
 from shared.errors import DarkroomError
 from shared.installed_version import user_agent
 from shared.settings import Settings
@@ -47,7 +48,7 @@ async def check_callbacks(base: str, settings: Settings, database_url: str) -> F
     url = callback_url(base, "probe") or ""
     parts = urlsplit(url)
     shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    fault, detail = await _probe(url, workers, proxy_options(settings.outbound.proxies, url))
+    fault, detail = await _probe(url, workers, settings.outbound.proxies)
     if fault is not None:
         return Finding(_NAME, False, f"POST {shown} {fault}", _FIX.format(path=parts.path))
     if is_unencrypted(base, settings.kie_base_url):
@@ -56,16 +57,18 @@ async def check_callbacks(base: str, settings: Settings, database_url: str) -> F
 
 
 async def _probe(
-    url: str, workers: Sequence[ProcessRow], options: ProxyOptions
+    url: str, workers: Sequence[ProcessRow], proxies: OutboundProxies
 ) -> tuple[str | None, str]:
     """Return why the probe did not come back, or None, and which worker answered it."""
     nonce = secrets.token_urlsafe(16)
     try:
-        status, content = await _post(url, orjson.dumps({"probe": nonce}), options)
+        body = orjson.dumps({"probe": nonce})
+        status, content = await _post(url, body, proxy_options(proxies, url))
     except TimeoutError:
         return f"got no answer within {TIMEOUT_SECONDS:g} s", ""
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return f"got no answer: {str(error) or type(error).__name__}"[:300], ""
+        fault = find_proxy_fault(error, proxies.setting_for(urlsplit(url).scheme))
+        return f"got no answer: {fault or str(error) or type(error).__name__}"[:300], ""
     if status != 200:
         return f"was answered with HTTP {status}", ""
     try:

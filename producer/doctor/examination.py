@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 
 from producer.doctor.alert_findings import check_alerts
 from producer.doctor.callback_findings import check_callbacks
@@ -171,12 +172,21 @@ def _check_kie_balance(last: Mapping[str, Any], name: str) -> Finding:
     )
 
 
+def _way_to_kie(settings: Settings) -> str:
+    """Return Kie's URL, with the proxy on the way to it."""
+    url, proxies = settings.kie_base_url, settings.outbound.proxies
+    proxy = proxies.for_url(url)
+    if proxy is None:
+        return url
+    return f"{url} through the proxy {proxy.url} of {proxies.setting_for(urlsplit(url).scheme)}"
+
+
 def _check_kie_key(settings: Settings, servers: Servers) -> Finding:
     if len(settings.kie_keys) == 1:
-        return Finding("kie", True, f"a key is set, for {settings.kie_base_url}")
+        return Finding("kie", True, f"a key is set, for {_way_to_kie(settings)}")
     if settings.kie_keys:
         names = ", ".join(settings.kie_account_names)
-        return Finding("kie", True, f"keys are set of {names}, for {settings.kie_base_url}")
+        return Finding("kie", True, f"keys are set of {names}, for {_way_to_kie(settings)}")
     if servers.has_given_database:
         return Finding(
             "kie",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+import pytest
 from pydantic import SecretStr
 
 from producer import JobState
@@ -11,13 +12,16 @@ from tests.fakes.fake_proxy import FakeProxy, proxying
 from tests.support.deployment import Deployment
 
 
-async def test_a_job_is_submitted_and_polled_through_the_proxy(deployment: Deployment) -> None:
+@pytest.mark.parametrize("setting", ["http_proxy", "all_proxy"])
+async def test_a_job_is_submitted_and_polled_through_the_proxy(
+    deployment: Deployment, setting: str
+) -> None:
     kie = urlsplit(deployment.simulator.base_url)
     async with proxying(FakeProxy(user="ann", password="hush")) as proxy:
         # Only the proxy knows where this Kie is.
         proxy.route = lambda _: (str(kie.hostname), kie.port or 80)
         async with deployment.worker(
-            kie_base_url="http://kie.example", http_proxy=SecretStr(proxy.url)
+            kie_base_url="http://kie.example", **{setting: SecretStr(proxy.url)}
         ):
             ended = await deployment.ended(await deployment.enqueue())
     assert ended.state is JobState.SUCCEEDED

@@ -29,7 +29,7 @@ from aiohttp import (
 )
 from pydantic import SecretStr
 
-from shared.adapters.http.proxy_options import proxy_options
+from shared.adapters.http.proxy_options import find_proxy_fault, proxy_options
 from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.catalog import KieRequest, KieResponse
 from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
@@ -99,6 +99,7 @@ class KieHttp:
         self._timeout_seconds = timeout_seconds
         self._connections = connections
         self._proxy = proxy_options(proxies, self.base_url)
+        self._proxy_setting = proxies.setting_for(urlsplit(self.base_url).scheme)
         self._traced: ClientSession | None = None
         self._untraced: ClientSession | None = None
 
@@ -182,12 +183,15 @@ class KieHttp:
     ) -> NeverSent | ReplyLost:
         unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError | InvalidURL)
         if unsent or progress.certainly_never_sent:
-            cause = "it took too long" if timed_out else _describe(error)
+            cause = "it took too long" if timed_out else self._describe_unsent(error)
             message = f"no connection to Kie at {self.base_url}: {cause}"
             return NeverSent(message, wrong_endpoint=isinstance(error, ClientSSLError))
         if timed_out:
             return ReplyLost(f"no answer from Kie within {self._timeout_seconds:g} s", True)
         return ReplyLost(f"the connection to Kie broke: {_describe(error)}", False)
+
+    def _describe_unsent(self, error: Exception) -> str:
+        return find_proxy_fault(error, self._proxy_setting) or _describe(error)
 
 
 def _location(response: ClientResponse) -> str:

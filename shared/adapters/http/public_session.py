@@ -20,7 +20,7 @@ from aiohttp import AddrInfoType, ClientResponse, ClientSession, ClientTimeout
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from shared.adapters.http.proxy_options import proxy_options
+from shared.adapters.http.proxy_options import find_proxy_fault, proxy_options
 from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.domain.allowed_receivers import AllowedReceivers
 from shared.domain.outbound_proxies import NO_PROXIES, OutboundProxies
@@ -135,15 +135,21 @@ class PublicSession:
         if options:
             async with asyncio.timeout(self._timeout_seconds):
                 address = await self._tunnel_address(url, host)
-            return await self._proxied.request(
-                method,
-                url.with_host(address),
-                headers={**(headers or {}), "Host": _host_header(url)},
-                data=data,
-                allow_redirects=False,
-                server_hostname=host,
-                **options,
-            )
+            try:
+                return await self._proxied.request(
+                    method,
+                    url.with_host(address),
+                    headers={**(headers or {}), "Host": _host_header(url)},
+                    data=data,
+                    allow_redirects=False,
+                    server_hostname=host,
+                    **options,
+                )
+            except aiohttp.ClientError as error:
+                fault = find_proxy_fault(error, self._proxies.setting_for(url.scheme))
+                if fault is None:
+                    raise
+                raise aiohttp.ClientConnectionError(fault) from error
         attempt = _Attempt(host)
         token = _attempt.set(attempt)
         try:

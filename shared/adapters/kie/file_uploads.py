@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 from aiohttp import ClientSession, ClientTimeout
 
-from shared.adapters.http.proxy_options import proxy_options
+from shared.adapters.http.proxy_options import find_proxy_fault, proxy_options
 from shared.adapters.kie.kie_connection import UploadAccess
 from shared.adapters.tcp_keepalive import open_keep_alive_socket
 from shared.errors import UploadFailed
@@ -48,6 +48,7 @@ class FileUploads:
         self._access = access
         self._silence_seconds = silence_seconds
         self._proxy = proxy_options(access.proxies, access.base_url)
+        self._proxy_setting = access.proxies.setting_for(access.base_url.partition(":")[0])
         self._session: ClientSession | None = None
 
     async def __aenter__(self) -> FileUploads:
@@ -126,7 +127,8 @@ class FileUploads:
             ) as response:
                 content, status = await _read_start(response), response.status
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            words = str(error) or type(error).__name__
+            fault = find_proxy_fault(error, self._proxy_setting)
+            words = fault or str(error) or type(error).__name__
             raise UploadFailed(self._sanitize(f"Kie's upload host does not answer: {words}")) from (
                 error
             )

@@ -9,6 +9,10 @@ from shared.domain.alerts.system_state import RedisState, SubmitPause, SystemSta
 from shared.domain.lifecycle import Reason
 
 _NO_ACTION_FIX = "nothing: it recovers by itself; if it lasts, ask Kie"
+UNREACHABLE_FIX = (
+    "nothing: it recovers by itself; if it lasts, check the way to Kie: KIE_BASE_URL, DNS, and the"
+    " proxy of HTTPS_PROXY or ALL_PROXY with its password"
+)
 _UNCERTAIN_COST_FIX = (
     "see Kie's log page: each of these may have been paid for; submits go on by themselves once one"
     " goes well"
@@ -19,6 +23,7 @@ _PAUSE_FIXES: dict[str, str] = {
     " KIE_SUBMITS_PER_10_SECONDS, or find who else uses the key",
     Reason.WRONG_ENDPOINT: "compare KIE_BASE_URL, proxy and DNS with Kie's documentation; if Kie"
     " has moved the endpoint, install a version that knows the new one",
+    Reason.UNREACHABLE: UNREACHABLE_FIX,
     Reason.MODEL_GONE: "if Kie has renamed the model, install a version that knows the new name",
     Reason.SERVER_ERROR: _UNCERTAIN_COST_FIX,
     Reason.REPLY_LOST: _UNCERTAIN_COST_FIX,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from shared.domain.alerts.alert import Alert
+from shared.domain.alerts.pause_alert_rules import UNREACHABLE_FIX
 from shared.domain.alerts.system_state import RedisState, SubmitRate, SystemState
 from shared.domain.lifecycle import Reason
 
@@ -15,6 +16,7 @@ refusal."""
 _FIXES: dict[str, str] = {
     Reason.RATE_LIMITED: "lower KIE_SUBMITS_PER_10_SECONDS to what Kie accepts, or find who else"
     " uses the key",
+    Reason.UNREACHABLE: UNREACHABLE_FIX,
     Reason.SERVER_ERROR: "see Kie's log page: each refused submit may have been paid for",
 }
 _OTHER_FIX = "nothing: it recovers by itself; if it lasts, ask Kie"

@@ -51,6 +51,19 @@ async def test_a_healthy_darkroom_has_a_finding_for_each_invariant_and_dependenc
     assert "a-key" not in str(found)
 
 
+async def test_the_proxy_on_the_way_to_kie_is_named_without_its_password(
+    servers: Servers,
+) -> None:
+    proxied = settings_of(
+        servers, all_proxy="http://ann:hush@proxy.example:3128", kie_base_url="https://kie.example"
+    )
+    told = (await findings(proxied))["kie"].detail
+    way = "https://kie.example through the proxy http://proxy.example:3128 of ALL_PROXY"
+    assert told == f"a key is set, for {way}"
+    direct = proxied.model_copy(update={"no_proxy": ".example"})
+    assert (await findings(direct))["kie"].detail == "a key is set, for https://kie.example"
+
+
 async def test_prices_that_no_request_can_have_are_named(
     servers: Servers, database: Database
 ) -> None:

@@ -216,6 +216,66 @@ async def test_requests_go_through_the_proxy_of_all_proxy(proxy: FakeProxy) -> N
     assert proxy.asked == ["CONNECT kie.example:443", f"CONNECT {PUBLIC}:443"]
 
 
+# --- what a proxy that does not do its part is told as ------------------------------------------
+
+REFUSALS = {
+    401: "check the user name and the password",  # tinyproxy answers so to a wrong password
+    407: "check the user name and the password",
+    403: "ask who runs it whether it permits this host and port",
+    502: "ask who runs it whether it permits this host and port",
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("setting", ["HTTPS_PROXY", "ALL_PROXY"])
+async def test_a_refused_tunnel_names_the_setting_and_what_to_do_and_no_address(
+    proxy: FakeProxy, setting: str, status: int
+) -> None:
+    proxy.status = status
+    server = parse_proxy(proxy.url)
+    proxies = OutboundProxies(https=server)
+    if setting == "ALL_PROXY":
+        proxies = OutboundProxies(fallback=server)
+    sentences = [sentence async for sentence in failures(proxies)]
+    assert len(sentences) == 4
+    for sentence in sentences:
+        assert f"the proxy of {setting} refuses the tunnel ({status} " in sentence
+        assert sentence.endswith(REFUSALS[status])
+        assert "127.0.0.1" not in sentence
+        assert "hush" not in sentence
+
+
+async def test_a_proxy_that_is_away_is_named_by_its_setting() -> None:
+    proxies = OutboundProxies(https=parse_proxy(f"http://ann:hush@127.0.0.1:{free_port()}"))
+    sentences = [sentence async for sentence in failures(proxies)]
+    assert len(sentences) == 4
+    for sentence in sentences:
+        assert "the proxy of HTTPS_PROXY does not answer (Connection refused)" in sentence
+        assert "127.0.0.1" not in sentence
+        assert "hush" not in sentence
+
+
+async def failures(proxies: OutboundProxies) -> AsyncIterator[str]:
+    """Yield what is told of a submit, a webhook, an upload and a download."""
+    outcome = await exchange("https://kie.example", proxies)
+    assert isinstance(outcome, NeverSent)
+    yield outcome.message
+    answer = await send("https://shop.example/", proxies, PUBLIC)
+    yield answer.error or ""
+    access = UploadAccess("https://uploads.example", SecretStr("a-key"), proxies)
+    async with FileUploads(access) as uploads:
+        with pytest.raises(UploadFailed) as failed:
+            await uploads.upload_small(b"x", "x.png", "image/png")
+    yield str(failed.value)
+    async with ImageDownloader(
+        resolver=ScriptedNames([PUBLIC]), proxies=proxies, timeout_seconds=2
+    ) as downloader:
+        with pytest.raises(DownloadFailed) as lost:
+            async with downloader.open("https://images.example/1.png"):
+                pass
+    yield str(lost.value)
+
+
 async def test_uploads_go_through_the_proxy(proxy: FakeProxy) -> None:
     proxy.status = 403
     access = UploadAccess("https://uploads.example", SecretStr("a-key"), through(proxy))
