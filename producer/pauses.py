@@ -16,6 +16,7 @@ from shared.adapters.postgres.sqlstates import ACCOUNT_MISSING
 from shared.domain.alerts.system_state import describe_pause
 from shared.errors import AccountNotFound, DatabaseRefused, Fault, InvalidRequest, NotFound
 from shared.job_json import timestamp_to_json
+from shared.utc_times import UTC_YEARS, has_utc_time
 
 PauseScope = Literal["everything", "model", "account", "kie_account"]
 MAX_PAUSE_SECONDS = 10 * 365 * 24 * 3600
@@ -186,6 +187,8 @@ def _find_faults(reason: str, until: datetime | None, for_seconds: float | None)
         faults.append(Fault("for_seconds", "is given beside until; give one of them"))
     if until is not None and until.tzinfo is None:
         faults.append(Fault("until", f"{until.isoformat()} has no timezone"))
+    elif until is not None and not has_utc_time(until):
+        faults.append(Fault("until", f"{until.isoformat()} must be {UTC_YEARS}"))
     if for_seconds is not None and not 1 <= for_seconds <= MAX_PAUSE_SECONDS:
         wanted = f"must be 1 to {MAX_PAUSE_SECONDS}"
         faults.append(Fault("for_seconds", f"{for_seconds:g} {wanted}"))

@@ -12,6 +12,7 @@ import typer
 
 from producer.list_pages import MAX_LIST_LIMIT
 from producer.plain_numbers import read_decimal
+from shared.utc_times import UTC_YEARS
 
 
 def parse_credits(text: str | Decimal) -> Decimal:
@@ -25,9 +26,13 @@ def parse_credits(text: str | Decimal) -> Decimal:
 def parse_time(text: str) -> datetime:
     """Return the time of an ISO text. Without a timezone, it is in the zone of this machine."""
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError, OSError):
+        time = datetime.fromisoformat(text)
+    except ValueError:
         raise typer.BadParameter(f"{text!r} is not a time, such as 2030-01-31T18:00:00Z") from None
+    try:
+        return time.astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(f"{text!r} must be {UTC_YEARS}") from None
 
 
 _SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

@@ -17,12 +17,15 @@ from shared.errors import (
     AlreadyExists,
     ConfirmationNeeded,
     DatabaseRefused,
+    Fault,
+    InvalidRequest,
     PriceMissing,
     ScheduledPriceEnded,
     ScheduledPriceNotFound,
 )
 from shared.job_json import credits_to_json
 from shared.settings import ChargeBasis
+from shared.utc_times import UTC_YEARS, has_utc_time
 
 _CONFIRMED = "a_doubtful_price_is_confirmed"
 _HAS_ROW = "a_scheduled_price_has_its_row"
@@ -136,10 +139,12 @@ class PriceChanges:
     ) -> dict[str, Any]:
         """Schedule a change of one price. Return the row of `scheduled_prices`.
 
-        `at` must have a timezone. Raises the errors of `change`, and `AlreadyExists` if a change
-        of this price at this time waits already.
+        `at` must have a timezone. Raises the errors of `change`, `InvalidRequest` for a time that
+        UTC does not have, and `AlreadyExists` if a change of this price at this time waits already.
         """
         key = PriceKey(*key)
+        if at.tzinfo is not None and not has_utc_time(at):
+            raise InvalidRequest([Fault("at", f"{at.isoformat()} must be {UTC_YEARS}")])
         try:
             row = await self._database.fetch_row(
                 "schedule_price",

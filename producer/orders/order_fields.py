@@ -22,6 +22,7 @@ from shared.errors import Fault
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.stored_json import MAX_JSON_DEPTH, exceeds_depth
 from shared.text_and_url_checks import URL_LENGTH_MAX, has_lone_surrogate, optional
+from shared.utc_times import UTC_YEARS, has_utc_time
 
 METADATA_BYTES = 16 * 1024
 METADATA_STORED_BYTES = 32 * 1024
@@ -112,11 +113,14 @@ def _check_priority(value: object) -> object:
 
 def _check_run_at(value: object) -> object:
     if isinstance(value, datetime) and value.tzinfo is not None:
-        # Near the first and the last year, the conversion to UTC may overflow.
-        with suppress(OverflowError):
-            if value.astimezone(UTC) <= datetime.now(UTC) + timedelta(days=RUN_AT_DAYS):
-                return value
-        raise ValueError(f"{value.isoformat()!r} must be at most {RUN_AT_DAYS} days from now")
+        shown = repr(value.isoformat())
+        if not has_utc_time(value):
+            raise ValueError(
+                f"{shown} must be {UTC_YEARS}, and at most {RUN_AT_DAYS} days from now"
+            )
+        if value > datetime.now(UTC) + timedelta(days=RUN_AT_DAYS):
+            raise ValueError(f"{shown} must be at most {RUN_AT_DAYS} days from now")
+        return value
     given = value.isoformat() if isinstance(value, datetime) else value
     raise ValueError(f"{format_value(given)} must be a time with its timezone")
 

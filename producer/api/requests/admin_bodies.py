@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -25,6 +26,7 @@ from producer.orders.order_fields import ACCOUNT_SCHEMA, check_account
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.text_and_url_checks import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate
+from shared.utc_times import UTC_YEARS, has_utc_time
 
 CREDITS_MAX = 1_000_000
 
@@ -55,6 +57,12 @@ def check_reason(value: object) -> object:
         f"{format_value(value)} must be text of 1 to {MAX_REASON_LENGTH} characters: why the"
         " change is made"
     )
+
+
+def _check_time(value: datetime) -> datetime:
+    if has_utc_time(value):
+        return value
+    raise ValueError(f"{value.isoformat()!r} must be {UTC_YEARS}, and within the next two years")
 
 
 def _check_storable(value: str) -> str:
@@ -181,7 +189,9 @@ class ScheduledPriceOrder(BaseModel):
         json_schema_extra=_PRICE_SCHEMA,
     )
     provider_credits: _OptionalPrice = _PROVIDER_CREDITS
-    takes_effect_at: AwareDatetime = Field(description="a time of the next two years")
+    takes_effect_at: Annotated[AwareDatetime, AfterValidator(_check_time)] = Field(
+        description="a time of the next two years"
+    )
     reason: Reason = Field(description="why, for the history")
     confirm: StrictBool = _CONFIRM
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -15,6 +14,7 @@ from producer.orders.field_limits import ACCOUNT_LENGTH
 from producer.pauses import MAX_PAUSE_SECONDS, PauseScope
 from shared.field_faults import format_value
 from shared.text_and_url_checks import optional
+from shared.utc_times import UTC_YEARS, has_utc_time
 
 _NO_NUL: dict[str, Any] = {"pattern": r"^[^\x00]*$"}
 
@@ -28,10 +28,9 @@ def _check_value(value: object) -> object:
 def _check_until(value: object) -> object:
     time = parse_rfc3339(value) if isinstance(value, str) else value
     if isinstance(time, datetime) and time.tzinfo is not None:
-        # Near the first and the last year, the conversion to UTC may overflow.
-        with suppress(OverflowError):
-            time.astimezone(UTC)
-            return time
+        if not has_utc_time(time):
+            raise ValueError(f"{format_value(value)} must be {UTC_YEARS}")
+        return time
     raise ValueError(f"{format_value(value)} must be a time with its timezone")
 
 

@@ -19,6 +19,7 @@ from shared.text_and_url_checks import has_lone_surrogate
 
 _MAX_DIGITS = 19
 _CREDITS = re.compile(r"[0-9]{1,7}(\.[0-9]{1,2})?", re.ASCII)
+_TIME = "a date such as 2030-01-31, or a time with its timezone, of the years 2 to 9998"
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -149,7 +150,7 @@ class QueryParameters:
                 return time.astimezone(UTC)
         except (ValueError, OverflowError):
             pass
-        self._refuse_number(name, value, "a date such as 2030-01-31, or a time with its timezone")
+        self._refuse_number(name, value, _TIME)
         return None
 
     def job_id(self, name: str, wanted: str = "the cursor of a page before") -> UUID | None:

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -240,8 +240,11 @@ def _period(query: Mapping[str, str]) -> tuple[datetime, datetime]:
         if text is not None and len(text) == len("2030-01-31"):
             text = f"{text}T00:00:00Z"
         time = default if text is None else read_time(text)
-        if time is None:
-            wanted = "must be a date such as 2030-01-31, or a time with its timezone"
+        if time is None or not 1 < time.year < MAXYEAR:
+            wanted = (
+                "must be a date such as 2030-01-31, or a time with its timezone, of the years 2 to"
+                " 9998"
+            )
             raise invalid_request([Fault(name, f"{query[name]!r} {wanted}")])
         found[name] = time
     return found["from"], found["to"]

@@ -125,7 +125,18 @@ def read_time(text: str) -> datetime | None:
         time = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
-    return time.astimezone(UTC) if time.tzinfo else None
+    try:
+        return time.astimezone(UTC) if time.tzinfo else None
+    except OverflowError:  # in the first or the last year
+        return time.replace(tzinfo=UTC)
+
+
+def _has_utc_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 def _order_faults(order: Mapping[str, Any]) -> list[Fault]:
@@ -164,8 +175,11 @@ def _run_at_faults(run_at: Any) -> list[Fault]:
     time = read_time(run_at)
     if time is None:
         return [Fault("run_at", f"{shown(run_at)} must be a time with its timezone")]
+    far = datetime.fromisoformat(run_at).isoformat()
+    if not _has_utc_time(run_at):
+        years = f"of the years 1 to 9999 in UTC, and at most {_RUN_AT_DAYS} days from now"
+        return [Fault("run_at", f"{far!r} must be {years}")]
     if time > datetime.now(UTC) + timedelta(days=_RUN_AT_DAYS):
-        far = datetime.fromisoformat(run_at).isoformat()
         return [Fault("run_at", f"{far!r} must be at most {_RUN_AT_DAYS} days from now")]
     return []
 
