@@ -22,7 +22,7 @@ from darkroom_client.http.async_connection import AsyncConnection
 from darkroom_client.http.calls import get_link
 from darkroom_client.http.connection import Connection
 from darkroom_client.http.exchange import Exchange
-from darkroom_client.http.proxies import Proxies
+from darkroom_client.http.proxies import Proxies, ProxyServer, failed_through
 from darkroom_client.testing import InMemoryDarkroom
 
 AT_ONCE = RetryPolicy(tries=3, first_pause_seconds=0.0)
@@ -107,6 +107,25 @@ def test_a_tunnel_that_fails_for_now_is_asked_for_again(
     assert isinstance(error, ConnectionFailed)
     assert str(error) == "through the proxy of ALL_PROXY: ProxyError: 502 Bad Gateway"
     assert len(proxy.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "is_final"),
+    [
+        ("Invalid username/password", True),
+        ("Requested NO AUTHENTICATION REQUIRED from proxy server, but got None.", True),
+        ("Proxy Server could not connect: Host unreachable.", False),
+        ("407 Proxy Authentication Required", True),
+        ("429 Too Many Requests", False),
+        ("504 Gateway Timeout", False),
+    ],
+)
+def test_what_a_proxy_would_refuse_again_is_told_at_once(words: str, is_final: bool) -> None:
+    server = ProxyServer("ALL_PROXY", "socks5://ann:hush@proxy:1080")
+    error = failed_through(server, httpx2.ProxyError(words))
+    assert isinstance(error, ProxyUnusable if is_final else ConnectionFailed)
+    assert words in str(error)
+    assert (RetryPolicy().pause_seconds(error, 1) is None) == is_final
 
 
 def test_a_proxy_that_is_away_is_named(

@@ -19,6 +19,9 @@ from darkroom_client.errors import ConnectionFailed, DarkroomError, ProxyUnusabl
 
 _VARIABLES = {"https": "HTTPS_PROXY", "http": "HTTP_PROXY", "all": "ALL_PROXY"}
 _BRACKETS = re.compile(r"^\[(.*)\](/[0-9]+)?$")
+_REFUSALS = ("4", "Requested ", "Invalid username/password")
+"""What begins a refusal: a status that answers CONNECT, and the words of a SOCKS proxy."""
+_PASSING = ("408", "429")
 _SOCKS = frozenset({"socks5", "socks5h"})
 _PORTS = {"http": 80, "https": 443}
 
@@ -65,8 +68,9 @@ def environment_proxies() -> Proxies:
 
 def failed_through(server: ProxyServer, error: httpx2.RequestError) -> DarkroomError:
     """Return our error for a request that failed on its way through a proxy."""
-    if isinstance(error, httpx2.ProxyError) and str(error)[:1] == "4":
-        # The answer to CONNECT. The proxy wants a password, or forbids the host: it would again.
+    is_refused = isinstance(error, httpx2.ProxyError) and str(error).startswith(_REFUSALS)
+    if is_refused and not str(error).startswith(_PASSING):
+        # The proxy wants another password, or forbids the host: it would refuse again.
         return ProxyUnusable(server.variable, f"the proxy refuses the tunnel: {error}")
     told = f"{type(error).__name__}: {error}".rstrip(": ")
     return ConnectionFailed(f"through the proxy of {server.variable}: {told}")
