@@ -75,6 +75,17 @@ def test_help_completion_and_usage_errors_load_nothing_heavy() -> None:
         assert word in said.splitlines(), f"Tab offers {word}"
 
 
+def test_help_that_lists_the_catalog_reads_it_from_the_package_and_no_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "no url")
+    monkeypatch.setenv("REDIS_URL", "no url")
+    said, codes, heavy = run_in_one_process([["enqueue", "--help"], ["quote", "--help"]])
+    assert (codes, heavy) == ([0, 0], ["shared.catalog"])
+    assert "gpt-image-1.5" in said
+    assert "no url" not in said
+
+
 def test_the_modules_that_are_looked_for_are_those_that_a_command_loads() -> None:
     """Without this, a renamed dependency would make the test above pass for ever."""
     program = "import sys, producer.api.api_server; print(*sys.modules)"
