@@ -16,6 +16,7 @@ from shared.errors import RowBusy
 from shared.settings import Settings
 from tests.acceptance.test_server_defaults import DEFAULTS, set_defaults
 from tests.deployments.pgbouncer import running_pgbouncer
+from tests.support.database_logins import connected
 from tests.support.deployment import Deployment
 from worker.simulator import Simulator
 
@@ -46,6 +47,27 @@ async def test_jobs_of_two_workers_succeed_and_the_books_are_right(pooled: Deplo
         ended = await asyncio.gather(*(pooled.ended(job, 60) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     await pooled.check_invariants_hold()
+    pooled.check_paid_once()
+
+
+@pytest.mark.parametrize("limit", ["0", "900ms"])
+async def test_one_connection_of_the_server_carries_two_workers_and_an_api(
+    settings: Settings, database_url: str, simulator: Simulator, limit: str
+) -> None:
+    """Nothing of ours needs a second connection while it has one: that would never end."""
+    async with connected(database_url) as direct:
+        name = await direct.fetchval("SELECT current_database()")
+        await direct.execute(f"""ALTER DATABASE "{name}" SET statement_timeout = '{limit}'""")
+    with running_pgbouncer(database_url, settings={"default_pool_size": "1"}) as url:
+        changed = settings.model_copy(update={"database_url": SecretStr(url)})
+        async with Producer.connect(changed) as producer, connect_database(url) as database:
+            pooled = Deployment(changed, producer, database, simulator)
+            await pooled.open_account("acme", 1_000)
+            async with pooled.api(), pooled.worker(), pooled.worker():
+                jobs = await asyncio.gather(*(pooled.enqueue() for _ in range(JOBS)))
+                ended = await asyncio.gather(*(pooled.ended(job, 60) for job in jobs))
+            assert {job.state for job in ended} == {JobState.SUCCEEDED}
+            await pooled.check_invariants_hold()
     pooled.check_paid_once()
 
 
