@@ -34,12 +34,12 @@ def running_postgres(folder: Path) -> Iterator[str]:
     settings = [f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories="]
     command = [postgres, "-D", str(data), *(word for one in settings for word in ("-c", one))]
     with running_program(command, folder / "postgres.log", port=port, user=user):
-        _wait_until_ready(port)
+        wait_until_ready(port)
         yield f"127.0.0.1:{port}"
 
 
-def _wait_until_ready(port: int) -> None:
-    """The server listens while it still refuses connections because it starts."""
+def wait_until_ready(port: int) -> None:
+    """Wait: the server listens while it still refuses connections because it starts."""
     give_up_at = monotonic() + _START_SECONDS
     ask = [require_program("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     while subprocess.run(ask).returncode != 0:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.deployments.postgres import wait_until_ready
 from tests.deployments.programs import (
     open_folder,
     require_program,
@@ -76,6 +77,7 @@ def running_postgres(*settings: str, has_tls: bool = False) -> Iterator[PlainPos
             given += ["ssl=on", *_copy_certificate(data, user)]
         command = [postgres, "-D", str(data), *(word for one in given for word in ("-c", one))]
         with running_program(command, folder / "log", port=port, user=user):
+            wait_until_ready(port)
             server = PlainPostgres(port)
             server.run_sql(
                 f"CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'",

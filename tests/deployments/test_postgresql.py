@@ -103,6 +103,14 @@ async def test_a_server_without_tls_is_named_where_the_url_asks_for_it(
     assert await uses_tls(plain.url(query="sslmode=prefer")) is False
 
 
+async def test_a_server_that_wants_tls_is_named_where_the_url_forbids_it(
+    encrypted: PlainPostgres,
+) -> None:
+    url = encrypted.url(login=CERTIFIED_LOGIN, host="127.0.0.1", query="sslmode=disable")
+    with pytest.raises(DatabaseUrlRefused, match="sslmode=disable forbids that"):
+        await uses_tls(url)
+
+
 async def test_a_parameter_that_the_server_refuses_is_named(plain: PlainPostgres) -> None:
     for query in ("options=-c%20work_men%3D4MB", "statement_timeout=soon"):
         with pytest.raises(DatabaseUrlRefused, match=r"work_men|statement_timeout"):
