@@ -54,7 +54,7 @@ check: setup ## lint, formatting, types, import contracts, migrations
 	@.venv/bin/squawk --assume-in-transaction --pg-version 15.0 --exclude $(SQUAWK_EXCLUDED) \
 		sql/migrations/*.sql
 
-test-deployments: setup ## try it with the servers of this system: PgBouncer, Redis, nginx; some minutes
+test-deployments: setup ## try it with the servers of this system: PgBouncer, Redis, nginx, HAProxy; some minutes
 	@.venv/bin/python -m pytest tests/deployments -q $(PYTEST_ARGS)
 
 bench: setup ## measure beside a bare loop and six peers, and write bench/README.md; some minutes

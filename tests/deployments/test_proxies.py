@@ -1,4 +1,4 @@
-"""Two APIs behind nginx and Caddy, with the configuration that docs/deployment.md shows."""
+"""Two APIs behind nginx, Caddy and HAProxy, with the configurations of docs/deployment.md."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ IDLE_SECONDS = 65.0
 """More than nginx's `proxy_read_timeout`."""
 NGINX_DELAY_SECONDS = 2.0
 CADDY_DELAY_SECONDS = 4.0
+HAPROXY_DELAY_SECONDS = 4.0
+"""Two probes a second apart, and two seconds."""
 
 
 def config_of_the_page(language: str, ports: list[int]) -> str:
@@ -96,9 +98,23 @@ def running_caddy(folder: Path, ports: list[int]) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+@contextmanager
+def running_haproxy(folder: Path, ports: list[int]) -> Iterator[str]:
+    """Run HAProxy with the configuration of the page. Yields its URL."""
+    program, port = require_program("haproxy"), free_port()
+    text = config_of_the_page("haproxy", ports)
+    assert "bind :80\n" in text
+    config = folder / "haproxy.cfg"
+    config.write_text(text.replace("bind :80\n", f"bind 127.0.0.1:{port}\n"))
+    command = [program, "-db", "-f", str(config)]
+    with running_program(command, folder / "haproxy.log", port=port):
+        yield f"http://127.0.0.1:{port}"
+
+
 PROXIES = {
     "nginx": (running_nginx, NGINX_DELAY_SECONDS),
     "caddy": (running_caddy, CADDY_DELAY_SECONDS),
+    "haproxy": (running_haproxy, HAPROXY_DELAY_SECONDS),
 }
 
 

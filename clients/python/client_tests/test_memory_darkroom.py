@@ -9,8 +9,9 @@ import sys
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
-from darkroom_client import Darkroom, JobFailed, problems
+from darkroom_client import ConnectionFailed, Darkroom, JobFailed, RetryPolicy, problems
 from darkroom_client.testing import InMemoryDarkroom, Outcome, ScriptedKie
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"drawn by the test"
@@ -89,3 +90,27 @@ def test_it_runs_as_a_program_for_other_clients() -> None:
             assert client.account("test").balance == 7
         program.send_signal(signal.SIGINT)
         assert program.wait(timeout=20) == 0
+
+
+def test_a_closed_one_answers_nobody_on_a_kept_connection_either() -> None:
+    with InMemoryDarkroom() as darkroom:
+        retries = RetryPolicy(tries=2, first_pause_seconds=0.0)
+        with Darkroom(darkroom.url, darkroom.key, account_id="test", retries=retries) as api:
+            assert api.account().balance == 1_000
+            darkroom.close()
+            with pytest.raises(ConnectionFailed):
+                api.account()
+
+
+def test_a_stream_in_progress_ends_when_it_is_closed() -> None:
+    with InMemoryDarkroom() as darkroom, darkroom.kie.held():
+        job = darkroom.client().enqueue(prompt="a cat", aspect_ratio="1:1")
+        path = f"{darkroom.url}/v1/jobs/{job.id}/events"
+        headers = {"Authorization": f"Bearer {darkroom.key}"}
+        with httpx2.stream("GET", path, headers=headers, trust_env=False, timeout=30) as stream:
+            chunks = stream.iter_bytes()
+            started = b""
+            while b"enqueued" not in started:
+                started += next(chunks)
+            darkroom.close()
+            assert b"succeeded" not in b"".join(chunks)

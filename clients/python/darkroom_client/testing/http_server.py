@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -52,11 +54,45 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     handle: Handle
 
+    def __init__(self, address: tuple[str, int], handle: Handle) -> None:
+        super().__init__(address, _Connection)
+        self.handle = handle
+        self._idle: set[socket.socket] = set()
+        """The connections that wait for their next request."""
+        self._is_closing = False
+        self._lock = threading.Lock()
+
+    def mark(self, connection: socket.socket, *, is_idle: bool) -> bool:
+        """Note whether a connection waits for a request. Return whether it is to be closed."""
+        with self._lock:
+            if is_idle and not self._is_closing:
+                self._idle.add(connection)
+            else:
+                self._idle.discard(connection)
+            return self._is_closing
+
+    def close_idle(self) -> None:
+        """Close the connections without a request, and the others after their answer."""
+        with self._lock:
+            self._is_closing = True
+            for connection in self._idle:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._idle.clear()
+
 
 class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.close_connection = self.server.mark(self.connection, is_idle=True)
+
+    def finish(self) -> None:
+        self.server.mark(self.connection, is_idle=False)
+        super().finish()
 
     def do_GET(self) -> None:
         self._answer()
@@ -71,6 +107,12 @@ class _Connection(BaseHTTPRequestHandler):
         """Say nothing: tests have their own output."""
 
     def _answer(self) -> None:
+        self.server.mark(self.connection, is_idle=False)
+        self._answer_one()
+        if self.server.mark(self.connection, is_idle=True):
+            self.close_connection = True
+
+    def _answer_one(self) -> None:
         request_id = self.headers.get("X-Request-Id") or uuid.uuid4().hex
         length = int(self.headers.get("Content-Length") or 0)
         parts = urlsplit(self.path)
@@ -138,8 +180,7 @@ class HttpServer:
     """Serves requests until it is closed."""
 
     def __init__(self, handle: Handle, port: int) -> None:
-        self._server = _Server(("127.0.0.1", port), _Connection)
-        self._server.handle = handle
+        self._server = _Server(("127.0.0.1", port), handle)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever,
@@ -150,8 +191,9 @@ class HttpServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Take no more connections, and no more requests on those there are."""
         self._server.shutdown()
+        self._server.close_idle()
         self._server.server_close()
         self._thread.join()
 
