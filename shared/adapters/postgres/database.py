@@ -89,6 +89,11 @@ def _translated(error: asyncpg.PostgresError) -> DarkroomError:
 
 
 def _text(error: BaseException) -> str:
+    """Return what the error says. Those of a timeout and of a closed connection are empty."""
+    if isinstance(error, TimeoutError):
+        return str(error) or "no reply in time"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return str(error) or "the server closed the connection"
     return str(error) or type(error).__name__
 
 

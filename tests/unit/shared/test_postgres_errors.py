@@ -45,6 +45,23 @@ def translated(sqlstate: str, **fields: str) -> DarkroomError:
     return raised.value
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "Postgres does not answer: no reply in time"),
+        (ConnectionResetError(), "Postgres does not answer: the server closed the connection"),
+        (
+            OSError(113, "No route to host"),
+            "Postgres does not answer: [Errno 113] No route to host",
+        ),
+    ],
+)
+def test_an_error_without_words_is_told_in_words(error: Exception, said: str) -> None:
+    with pytest.raises(PostgresDown) as raised, translated_postgres_errors():
+        raise error
+    assert str(raised.value) == said
+
+
 def test_every_code_that_the_driver_knows_has_been_decided_on() -> None:
     undecided = {
         code
