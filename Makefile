@@ -22,7 +22,7 @@ SCREENSHOT_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test test-deployments check bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
+.PHONY: help setup demo up migrate test test-deployments fuzz check bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ test: check ## check, then the whole test suite
 	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest --collect-only -q >/dev/null || :
 	@unset PYTHONDONTWRITEBYTECODE; \
 		.venv/bin/python -m pytest -n 7 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+fuzz: setup ## send the API every case of its document, not a part of them; some minutes
+	@.venv/bin/python -m pytest tests/acceptance/test_openapi.py -q --every-case $(PYTEST_ARGS)
 
 check: setup ## lint, formatting, types, import contracts, migrations
 	@.venv/bin/ruff check .

@@ -7,6 +7,7 @@ import gc
 import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,6 +39,11 @@ gc.disable()
 DEPLOYMENTS = Path(__file__).with_name("deployments")
 """Tests with servers that a system may lack. `make test-deployments` names them; `make test` does
 not."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make fuzz`."""
+    parser.addoption("--every-case", action="store_true", help="send every case of the document")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -88,10 +94,11 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServe
 
 
 @pytest.fixture(scope="session")
-def databases(embedded: EmbeddedServers) -> DatabasePool:
+def databases(embedded: EmbeddedServers) -> Iterator[DatabasePool]:
     """The migrated databases of this process of tests."""
     assert embedded.database_url is not None
-    return asyncio.run(open_pool(embedded.database_url))
+    with closing(asyncio.run(open_pool(embedded.database_url))) as pool:
+        yield pool
 
 
 @pytest.fixture

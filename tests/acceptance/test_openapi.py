@@ -1,7 +1,8 @@
 """The API is what its document says, by schemathesis; `pytest -s` shows its summary.
 
 Every operation is asked with valid and with invalid data: as an admin, and as two services that
-must not see each other's jobs. All checks are on.
+must not see each other's jobs. All checks are on. `make fuzz` sends every case, and `make test`
+some 2,000 of them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ SLOW = pytest.mark.timeout(400)
 
 
 Known = dict[str, Any]
+
+
+@pytest.fixture
+def sends_every_case(pytestconfig: pytest.Config) -> bool:
+    """Whether all cases of the document are sent, or a part of them."""
+    return bool(pytestconfig.getoption("--every-case"))
 
 
 @asynccontextmanager
@@ -152,7 +159,7 @@ async def inspect(url: str, config: Path, known: Known, *options: str) -> None:
 @SLOW
 @pytest.mark.parametrize("phases", ["examples,coverage", "fuzzing,stateful"])
 async def test_to_an_admin_the_api_is_as_its_document_says(
-    deployment: Deployment, tmp_path: Path, phases: str
+    deployment: Deployment, tmp_path: Path, phases: str, sends_every_case: bool
 ) -> None:
     _, key = await KeyStore(deployment.database).create(Role.ADMIN, None)
     config = tmp_path / "schemathesis.toml"
@@ -160,14 +167,17 @@ async def test_to_an_admin_the_api_is_as_its_document_says(
     async with api_in_use(deployment, tmp_path / "images") as (url, known):
         # A caller without an account must name one.
         known["must_name_account"] = True
-        await inspect(url, config, known, "--phases", phases)
+        known["sends_every_case"] = sends_every_case
+        examples = () if sends_every_case else ("--max-examples", "10")
+        await inspect(url, config, known, "--phases", phases, *examples)
 
 
 @SLOW
 async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own(
-    deployment: Deployment, tmp_path: Path
+    deployment: Deployment, tmp_path: Path, sends_every_case: bool
 ) -> None:
     async with api_in_use(deployment, tmp_path / "images") as (url, known):
+        known["sends_every_case"] = sends_every_case
         users = tmp_path / "users.json"
         users.write_bytes(orjson.dumps({"auth": [await user(deployment, one) for one in ACCOUNTS]}))
         config = tmp_path / "schemathesis.toml"
@@ -175,7 +185,8 @@ async def test_to_services_the_api_is_as_its_document_says_and_each_sees_its_own
             f"{CONFIG.read_text('utf-8')}\n[auth.wfc]\npath = '{users}'\npeers = {list(ACCOUNTS)}\n"
         )
         # The cases of the coverage phase do not depend on the caller.
-        await inspect(url, config, known, "--phases", "examples,fuzzing,stateful")
+        examples = () if sends_every_case else ("--max-examples", "10")
+        await inspect(url, config, known, "--phases", "examples,fuzzing,stateful", *examples)
 
 
 async def user(deployment: Deployment, account_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -81,9 +81,10 @@ def main() -> None:
 
 
 async def _take_pictures(home: Path, folder: Path, only: Sequence[str]) -> int:
-    with acquire_servers(home, linger_seconds=0, fsync=False) as servers:
-        assert servers.database_url is not None
-        databases = await open_pool(servers.database_url)
+    with (
+        acquire_servers(home, linger_seconds=0, fsync=False) as servers,
+        closing(await open_pool(str(servers.database_url))) as databases,
+    ):
         config = fast_simulator_config(starting_credits=KIE_CREDITS)
         keys = SecretStr(f"studio={config.api_key}")
         async with (

@@ -3,10 +3,17 @@
 To copy the template costs about 100 ms of CPU, because a database is 350 files. If a test has
 changed only rows, its database is emptied and lent again, with the rows that the migrations insert.
 If it has changed anything else, such as a function, a right or a setting, its database is dropped.
+
+A database is emptied by a session that stays open while the database is lent: a new one would read
+the whole catalog each time. Each test has an event loop of its own, so these sessions have another,
+in a thread. What a test has changed is told by the counters of Postgres; only if they differ are
+the schema and the rows of the migrations compared.
 """
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,6 +58,26 @@ SELECT md5(string_agg(text, E'\\n' ORDER BY text)) FROM line
 """Differs after any change to the schema. Where a definition would have to be rendered, the
 transaction that wrote its row stands for it: a copy of the template has the rows of the template.
 """
+_CHANGES = """
+SELECT concat_ws(' ',
+    (SELECT sum(pg_stat_get_tuples_inserted(one)) FROM unnest($1::text[]::regclass[]) one),
+    (SELECT sum(pg_stat_get_tuples_updated(one) + pg_stat_get_tuples_deleted(one))
+     FROM unnest($2::text[]::regclass[]) one),
+    (SELECT string_agg((setrole, setconfig)::text, ' ' ORDER BY setrole)
+     FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
+     WHERE datname = current_database()),
+    (SELECT (datacl, datdba, datconnlimit)::text
+     FROM pg_database WHERE datname = current_database()))
+"""
+"""Differs after any write to the tables: inserts into the first ones, others into the second ones.
+Sessions count when they end, or when they are told to."""
+_COUNT_NOW = "SELECT pg_stat_force_next_flush()"
+_CATALOG = (
+    *("pg_attribute", "pg_attrdef", "pg_class", "pg_constraint", "pg_default_acl"),
+    *("pg_event_trigger", "pg_extension", "pg_index", "pg_namespace", "pg_policy", "pg_proc"),
+    *("pg_rewrite", "pg_trigger"),
+)
+"""The tables of `_SCHEMA` that each database has for itself. TRUNCATE writes to `pg_class`."""
 _TABLES = """
 SELECT format('%I.%I', nspname, relname) AS name
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -110,6 +137,23 @@ class DatabasePool:
         self.fresh = fresh
         self._free: list[str] = []
         self._loans: dict[str, int] = {}
+        self._sessions: dict[str, asyncpg.Connection] = {}
+        self._changes: dict[str, str] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the sessions of the pool. Its databases stay on the server."""
+        asyncio.run_coroutine_threadsafe(self._end_sessions(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end_sessions(self) -> None:
+        for session in self._sessions.values():
+            session.terminate()
+        await asyncio.sleep(0)  # their sockets are closed by the loop
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[str]:
@@ -119,34 +163,65 @@ class DatabasePool:
         try:
             yield with_database(self.server_url, name)
         finally:
-            if self._loans[name] < _LOANS_MAX and await self._is_emptied(name):
-                self._free.append(name)
-            else:
-                await _run(self.server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            taking_back = asyncio.run_coroutine_threadsafe(self._take_back(name), self._loop)
+            await asyncio.wrap_future(taking_back)
+
+    async def _take_back(self, name: str) -> None:
+        if self._loans[name] < _LOANS_MAX and await self._is_emptied(name):
+            self._free.append(name)
+            return
+        if session := self._sessions.pop(name, None):
+            session.terminate()
+        await _run(self.server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def _is_emptied(self, name: str) -> bool:
         """Empty the database. Return False if more than rows was changed in it."""
-        fresh = self.fresh
         try:
-            connection = await asyncpg.connect(with_database(self.server_url, name))
+            session = await self._session(name)
+            await session.execute(_DISCONNECT)
+            before = await self._count_changes(session)
+            if before != self._changes.get(name) and not await self._is_restored(session):
+                return False
+            await session.execute(self.fresh.reset)
+            self._changes[name] = await self._count_changes(session)
         except asyncpg.PostgresError:  # it was renamed, or closed to all
             return False
-        try:
-            await connection.execute(_DISCONNECT)
-            if await connection.fetchval(_SCHEMA) != fresh.schema:
-                return False
-            await connection.execute(_WITHOUT_TRIGGERS)
-            if await connection.fetchval(fresh.hash_rows) != fresh.rows:
-                for table in fresh.copies:
-                    await table.restore(connection)
-                if await connection.fetchval(fresh.hash_rows) != fresh.rows:
-                    return False
-            await connection.execute(fresh.reset)
-        except asyncpg.PostgresError:
-            return False
-        finally:
-            await connection.close()
         return True
+
+    async def _count_changes(self, session: asyncpg.Connection) -> str:
+        filled = [table.name for table in self.fresh.copies]
+        inserted = [name for name in filled if name != _GROWING]
+        await session.execute(_COUNT_NOW)
+        changes: str = await session.fetchval(
+            _CHANGES, [*_CATALOG, *inserted], [*_CATALOG, *filled]
+        )
+        return changes
+
+    async def _is_restored(self, session: asyncpg.Connection) -> bool:
+        """Restore the rows of the migrations. Return False if the schema differs."""
+        fresh = self.fresh
+        if await session.fetchval(_SCHEMA) != fresh.schema:
+            return False
+        if await session.fetchval(fresh.hash_rows) == fresh.rows:
+            return True
+        for table in fresh.copies:
+            await table.restore(session)
+        return await session.fetchval(fresh.hash_rows) == fresh.rows  # type: ignore[no-any-return]
+
+    async def _session(self, name: str) -> asyncpg.Connection:
+        """Return the open session of this database, or a new one if the test has ended it."""
+        session = self._sessions.get(name)
+        if session is not None and not session.is_closed():
+            try:
+                await session.execute("SELECT")
+            except (asyncpg.PostgresError, OSError):
+                session.terminate()
+            else:
+                return session
+        session = await asyncpg.connect(with_database(self.server_url, name))
+        await session.execute(_WITHOUT_TRIGGERS)
+        self._sessions[name] = session
+        return session
 
 
 async def open_pool(server_url: str) -> DatabasePool:

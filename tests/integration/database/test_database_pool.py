@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import asyncpg
 import pytest
 
@@ -10,9 +13,10 @@ from tests.support.database_pool import DatabasePool
 
 
 @pytest.fixture
-def pool(databases: DatabasePool) -> DatabasePool:
+def pool(databases: DatabasePool) -> Iterator[DatabasePool]:
     """A separate pool, whose databases no other test has used."""
-    return DatabasePool(databases.server_url, databases.fresh)
+    with closing(DatabasePool(databases.server_url, databases.fresh)) as pool:
+        yield pool
 
 
 SETTING = """
@@ -54,6 +58,9 @@ async def test_a_database_with_other_rows_is_emptied_and_lent_again(
         "DELETE FROM pricing WHERE model = 'gpt-4o-image'",
         "UPDATE pricing SET model = 'other-' || model",
         "DELETE FROM audit_entries",
+        "TRUNCATE pricing",
+        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+        " VALUES ('other', 'text-to-image', 1, 1, 1)",
     ],
 )
 async def test_the_rows_of_the_migrations_are_put_back(pool: DatabasePool, change: str) -> None:
