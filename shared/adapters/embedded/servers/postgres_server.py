@@ -40,6 +40,8 @@ _SETTINGS = {
     "log_min_error_statement": "fatal",
     "log_error_verbosity": "terse",
 }
+_WITHOUT_IO_WORKERS = {"io_method": "sync"}
+"""From Postgres 18. Its three processes for reads are for databases larger than memory."""
 _CONFIGURATION = "# Darkroom gives the settings on the command line; what you add here holds too.\n"
 
 
@@ -76,6 +78,7 @@ class Postgres:
         self._check_version(program)
         self._remove_leftovers()
         settings = {**_SETTINGS, "unix_socket_directories": f'"{self._layout.sockets}"'}
+        settings |= _WITHOUT_IO_WORKERS if program.version[0] >= 18 else {}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._command([str(program.path), "-D", str(data), *options], signal.SIGINT)
 
