@@ -22,7 +22,7 @@ SCREENSHOT_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test test-deployments fuzz check bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
+.PHONY: help setup demo up migrate test test-deployments fuzz compile-tests check check-types check-style bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -39,20 +39,27 @@ up: setup ## everything in one terminal, until Ctrl-C
 migrate: setup ## bring the schema of DATABASE_URL up to date
 	@.venv/bin/darkroom migrate
 
-# Compiled once and kept: seven processes that each compile every test take half a minute longer.
-test: check ## check, then the whole test suite
-	@.venv/bin/python -m tests.support.chromium >/dev/null
-	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest --collect-only -q >/dev/null || :
+test: setup ## check, then the whole test suite
+	@$(MAKE) --no-print-directory -j 2 check compile-tests
 	@unset PYTHONDONTWRITEBYTECODE; \
 		.venv/bin/python -m pytest -n 7 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+# Compiled once and kept: seven processes that each compile every test take half a minute longer.
+compile-tests: setup
+	@.venv/bin/python -m tests.support.chromium >/dev/null
+	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest --collect-only -q >/dev/null || :
 
 fuzz: setup ## send the API every case of its document, not a part of them; some minutes
 	@.venv/bin/python -m pytest tests/acceptance/test_openapi.py -q --every-case $(PYTEST_ARGS)
 
-check: setup ## lint, formatting, types, import contracts, migrations
+check: check-types check-style ## lint, formatting, types, import contracts, migrations
+
+check-types: setup
+	@.venv/bin/mypy
+
+check-style: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
-	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 	@.venv/bin/squawk --assume-in-transaction --pg-version 15.0 --exclude $(SQUAWK_EXCLUDED) \
 		sql/migrations/*.sql

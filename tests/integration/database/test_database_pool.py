@@ -24,6 +24,10 @@ DO $$ BEGIN
     EXECUTE format('ALTER DATABASE %I SET lock_timeout = 5', current_database());
 END $$
 """
+INSERTED_PRICE = """
+INSERT INTO pricing (model, task, quantity, credits, provider_credits)
+VALUES ('other', 'text-to-image', 1, 1, 1)
+"""
 ACCOUNT = "INSERT INTO accounts (id) VALUES ('left-behind')"
 
 
@@ -59,8 +63,7 @@ async def test_a_database_with_other_rows_is_emptied_and_lent_again(
         "UPDATE pricing SET model = 'other-' || model",
         "DELETE FROM audit_entries",
         "TRUNCATE pricing",
-        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
-        " VALUES ('other', 'text-to-image', 1, 1, 1)",
+        INSERTED_PRICE,
     ],
 )
 async def test_the_rows_of_the_migrations_are_put_back(pool: DatabasePool, change: str) -> None:
