@@ -25,8 +25,8 @@ DO $$ BEGIN
 END $$
 """
 INSERTED_PRICE = """
-INSERT INTO pricing (model, task, quantity, credits, provider_credits)
-VALUES ('other', 'text-to-image', 1, 1, 1)
+INSERT INTO pricing (model, task, quantity, credits, provider_credits, price_id)
+VALUES ('other', 'text-to-image', 1, 1, 1, 1)
 """
 ACCOUNT = "INSERT INTO accounts (id) VALUES ('left-behind')"
 
