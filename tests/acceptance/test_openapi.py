@@ -24,6 +24,7 @@ from producer import Job, Producer
 from producer.api import serving_api
 from producer.keys.key_store import KeyStore
 from producer.keys.roles import Role
+from shared.catalog import list_families
 from tests.fakes.fake_webhook_receiver import receiving
 from tests.support.api_client import ApiClient
 from tests.support.deployment import Deployment, eventually, text_to_image
@@ -129,7 +130,7 @@ async def prepare(deployment: Deployment, producer: Producer, webhook_url: str) 
             "erasePrompts": {"id": ["erased"]},
             "listErasures": {"id": ["erased"]},
             "revokeScheduledPrice": {"id": ["1"]},
-            "routeModel": {"model": ["gpt-4o-image"]},
+            "routeModel": {"model": [*list_families()]},
             "getJobImage": {**ended, "number": ["1"]},
         },
         "scheduled_price": {
