@@ -45,7 +45,7 @@ test: setup ## check, then the whole test suite
 		.venv/bin/python -m pytest -n 7 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Compiled once and kept: seven processes that each compile every test take half a minute longer.
-compile-tests: setup
+compile-tests: setup ## read all tests once, so that the suite finds them compiled
 	@.venv/bin/python -m tests.support.chromium >/dev/null
 	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest --collect-only -q >/dev/null || :
 
@@ -54,10 +54,10 @@ fuzz: setup ## send the API every case of its document, not a part of them; some
 
 check: check-types check-style ## lint, formatting, types, import contracts, migrations
 
-check-types: setup
+check-types: setup ## types alone
 	@.venv/bin/mypy
 
-check-style: setup
+check-style: setup ## lint, formatting, import contracts and migrations alone
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/lint-imports
