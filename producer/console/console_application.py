@@ -53,7 +53,8 @@ _Answer = Callable[[web.Request, "_Run"], Awaitable[web.StreamResponse]]
 def console_routes(context: ConsoleContext, metrics: ApiMetrics) -> list[web.RouteDef]:
     """Return the routes of the console, of its static files, and of `/`."""
     static_files = read_static_files()
-    renderer = PageRenderer(PAGES, ACTIONS, static_files, ImageSources(context.image_hosts))
+    images = ImageSources(frozenset(context.image_hosts))
+    renderer = PageRenderer(PAGES, ACTIONS, static_files, images)
     server = _ConsoleServer(context, renderer, metrics)
     login = LoginPages(context, renderer)
     routes = [web.get(file.url, file.respond) for file in static_files]

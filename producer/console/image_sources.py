@@ -6,7 +6,7 @@ the operator and when a job is looked at. URLs of callers are never loaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from producer.api.access.direct_requests import is_loopback_host
@@ -16,16 +16,16 @@ LOOPBACK_IMAGES = "127.0.0.1:*"
 """The simulator of Kie on this machine, at any port."""
 
 
+@dataclass(frozen=True, slots=True)
 class ImageSources:
     """The hosts of `CONSOLE_IMAGE_HOSTS`. Others are reached by https alone."""
 
-    def __init__(self, hosts: Sequence[str]) -> None:
-        self._hosts = frozenset(hosts)
+    hosts: frozenset[str]
 
     @property
     def policy(self) -> str:
         """The sources of `img-src` in the Content-Security-Policy."""
-        return " ".join(["'self'", *sorted(f"{_scheme_of(host)}://{host}" for host in self._hosts)])
+        return " ".join(["'self'", *sorted(f"{_scheme_of(host)}://{host}" for host in self.hosts)])
 
     def allows(self, url: str) -> bool:
         """Return whether a page may show the image of this URL."""
@@ -35,7 +35,7 @@ class ImageSources:
         host = parts.netloc.lower()
         if "@" in host or parts.scheme != _scheme_of(host):
             return False
-        return host in self._hosts or f"{parts.hostname}:*" in self._hosts
+        return host in self.hosts or f"{parts.hostname}:*" in self.hosts
 
 
 def _scheme_of(host: str) -> str:

@@ -77,11 +77,11 @@ def test_times_are_said_as_ages_and_in_utc() -> None:
 )
 def test_only_http_and_https_with_a_host_become_links(url: str) -> None:
     assert text_filters.safe_link(url) is None
-    assert not ImageSources(["a.example", "127.0.0.1:*"]).allows(url)
+    assert not ImageSources(frozenset({"a.example", "127.0.0.1:*"})).allows(url)
 
 
 def test_images_are_loaded_from_the_hosts_of_the_setting_alone() -> None:
-    images = ImageSources(["a.example", "b.example:8443", "127.0.0.1:*"])
+    images = ImageSources(frozenset({"a.example", "b.example:8443", "127.0.0.1:*"}))
     assert images.policy == "'self' http://127.0.0.1:* https://a.example https://b.example:8443"
     for url in ("https://a.example/1.png", "https://B.example:8443/x", "http://127.0.0.1:9/x.png"):
         assert images.allows(url), url
