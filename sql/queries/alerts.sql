@@ -5,7 +5,7 @@
 -- alone. $1 seconds of the recent window, $2 how many of the newest ended jobs count, $3 seconds after
 -- which a task runs long where no completion times are known, $4 the multiple of the 95th percentile
 -- from which on it does where they are, $5 the least seconds from which on it does, $6 seconds that a
--- process counts as alive, $7 seconds that a lost one is shown, $8 seconds after which
+-- process counts as alive, $7 seconds that a lost one is shown and known as ours, $8 seconds after which
 -- a transaction locks rows for long, $9 seconds from which on a clock is
 -- wrong, $10 how many queued jobs are counted at most, $11 seconds after which an image waits long for
 -- its copy.
@@ -186,7 +186,8 @@ SELECT now() AS at, pg_is_in_recovery() AS is_standby,
        copies.images AS images_waiting, copies.since AS images_since, copies.error AS images_error,
        given_up.images AS images_given_up, given_up.since AS images_given_up_since,
        dead.messages AS dead_webhooks, dead.since AS dead_since,
-       ARRAY(SELECT id FROM processes) AS process_ids,
+       ARRAY(SELECT id FROM processes
+              WHERE seen_at > now() - make_interval(secs => $7)) AS process_ids,
        (SELECT count(*) FROM workers WHERE is_alive) AS workers_alive,
        (SELECT max(seen_at) FROM workers) AS worker_seen_at,
        -- A worker that started after another was lost stands in for it.

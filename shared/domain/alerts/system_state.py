@@ -207,7 +207,7 @@ class SystemState:
     dead_webhooks: int
     dead_since: datetime | None
     process_ids: frozenset[UUID]
-    """The processes of this database that are or were seen within a day."""
+    """The processes of this database that were seen within an hour."""
     workers_alive: int
     worker_seen_at: datetime | None
     workers_lost: tuple[LostWorker, ...]
