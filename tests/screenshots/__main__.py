@@ -54,8 +54,7 @@ _AT_KIE = 7
 """The jobs that run while the pictures are taken."""
 WAITING = "waiting"
 """Names the pictures of waiting jobs in `--only`."""
-_TAKEN_LATER = {"pauses", "jobs"}
-"""While something is paused, and while jobs wait."""
+_WAITING_JOBS = "/console/jobs?state=queued&scheduled=false"
 _PATHS = {"many_jobs": "/console/jobs/many/retry?state=failed&reason=provider_failed"}
 """Where a page shows more than at its own address."""
 _ASKED_SECONDS = 90.0
@@ -137,7 +136,7 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
         )
         await eventually(is_kie_asked, "Kie is asked about each model", _ASKED_SECONDS)
         await album.picture_pages(only)
-        if {WAITING, "jobs"} & {*only}:
+        if WAITING in only:
             await _picture_waiting(deployment, album, orders[30:])
         if only:
             return
@@ -180,7 +179,7 @@ async def _picture_waiting(
     [at_kie] = (await producer.page(JobFilter(state=(JobState.GENERATING,)), limit=1)).jobs
     await producer.cancel(at_kie.id, actor=OPERATOR)
     for look in _LOOKS:
-        await album.picture("/console/jobs", f"jobs-{look}", look, said="queued")
+        await album.picture(_WAITING_JOBS, f"jobs-waiting-{look}", look, said="queued")
         name = f"overview-waiting-{look}"
         await album.picture("/console", name, look, said="rate limited", height_max=_WHOLE_HEIGHT)
         waiting = f"/console/jobs/{placed['low'][-1].id}"
@@ -221,7 +220,7 @@ class _Album:
             if (
                 page.is_stream
                 or page.is_file
-                or page.name in _TAKEN_LATER
+                or page.name == "pauses"
                 or (only and page.name not in only)
             ):
                 continue
