@@ -34,6 +34,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 gc.disable()
+_GARBAGE_THRESHOLDS = (50_000, 20, 50)
+"""Python's own ones let searches for reference cycles take a tenth of a process of tests."""
 
 
 DEPLOYMENTS = Path(__file__).with_name("deployments")
@@ -66,6 +68,7 @@ def pytest_collection_finish() -> None:
     """Keep the garbage collector from what is loaded and collected: it stays to the end."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
     gc.enable()
 
 

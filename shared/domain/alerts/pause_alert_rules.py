@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil
 
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.system_state import RedisState, SubmitPause, SystemState, count_jobs
@@ -108,7 +109,7 @@ def _pause_alert(
     whose: str, subject: str, pause: SubmitPause, fix: str, state: SystemState
 ) -> Alert:
     if pause.is_on(state.at):
-        how = f"paused for {(pause.until - state.at).total_seconds():.0f} s more"
+        how = f"paused for {ceil((pause.until - state.at).total_seconds())} s more"
     else:
         how = "sent one at a time until one goes well"
     return Alert(

@@ -110,7 +110,7 @@ def ended(*words: str) -> tuple[EndedJob, ...]:
 
 
 OTHERS = RedisState(first_user=RedisUser(UUID(int=7), "worker", "shop-1:7", "db/shop", ago(9)))
-PAUSE = SubmitPause(NOW + timedelta(seconds=40), 2, "account_refused", "402: no credits", ago(90))
+PAUSE = SubmitPause(NOW + timedelta(seconds=39.2), 2, "account_refused", "402: no credits", ago(90))
 
 SLOW = SubmitRate(5.5, 20, ago(-5), 0.4, "rate_limited", "429", ago(400))
 OPERATOR_PAUSE = OperatorPause(17, "account", "acme", "they asked", "maria", ago(90), None)
