@@ -180,19 +180,19 @@ async def test_the_second_signal_skips_the_delay() -> None:
         await waiting
 
 
-async def call_until(stop: asyncio.Event, url: str, name: str, key: str | None) -> list[int]:
-    """Enqueue and read jobs until `stop` is set. Returns the statuses."""
-    found = []
+async def call_until(stop: asyncio.Event, url: str, name: str, key: str | None) -> list[Any]:
+    """Enqueue and read jobs until `stop` is set. Returns the statuses, of refusals the answers."""
+    found: list[Any] = []
     async with aiohttp.ClientSession() as session:
         api = ApiClient(session, key)
         for turn in count():
             if stop.is_set():
                 break
             placed = await api.post(f"{url}/v1/jobs", order(), Idempotency_Key=f"{name}-{turn}")
-            found.append(placed.status)
+            found.append(202 if placed.status == 202 else repr(placed))
             if placed.status == 202:
                 read = await api.get(f"{url}/v1/jobs/{placed.body['id']}", wait=0.05)
-                found.append(read.status)
+                found.append(200 if read.status == 200 else repr(read))
     return found
 
 
@@ -204,10 +204,11 @@ async def restart_under_load(
     url: str,
     key: str | None = None,
     is_in_use: Callable[[int], Awaitable[bool]],
-) -> list[int]:
+) -> list[Any]:
     """Restart an API on each port, one after another, while callers use `url`.
 
-    `is_in_use` tells how many of them the proxy uses. Returns the statuses of all requests.
+    `is_in_use` tells how many of them the proxy uses. Returns the statuses of all requests, and of
+    refused ones the answers.
     """
 
     async def start(stack: AsyncExitStack, port: int) -> ServicePhase:
