@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
+from shared.adapters.postgres.database import Database
 from tests.integration.embedded.shared_home import (
     VALKEY_ONLY,
     SharedHome,
@@ -139,6 +140,12 @@ async def test_settings_of_another_postgres_in_the_environment_do_no_harm(
     for name, value in elsewhere.items():
         monkeypatch.setenv(name, value)
     await remember(shared_home.start_client().urls(), "anything")
+
+
+async def test_a_small_postgres_has_no_processes_for_reads(database: Database) -> None:
+    kinds = await database.pool.fetch("SELECT backend_type FROM pg_stat_activity")
+    assert "checkpointer" in {row["backend_type"] for row in kinds}
+    assert "io worker" not in {row["backend_type"] for row in kinds}
 
 
 def test_threads_of_one_process_hold_leases_of_their_own(new_shared_home: SharedHome) -> None:
