@@ -1,8 +1,8 @@
 """The API is what its document says, by schemathesis; `pytest -s` shows its summary.
 
 Every operation is asked with valid and with invalid data: as an admin, and as two services that
-must not see each other's jobs. All checks are on. `make fuzz` sends every case, and `make test`
-some 2,000 of them.
+must not see each other's jobs. All checks are on. `make fuzz` sends every case, and `make test` a
+part of them.
 """
 
 from __future__ import annotations
