@@ -19,6 +19,7 @@ from shared.errors import (
     DatabaseRefused,
     Fault,
     InvalidRequest,
+    PriceChanged,
     PriceMissing,
     ScheduledPriceEnded,
     ScheduledPriceNotFound,
@@ -30,6 +31,7 @@ from shared.utc_times import UTC_YEARS, has_utc_time
 _CONFIRMED = "a_doubtful_price_is_confirmed"
 _HAS_ROW = "a_scheduled_price_has_its_row"
 _ONE_AT_A_TIME = "scheduled_prices_waiting"
+_AS_READ = "a_price_is_changed_from_what_was_read"
 _ENDS_ONCE = "a_scheduled_price_ends_once"
 
 
@@ -38,6 +40,8 @@ class PricePreview:
     """What a change of one price would do if it were made now."""
 
     key: PriceKey
+    price_id: int
+    """The version in force, from which the change is previewed."""
     credits_before: Decimal
     credits: Decimal
     provider_credits_before: Decimal
@@ -65,6 +69,14 @@ class PricePreview:
     def margin(self) -> Decimal:
         """What is left of the new price after Kie's charge, in credits."""
         return self.credits - self.provider_credits
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the price has these numbers already."""
+        return (self.credits, self.provider_credits) == (
+            self.credits_before,
+            self.provider_credits_before,
+        )
 
     @property
     def needs_confirmation(self) -> bool:
@@ -101,12 +113,14 @@ class PriceChanges:
         provider_credits: Decimal | None = None,
         reason: str,
         confirmed: bool = False,
+        from_price_id: int | None = None,
         actor: Actor | str | None = None,
     ) -> dict[str, Any]:
         """Change one price and write an audit entry. Return the new row of `pricing`.
 
-        None leaves a number as it is. Raises `PriceMissing`, `DatabaseRefused`, and
-        `ConfirmationNeeded` if the change looks like a typing error and is not `confirmed`.
+        None leaves a number as it is. Raises `PriceMissing`, `DatabaseRefused`,
+        `ConfirmationNeeded` if the change looks like a typing error and is not `confirmed`, and
+        `PriceChanged` if the version `from_price_id` is not in force any more.
         """
         key = PriceKey(*key)
         try:
@@ -119,6 +133,7 @@ class PriceChanges:
                     reason,
                     confirmed,
                     actor_to_json(actor),
+                    from_price_id,
                 )
         except DatabaseRefused as error:
             raise _explained(error) from error
@@ -197,6 +212,7 @@ def preview_to_json(preview: PricePreview) -> dict[str, Any]:
     """Return a preview as the JSON object of the API and the command line."""
     return {
         **preview.key._asdict(),
+        "price_id": preview.price_id,
         "credits_before": credits_to_json(preview.credits_before),
         "credits": credits_to_json(preview.credits),
         "provider_credits_before": credits_to_json(preview.provider_credits_before),
@@ -240,6 +256,7 @@ def _preview(key: PriceKey, row: Mapping[str, Any], basis: ChargeBasis) -> Price
         )
     return PricePreview(
         key=key,
+        price_id=row["price_id"],
         credits_before=row["credits_before"],
         credits=credits,
         provider_credits_before=row["provider_credits_before"],
@@ -257,7 +274,9 @@ def _preview(key: PriceKey, row: Mapping[str, Any], basis: ChargeBasis) -> Price
     )
 
 
-def _explained(error: DatabaseRefused) -> DatabaseRefused | ConfirmationNeeded:
+def _explained(error: DatabaseRefused) -> DatabaseRefused | ConfirmationNeeded | PriceChanged:
     if error.constraint == _CONFIRMED:
         return ConfirmationNeeded(error.message)
+    if error.constraint == _AS_READ:
+        return PriceChanged(error.message)
     return error

@@ -11,6 +11,7 @@ DarkroomError
 │   │   ├── AccountNotFound
 │   │   ├── FileNotFound
 │   │   └── KeyNotFound
+│   ├── PriceChanged          another version of the price is in force than was read
 │   ├── AlreadyExists         an account of this name exists
 │   ├── KeyRefused            the API key is missing, malformed, unknown or revoked
 │   ├── TooLateToCancel       the job has left the queue
@@ -150,6 +151,12 @@ class ConfirmationNeeded(RequestRefused):
         super().__init__(
             f"{doubts}; nothing was changed. If it is meant: --yes, or confirm over HTTP"
         )
+
+
+class PriceChanged(RequestRefused):
+    """A price was to be changed from a version that is not in force any more."""
+
+    code = "price_changed"
 
 
 class NotFound(RequestRefused):

@@ -201,12 +201,13 @@ COMMENT ON FUNCTION darkroom_apply_scheduled_prices IS
 CREATE OR REPLACE FUNCTION darkroom_change_price(
     of_model text, of_task text, of_quantity integer, to_credits numeric,
     to_provider_credits numeric, why text, confirmed boolean DEFAULT false, by jsonb DEFAULT NULL,
-    of_variant text DEFAULT ''
+    of_variant text DEFAULT '', from_price_id bigint DEFAULT NULL
 ) RETURNS SETOF pricing
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     asked CONSTANT text := current_setting('darkroom.confirm', true);
     before text[];
+    held   public.pricing;
 BEGIN
     IF coalesce(btrim(why), '') = '' THEN
         RAISE EXCEPTION 'a price change needs a reason' USING ERRCODE = 'DR001';
@@ -219,15 +220,28 @@ BEGIN
        SET credits = coalesce(to_credits, pricing.credits),
            provider_credits = coalesce(to_provider_credits, pricing.provider_credits)
      WHERE model = of_model AND task = of_task AND quantity = of_quantity AND variant = of_variant
+       AND price_id = coalesce(from_price_id, price_id)
     RETURNING *;
+    IF NOT FOUND AND from_price_id IS NOT NULL THEN
+        SELECT * INTO held FROM public.pricing
+         WHERE model = of_model AND task = of_task AND quantity = of_quantity AND variant = of_variant;
+        IF FOUND THEN
+            RAISE EXCEPTION 'the price was changed since it was read: % changed it at %, it is % credits now and Kie charges %; nothing was changed',
+                held.updated_by, to_char(held.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"'),
+                trim_scale(held.credits), trim_scale(held.provider_credits)
+                USING ERRCODE = 'DR001', CONSTRAINT = 'a_price_is_changed_from_what_was_read';
+        END IF;
+    END IF;
     PERFORM set_config('darkroom.confirm', coalesce(asked, ''), true),
             public.darkroom_leave_act(before);
 END $$;
--- Before prices had variants; a call without one finds the function above.
+-- With fewer parameters; a call without them finds the function above.
 DROP FUNCTION IF EXISTS darkroom_change_price(
     text, text, integer, numeric, numeric, text, boolean, jsonb);
+DROP FUNCTION IF EXISTS darkroom_change_price(
+    text, text, integer, numeric, numeric, text, boolean, jsonb, text);
 COMMENT ON FUNCTION darkroom_change_price IS
-    'Changes what one row of pricing charges, what Kie charges for it, or both (null: stays), and returns it; no row where there is none. confirmed: a change of more than 5 times is meant. by: who, as one of our programs states it.';
+    'Changes what one row of pricing charges, what Kie charges for it, or both (null: stays), and returns it; no row where there is none. confirmed: a change of more than 5 times is meant. from_price_id: the version that was read; another one in force is refused. by: who, as one of our programs states it.';
 
 CREATE OR REPLACE FUNCTION darkroom_schedule_price(
     of_model text, of_task text, of_quantity integer, to_credits numeric,

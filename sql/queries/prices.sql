@@ -10,15 +10,16 @@ SELECT darkroom_sum_settlements() AS is_more;
 
 -- name: change_price
 -- $1 model, $2 task, $3 quantity, $4 variant, $5 credits, $6 what Kie charges (null each: stays), $7 why,
--- $8 whether what looks like a typing error is meant, $9 who (JSON text).
+-- $8 whether what looks like a typing error is meant, $9 who (JSON text), $10 the version that was read
+-- (null: any).
 SELECT model, task, quantity, variant, credits, provider_credits, updated_at, updated_by, price_id
-  FROM darkroom_change_price($1, $2, $3, $5, $6, $7, $8, $9::text::jsonb, $4);
+  FROM darkroom_change_price($1, $2, $3, $5, $6, $7, $8, $9::text::jsonb, $4, $10);
 
 -- name: preview_price
 -- What a change would do. $1 model, $2 task, $3 quantity, $4 variant, $5 credits, $6 what Kie charges
 -- (null each: stays). No row: there is no such price.
 WITH price AS (
-    SELECT model, task, quantity, variant, credits AS credits_before,
+    SELECT model, task, quantity, variant, price_id, credits AS credits_before,
            provider_credits AS provider_credits_before, coalesce($5::numeric, credits) AS credits,
            coalesce($6::numeric, provider_credits) AS provider_credits
       FROM pricing WHERE model = $1 AND task = $2 AND quantity = $3 AND variant = $4

@@ -52,6 +52,27 @@ async def test_a_slip_is_refused_until_it_is_confirmed(deployment: Deployment) -
     assert done["credits"] == 1
 
 
+@pytest.mark.promise("price_changed")
+@pytest.mark.promise("the change is refused with `409` if somebody else")
+async def test_a_change_from_a_version_that_is_not_in_force_is_refused(
+    deployment: Deployment,
+) -> None:
+    async with deployment.api() as api:
+        read = (await api.get(f"{PRICE}/preview", credits=9)).expect(200)["price_id"]
+        other = (await api.put(PRICE, {"credits": 8, "reason": "x"})).expect(200)
+        change = {"credits": 9, "reason": "x", "price_id": read}
+        problem = (await api.put(PRICE, change)).expect(409)
+        assert problem["type"] == "urn:darkroom:problem:price_changed"
+        assert f"{other['updated_by']} changed it at" in problem["detail"]
+        assert "it is 8 credits now and Kie charges 7; nothing was changed" in problem["detail"]
+        for wrong in (0, -1, "2", 1.5, True):
+            assert set((await api.put(PRICE, {**change, "price_id": wrong})).faults()) == {
+                "price_id"
+            }
+        done = (await api.put(PRICE, {**change, "price_id": other["price_id"]})).expect(200)
+        assert done["credits"] == 9
+
+
 @pytest.mark.promise("is refused, and not rounded")
 @pytest.mark.parametrize("number", [6.123456, 7.001, 0.125])
 async def test_more_decimals_than_two_are_refused(deployment: Deployment, number: float) -> None:

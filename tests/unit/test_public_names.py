@@ -49,6 +49,7 @@ CODES = {
     "KeyRefused": "key_refused",
     "NotFound": "not_found",
     "PostgresDown": "postgres_down",
+    "PriceChanged": "price_changed",
     "PriceMissing": "price_missing",
     "RedisDown": "redis_down",
     "RequestRefused": "request_refused",

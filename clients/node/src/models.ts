@@ -22,6 +22,7 @@ export type ProblemCode =
   | "state_conflict"
   | "idempotency_conflict"
   | "confirmation_needed"
+  | "price_changed"
   | "already_exists"
   | "too_late_to_cancel"
   | "would_leave_debt"

@@ -52,6 +52,7 @@ async def change_price(call: Call) -> web.StreamResponse:
             provider_credits=_optional_decimal(change.provider_credits),
             reason=change.reason.strip(),
             confirmed=change.confirm,
+            from_price_id=change.price_id,
             actor=caller_actor(call),
         )
     except PriceMissing as missing:

@@ -29,6 +29,10 @@ class _OfPrice(BaseModel):
 class PricePreview(_OfPrice):
     """What a change of a price would do."""
 
+    price_id: int = Field(
+        description="the version in force; a change that names it is refused once another one is",
+        examples=[2],
+    )
     credits_before: float = Field(examples=[7])
     credits: float = Field(examples=[9])
     provider_credits_before: float = Field(examples=[7])

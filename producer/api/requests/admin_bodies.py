@@ -20,6 +20,7 @@ from pydantic import (
 
 from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.order_body import pop_key_faults, require_few_fields
+from producer.list_pages import MAX_ROW_ID
 from producer.money.price_key import VARIANT_MAX
 from producer.orders.field_limits import DEFAULT_MODEL
 from producer.orders.order_fields import ACCOUNT_SCHEMA, check_account
@@ -157,6 +158,12 @@ class PriceChange(BaseModel):
     provider_credits: _OptionalPrice = _PROVIDER_CREDITS
     reason: Reason = Field(description="why, for the history")
     confirm: StrictBool = _CONFIRM
+    price_id: StrictInt | None = Field(
+        default=None,
+        description="the version that was read; another one in force is refused; absent: any",
+        ge=1,
+        le=MAX_ROW_ID,
+    )
 
 
 class ScheduledPriceOrder(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -110,6 +111,35 @@ async def test_what_was_not_previewed_is_not_changed(admin: AdminBrowser) -> Non
     )
     assert "Nothing is changed yet" in forged.expect(200)
     assert (await admin.price())["credits"] == 7
+
+
+async def test_a_price_that_somebody_else_changed_since_is_previewed_again(
+    admin: AdminBrowser,
+) -> None:
+    fields = {"credits": "9", "reason": "x"}
+    preview = await admin.send(None, **fields)
+    await admin.deployment.run_sql("UPDATE pricing SET credits = 12 WHERE quantity = 2")
+    again = await admin.send(preview, **fields)
+    text = again.expect(200)
+    assert "Somebody changed the price since your preview" in text
+    assert "set it to 12." in text
+    assert (await admin.price())["credits"] == 12
+    assert (await admin.send(again, **fields)).location == PRICE
+    assert (await admin.price())["credits"] == 9
+
+
+async def test_a_form_that_is_sent_twice_changes_the_price_once(admin: AdminBrowser) -> None:
+    fields = {"credits": "9", "reason": "x"}
+    preview = await admin.send(None, **fields)
+    sent = await asyncio.gather(*(admin.send(preview, **fields) for _ in range(3)))
+    assert [one.location for one in sent if one.status == 303]
+    assert (await admin.send(preview, **fields)).location == PRICE
+    assert "The price is 9 already" in (await admin.browser.get(PRICE)).expect(200)
+    versions = await admin.deployment.run_sql(
+        "SELECT credits FROM pricing_history WHERE model = 'gpt-4o-image'"
+        " AND task = 'text-to-image' AND quantity = 2 ORDER BY id"
+    )
+    assert [row["credits"] for row in versions] == [7, 9]
 
 
 async def test_a_change_of_more_than_5_times_wants_a_second_confirmation(

@@ -102,6 +102,10 @@ class ConfirmationNeeded(ApiError):
     """The change looks like a typing error (409)."""
 
 
+class PriceChanged(ApiError):
+    """The price was changed meanwhile (409)."""
+
+
 class AlreadyExists(ApiError):
     """It exists already (409)."""
 
@@ -219,6 +223,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "state_conflict": StateConflict,
     "idempotency_conflict": IdempotencyConflict,
     "confirmation_needed": ConfirmationNeeded,
+    "price_changed": PriceChanged,
     "already_exists": AlreadyExists,
     "too_late_to_cancel": TooLateToCancel,
     "would_leave_debt": WouldLeaveDebt,
@@ -261,6 +266,7 @@ STATUS_AND_TITLE: dict[str, tuple[int, str]] = {
     "state_conflict": (409, "The state of the job does not allow this"),
     "idempotency_conflict": (409, "The idempotency key was used for another request"),
     "confirmation_needed": (409, "The change looks like a typing error"),
+    "price_changed": (409, "The price was changed meanwhile"),
     "already_exists": (409, "It exists already"),
     "too_late_to_cancel": (409, "The job has ended"),
     "would_leave_debt": (409, "The account would be left in debt"),

@@ -124,27 +124,27 @@ def set_price(
         changes, basis = context.billing.price_changes, context.settings.charge_basis
         preview = await changes.preview(key, credits, provider_credits, charge_basis=basis)
         confirmed = confirm_doubts(preview.doubts, yes=yes)
-        old = await context.billing.price(*key)
         new = await changes.change(
             key,
             credits,
             provider_credits=provider_credits,
             reason=reason,
             confirmed=confirmed,
+            from_price_id=preview.price_id,
             actor=command_actor(),
         )
         if as_json:
             print_json(
                 {
                     **row_to_json(new),
-                    "credits_before": credits_to_json(old["credits"]),
+                    "credits_before": credits_to_json(preview.credits_before),
                     "open_jobs_touched": preview.open_jobs_repriced,
                     "warnings": list(preview.warnings),
                 }
             )
             return
-        print_data(f"{price_key_text(key)}: {_change_text(old, new)}")
-        if old["price_id"] == new["price_id"]:
+        print_data(f"{price_key_text(key)}: {_change_text(preview)}")
+        if preview.price_id == new["price_id"]:
             print_message("that was the price already: nothing changed")
             return
         _print_effect(new, preview)
@@ -314,11 +314,11 @@ def history(limit: Limit = 20, as_json: AsJson = False) -> None:
     run_with_database(step)
 
 
-def _change_text(old: Row, new: Row) -> str:
-    text = f"{credits_text(old['credits'])} → {credits_text(new['credits'])} credits"
-    if old["provider_credits"] != new["provider_credits"]:
-        costs = (credits_text(price["provider_credits"]) for price in (old, new))
-        text += f", Kie's charge {' → '.join(costs)}"
+def _change_text(change: PricePreview) -> str:
+    text = f"{credits_text(change.credits_before)} → {credits_text(change.credits)} credits"
+    if change.provider_credits_before != change.provider_credits:
+        costs = (change.provider_credits_before, change.provider_credits)
+        text += f", Kie's charge {' → '.join(map(credits_text, costs))}"
     return text
 
 

@@ -29,10 +29,11 @@ class _Change:
     reason: str
     is_confirmed: bool
 
-    @property
-    def fingerprint(self) -> str:
-        """What the preview before was made of. Another change needs another preview."""
-        return f"{self.credits:f} {self.provider_credits} {self.at}"
+    def fingerprint(self, price_id: int) -> str:
+        """Return what a preview is made of. Another one is needed for another change, and where
+        somebody has changed the price since.
+        """
+        return f"{self.credits:f} {self.provider_credits} {self.at} {price_id}"
 
 
 async def ask_change(call: PageCall) -> PageView:
@@ -46,16 +47,31 @@ async def change_price(call: PageCall) -> PageView | Redirect:
     preview = await call.producer.preview_price(
         *key[:3], change.credits, change.provider_credits, variant=key.variant
     )
-    is_previewed = call.form.get("previewed") == change.fingerprint
+    fingerprint = change.fingerprint(preview.price_id)
+    previewed = call.form.get("previewed")
+    is_previewed = previewed == fingerprint
+    is_of_other_price = (
+        not is_previewed
+        and previewed is not None
+        and _without_price(previewed) == _without_price(fingerprint)
+    )
+    if is_of_other_price and change.at is None and preview.changes_nothing:
+        # The form was sent twice, or somebody else set the same price.
+        notice = f"The price is {format_credits(change.credits)} already. Nothing was changed."
+        return Redirect(price_path(key), notice)
     if not is_previewed or (preview.needs_confirmation and not change.is_confirmed):
-        values: dict[str, Any] = {"preview": preview, "change": change}
-        if is_previewed:
-            values["must_confirm"] = True
+        values = {
+            "preview": preview,
+            "change": change,
+            "fingerprint": fingerprint,
+            "must_confirm": is_previewed,
+            "is_of_other_price": is_of_other_price,
+        }
         return await _form(call, values)
-    return await _make(call, key, change)
+    return await _make(call, key, change, preview.price_id)
 
 
-async def _make(call: PageCall, key: PriceKey, change: _Change) -> Redirect:
+async def _make(call: PageCall, key: PriceKey, change: _Change, price_id: int) -> Redirect:
     changes = call.billing.price_changes
     if change.at is None:
         await changes.change(
@@ -64,6 +80,7 @@ async def _make(call: PageCall, key: PriceKey, change: _Change) -> Redirect:
             provider_credits=change.provider_credits,
             reason=change.reason,
             confirmed=change.is_confirmed,
+            from_price_id=price_id,
             actor=call.actor,
         )
         notice = f"The new price is {format_credits(change.credits)}, from the next settlement."
@@ -87,10 +104,14 @@ async def _make(call: PageCall, key: PriceKey, change: _Change) -> Redirect:
 async def _form(call: PageCall, values: dict[str, Any]) -> PageView:
     key = read_price_key(call)
     price = await find_price(call, key)
-    given = {"preview": None, "change": None, "must_confirm": False, **values}
+    given = {"preview": None, "change": None, **values}
     return PageView(
         "money/price_change.html", {"price": price, "reason_length": MAX_REASON_LENGTH, **given}
     )
+
+
+def _without_price(fingerprint: str) -> str:
+    return fingerprint.rpartition(" ")[0]
 
 
 def _read_change(call: PageCall) -> _Change:
