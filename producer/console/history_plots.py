@@ -40,6 +40,8 @@ class Plot:
     title: str
     lines: tuple[Line, ...]
     unit: str = ""
+    is_wide: bool = False
+    """Whether it takes two places of three in its row."""
 
 
 def _of(name: str) -> _Read:
@@ -71,11 +73,7 @@ QUEUE_PLOTS = (
             Line("at Kie", "2", _of("in_flight")),
             Line("scheduled", "mute", _of("scheduled"), is_optional=True),
         ),
-    ),
-    Plot(
-        "doubt",
-        "Jobs in doubt",
-        (Line("unknown", "4", _of("unknown")), Line("held", "bad", _of("held_for_review"))),
+        is_wide=True,
     ),
     Plot(
         "oldest",
@@ -91,6 +89,12 @@ QUEUE_PLOTS = (
             Line("succeeded", "good", _of("succeeded"), is_per_minute=True),
             Line("failed", "bad", _of("failed"), is_per_minute=True),
         ),
+        is_wide=True,
+    ),
+    Plot(
+        "doubt",
+        "Jobs in doubt",
+        (Line("unknown", "4", _of("unknown")), Line("held", "bad", _of("held_for_review"))),
     ),
     _percentiles("wait", "Wait, from due to task id"),
     _percentiles("run", "Run, from task id to end"),

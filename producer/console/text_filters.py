@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +13,8 @@ from urllib.parse import urlencode, urlsplit
 NONE = "\u2013"
 """Shown for a value that does not exist."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_STORED_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?([+-]\d\d:\d\d|Z)", re.ASCII)
+"""How Postgres writes a `timestamptz` into JSON."""
 
 
 def format_credits(credits: Decimal | int | None) -> str:
@@ -86,6 +89,16 @@ def format_ago(time: datetime | None, now: datetime) -> str:
     return f"{short} ago" if seconds > 0 else f"in {short}"
 
 
+def format_stored(value: object) -> str:
+    """Return a value of a stored JSON object as text: times in UTC, amounts as credits."""
+    if isinstance(value, str) and _STORED_TIME.fullmatch(value):
+        try:
+            return format_time(datetime.fromisoformat(value))
+        except ValueError:
+            return value
+    return format_credits(Decimal(str(value))) if isinstance(value, float) else str(value)
+
+
 def format_words(name: object) -> str:
     """Return a stored name as words: `cancelled_by_caller` as `cancelled by caller`."""
     return NONE if name is None else str(name).replace("_", " ")
@@ -134,6 +147,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "clock": format_time,
     "iso": format_iso_time,
     "ago": format_ago,
+    "stored": format_stored,
     "words": format_words,
     "pretty_json": format_json,
     "attribute_json": format_attribute_json,

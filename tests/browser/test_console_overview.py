@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FloatRect, Locator, Page, expect
 
 from producer.console.history_plots import QUEUE_PLOTS
 from producer.keys.roles import Role
+from producer.monitoring.overview import FAILURES_SHOWN
 from shared.domain.job_events import HeldForReview
 from shared.domain.lifecycle import JobState
 from tests.browser.browser_windows import Windows
@@ -53,6 +54,11 @@ async def _open_overview(windows: Windows, system: RunningSystem) -> Page:
     page = await window.open("/console")
     await expect(page.locator("[data-plot-name] canvas").first).to_be_visible()
     return page
+
+
+async def _boxes(*located: Locator) -> list[FloatRect]:
+    boxes = [await one.bounding_box() for one in located]
+    return [one for one in boxes if one is not None]
 
 
 async def test_figures_follow_the_queue_without_a_reload_and_plots_are_not_drawn_anew(
@@ -113,6 +119,33 @@ async def test_new_alerts_move_nothing_below_them_until_somebody_asks_for_them(
     await page.evaluate(_PUSH_DOWN)
     assert await page.evaluate(_SHIFTS) != []
     await deployment.producer.pauses.resume_scope("model", "gpt-4o-image")
+
+
+async def test_the_figures_the_last_failures_and_the_kie_accounts_stand_on_the_first_screen(
+    windows: Windows, system: RunningSystem
+) -> None:
+    deployment = system.deployment
+    await deployment.open_account("screen", 100)
+    setup = DatabaseSetup(deployment.database)
+    failed = [
+        await setup.job_in(JobState.FAILED, account_id="screen") for _ in range(FAILURES_SHOWN)
+    ]
+    page = await (await windows.open(Role.VIEWER, width=1440, height=900)).open("/console")
+    lists = page.get_by_role("region", name="Last failures").locator("tbody tr")
+    await expect(lists).to_have_count(FAILURES_SHOWN)
+    accounts = page.get_by_role("region", name="Kie accounts").locator("tbody tr")
+    alert, alerts = await _boxes(page.locator(".alert").first, page.locator("#alerts"))
+    # The system is shared: other tests may have left more alerts than one.
+    spare = sum(alerts[edge] for edge in ("y", "height")) - sum(
+        alert[edge] for edge in ("y", "height")
+    )
+    for one in await _boxes(page.locator(".tile").last, accounts.last, lists.last):
+        assert one["y"] + one["height"] - spare <= 900
+    await page.evaluate(_WATCH_SHIFTS)
+    newest = await setup.job_in(JobState.FAILED, account_id="screen")
+    await expect(lists.first).to_contain_text(str(newest.id), timeout=_WAIT_MS)
+    await expect(lists.nth(1)).to_contain_text(str(failed[-1].id))
+    assert await page.evaluate(_SHIFTS) == []
 
 
 async def test_each_plot_has_the_newest_values_and_the_range_is_in_the_address(

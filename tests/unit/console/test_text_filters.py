@@ -34,6 +34,27 @@ def test_credits_have_no_more_decimals_than_they_need(
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("2026-11-28T13:39:02.298592+00:00", "2026-11-28 13:39:02"),
+        ("2026-11-28T15:39:02+02:00", "2026-11-28 13:39:02"),
+        ("2026-11-28", "2026-11-28"),
+        ("at 2026-11-28T13:39:02+00:00", "at 2026-11-28T13:39:02+00:00"),
+        ("2026-13-28T13:39:02+00:00", "2026-13-28T13:39:02+00:00"),
+        (419.0, "419"),
+        (9.5, "9.5"),
+        (10000, "10000"),
+        (True, "True"),
+        (None, "None"),
+    ],
+)
+def test_stored_times_are_written_in_utc_and_amounts_without_spare_decimals(
+    value: object, text: str
+) -> None:
+    assert text_filters.format_stored(value) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [
         (0, "0 s"),
