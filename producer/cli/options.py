@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from producer.actor import MAX_REASON_LENGTH
 from producer.list_pages import MAX_LIST_LIMIT
-from producer.plain_numbers import read_decimal
+from producer.plain_numbers import CREDITS_MAX, has_price_decimals, read_decimal
 from shared.utc_times import UTC_YEARS
 
 
@@ -20,6 +21,16 @@ def parse_credits(text: str | Decimal) -> Decimal:
     credits = read_decimal(str(text))
     if credits is None:
         raise typer.BadParameter(f"{text!r} is not a number of credits, such as 7 or 7.5")
+    return credits
+
+
+def parse_price(text: str | Decimal) -> Decimal:
+    """Return the credits of a price, or raise a usage error."""
+    credits = parse_credits(text)
+    if not (0 <= credits <= CREDITS_MAX and has_price_decimals(credits)):
+        raise typer.BadParameter(
+            f"{text!r} must be a number from 0 to {CREDITS_MAX:,} with at most 2 decimals"
+        )
     return credits
 
 
@@ -61,6 +72,9 @@ def parse_reason(text: str) -> str:
     """Return the reason without surrounding blanks. An empty reason is a usage error."""
     if not text.strip():
         raise typer.BadParameter("say why, in a few words: it is recorded with the change")
+    if len(text.strip()) > MAX_REASON_LENGTH:
+        length = f"{len(text.strip()):,} characters; at most {MAX_REASON_LENGTH}"
+        raise typer.BadParameter(f"the reason has {length}")
     return text.strip()
 
 
@@ -69,6 +83,9 @@ JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
 AccountId = Annotated[str, typer.Argument(metavar="A", help="The account's id.")]
 Credits = Annotated[
     Decimal, typer.Argument(metavar="CREDITS", parser=parse_credits, help="How many credits.")
+]
+PriceCredits = Annotated[
+    Decimal, typer.Argument(metavar="CREDITS", parser=parse_price, help="How many credits.")
 ]
 Reason = Annotated[
     str,

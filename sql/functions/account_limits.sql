@@ -19,11 +19,8 @@ BEGIN
     IF unknown IS NOT NULL OR coalesce(limits, '{}') = '{}' THEN
         RAISE EXCEPTION '% is no limit of an account; there are: %', coalesce(unknown, 'nothing'),
             array_to_string(known, ', ') USING ERRCODE = 'DR001';
-    ELSIF length(btrim(why)) > 500 THEN
-        RAISE EXCEPTION 'the reason has % characters; at most 500', length(btrim(why))
-            USING ERRCODE = 'DR001';
     END IF;
-    before := darkroom_enter_act(by, nullif(btrim(why), ''));
+    before := darkroom_enter_act(by, darkroom_readable_reason(why));
     RETURN QUERY
     UPDATE accounts
        SET weight = CASE WHEN limits ? 'weight' THEN (limits ->> 'weight')::numeric ELSE weight END,

@@ -34,6 +34,22 @@ END $$;
 COMMENT ON FUNCTION darkroom_actor() IS
     'Who acts: who scheduled the price that is applied; else darkroom.actor in sessions of our services and of the owner, the login in all others.';
 
+CREATE OR REPLACE FUNCTION darkroom_readable_reason(why text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- Spaces, and characters that show nothing: joiners, marks of direction, fillers.
+    unseen  CONSTANT text := '[:space:]\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0';
+    trimmed CONSTANT text := regexp_replace(why, '^[[:space:]]+|[[:space:]]+$', '', 'g');
+BEGIN
+    IF length(trimmed) > 500 THEN
+        RAISE EXCEPTION 'the reason has % characters; at most 500', length(trimmed)
+            USING ERRCODE = 'DR001', CONSTRAINT = 'a_reason_is_short';
+    END IF;
+    RETURN CASE WHEN trimmed ~ ('[^' || unseen || ']') THEN trimmed END;
+END $$;
+COMMENT ON FUNCTION darkroom_readable_reason IS
+    'A reason without surrounding spaces; null: it has nothing that can be seen. One of more than 500 characters is refused.';
+
 CREATE OR REPLACE FUNCTION darkroom_write_audit_entry(
     act text, subject text, account text, job uuid, before jsonb, after jsonb
 ) RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

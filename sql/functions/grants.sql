@@ -14,7 +14,8 @@ BEGIN
         RAISE EXCEPTION 'credits must be a number other than 0, at most 1000000000, not %', credits
             USING ERRCODE = 'DR001';
     END IF;
-    IF coalesce(btrim(reason), '') = '' THEN
+    reason := public.darkroom_readable_reason(reason);
+    IF reason IS NULL THEN
         RAISE EXCEPTION 'a grant needs a reason' USING ERRCODE = 'DR001';
     END IF;
     -- The row of the account is held from here on: of two with one key, the second sees the entry of
@@ -23,12 +24,17 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no account has the id %', to_account USING ERRCODE = 'DR404';
     END IF;
+    -- A balance that has more decimals, from older grants, can be brought to fewer.
+    IF scale(trim_scale(credits)) > greatest(2, scale(trim_scale(account.balance))) THEN
+        RAISE EXCEPTION 'credits have at most 2 decimals, not %', trim_scale(credits)
+            USING ERRCODE = 'DR001';
+    END IF;
     IF key IS NOT NULL THEN
         SELECT * INTO entry FROM public.ledger_entries
          WHERE account_id = to_account AND idempotency_key = key;
         IF FOUND THEN
             differs := concat_ws(', ', CASE WHEN entry.credits <> darkroom_grant.credits THEN 'credits' END,
-                                 CASE WHEN entry.reason <> btrim(darkroom_grant.reason) THEN 'reason' END);
+                                 CASE WHEN entry.reason <> darkroom_grant.reason THEN 'reason' END);
             IF differs <> '' THEN
                 RAISE EXCEPTION 'idempotency key % was used for ledger entry % of account %, which differs in: %; use a new key for a new grant',
                     quote_literal(key), entry.id, to_account, differs
@@ -46,12 +52,12 @@ BEGIN
             USING ERRCODE = 'DR001', CONSTRAINT = 'an_adjustment_leaves_no_debt',
                   HINT = 'To leave the account in debt: grant_credits(account, credits, reason, allow_debt => true).';
     END IF;
-    before := public.darkroom_enter_act(by, btrim(reason));
+    before := public.darkroom_enter_act(by, reason);
     INSERT INTO public.ledger_entries
         (account_id, kind, credits, balance_change, held_change, balance_after, held_after, reason,
          idempotency_key)
     VALUES (to_account, CASE WHEN credits > 0 THEN 'grant' ELSE 'adjustment' END, credits, credits, 0,
-            account.balance, account.held, btrim(reason), key)
+            account.balance, account.held, reason, key)
     RETURNING * INTO entry;
     PERFORM public.darkroom_leave_act(before);
     is_new := true;

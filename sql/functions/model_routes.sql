@@ -49,7 +49,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     before   text[];
     families CONSTANT text[] := darkroom_families_of_model(of_model) || of_model;
-    reason   CONSTANT text := nullif(btrim(why), '');
+    reason   CONSTANT text := darkroom_readable_reason(why);
     made     model_routes;
 BEGIN
     IF of_model IS NULL OR NOT EXISTS (SELECT FROM pricing WHERE pricing.model = of_model) THEN
@@ -60,9 +60,6 @@ BEGIN
         RAISE EXCEPTION '% cannot be sent via %; it can be sent via: %', of_model,
             coalesce(quote_literal(left(by_family, 80)), 'null'), array_to_string(families, ', ')
             USING ERRCODE = 'DR001', CONSTRAINT = 'route_must_carry_the_model';
-    ELSIF length(reason) > 500 THEN
-        RAISE EXCEPTION 'the reason has % characters; at most 500', length(reason)
-            USING ERRCODE = 'DR001', CONSTRAINT = 'route_reason_must_be_short';
     END IF;
     -- One at a time. A worker that finds a job unfit for a route holds the table too.
     LOCK TABLE model_routes IN SHARE ROW EXCLUSIVE MODE;

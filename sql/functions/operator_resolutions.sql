@@ -8,7 +8,8 @@ CREATE OR REPLACE FUNCTION darkroom_resolve_unknown(
 ) RETURNS SETOF jobs
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    IF task_id IS NULL AND coalesce(btrim(why), '') = '' THEN
+    why := darkroom_readable_reason(why);
+    IF task_id IS NULL AND why IS NULL THEN
         RAISE EXCEPTION 'a verdict that no task exists needs a reason' USING ERRCODE = 'DR001';
     END IF;
     IF task_id IS NULL THEN
@@ -42,7 +43,8 @@ DECLARE
     images CONSTANT integer := coalesce(cardinality(urls), 0);
     held   jobs;
 BEGIN
-    IF coalesce(btrim(why), '') = '' THEN
+    why := darkroom_readable_reason(why);
+    IF why IS NULL THEN
         RAISE EXCEPTION 'a verdict on a held success needs a reason' USING ERRCODE = 'DR001';
     END IF;
     SELECT * INTO held FROM jobs
@@ -89,7 +91,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     images CONSTANT integer := coalesce(cardinality(urls), 0);
 BEGIN
-    IF coalesce(btrim(why), '') = '' THEN
+    why := darkroom_readable_reason(why);
+    IF why IS NULL THEN
         RAISE EXCEPTION 'a verdict on a late task needs a reason' USING ERRCODE = 'DR001';
     END IF;
     IF images > 0 THEN

@@ -58,7 +58,8 @@ DECLARE
     before text[];
     made   pauses;
 BEGIN
-    IF coalesce(btrim(why), '') = '' OR length(btrim(why)) > 500 THEN
+    why := darkroom_readable_reason(why);
+    IF why IS NULL THEN
         RAISE EXCEPTION 'a pause needs a reason of 1 to 500 characters'
             USING ERRCODE = 'DR001', CONSTRAINT = 'pause_reason_must_be_given';
     ELSIF ends_at <= clock_timestamp() THEN
@@ -70,13 +71,13 @@ BEGIN
     LOCK TABLE pauses IN SHARE ROW EXCLUSIVE MODE;
     SELECT * INTO made FROM pauses
      WHERE id IN (SELECT id FROM active_pauses) AND scope = of_scope
-       AND value IS NOT DISTINCT FROM of_value AND reason = btrim(why)
+       AND value IS NOT DISTINCT FROM of_value AND reason = why
        AND (until IS NULL OR until >= ends_at)
      ORDER BY id LIMIT 1;
     IF NOT FOUND THEN
-        before := darkroom_enter_act(by, btrim(why));
+        before := darkroom_enter_act(by, why);
         INSERT INTO pauses (scope, value, reason, paused_by, until)
-        VALUES (of_scope, of_value, btrim(why), darkroom_actor(), ends_at) RETURNING * INTO made;
+        VALUES (of_scope, of_value, why, darkroom_actor(), ends_at) RETURNING * INTO made;
         PERFORM darkroom_leave_act(before);
     END IF;
     RETURN NEXT made;
@@ -125,10 +126,11 @@ DECLARE
     before  text[];
     written bigint;
 BEGIN
-    IF coalesce(btrim(why), '') = '' THEN
+    why := darkroom_readable_reason(why);
+    IF why IS NULL THEN
         RAISE EXCEPTION 'the end of a brake needs a reason' USING ERRCODE = 'DR001';
     END IF;
-    before := darkroom_enter_act(by, btrim(why));
+    before := darkroom_enter_act(by, why);
     written := darkroom_write_audit_entry(
         'queue_resumed', 'brake of Kie account ' || of_kie_account, NULL, NULL,
         jsonb_build_object('brakes', brakes), NULL);

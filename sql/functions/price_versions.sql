@@ -37,16 +37,12 @@ COMMENT ON FUNCTION darkroom_require_confirmation IS
 CREATE OR REPLACE FUNCTION darkroom_price_numbers_fault(credits numeric, provider_credits numeric)
 RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-    -- NaN is above every number.
-    SELECT CASE
-        WHEN (credits BETWEEN 0 AND 1000000) IS NOT TRUE
-             OR (provider_credits BETWEEN 0 AND 1000000) IS NOT TRUE
-        THEN format('credits and provider_credits must be numbers from 0 to 1000000, not %s and %s',
-                    coalesce(credits::text, 'NULL'), coalesce(provider_credits::text, 'NULL'))
-        WHEN scale(trim_scale(credits)) > 2 OR scale(trim_scale(provider_credits)) > 2
-        THEN format('credits and provider_credits have at most 2 decimals, not %s and %s',
-                    trim_scale(credits), trim_scale(provider_credits))
-    END
+    SELECT string_agg(format('%s must be a number from 0 to 1000000 with at most 2 decimals, not %s',
+                             name, coalesce(number::text, 'NULL')), '; ' ORDER BY name)
+      FROM (VALUES ('credits', credits), ('provider_credits', provider_credits))
+           AS given (name, number)
+     -- NaN is above every number.
+     WHERE (number BETWEEN 0 AND 1000000 AND scale(trim_scale(number)) <= 2) IS NOT TRUE
 $$;
 COMMENT ON FUNCTION darkroom_price_numbers_fault IS
     'Why these are no credits of a price, as a sentence; null: they are. Nothing is rounded.';
@@ -190,7 +186,7 @@ BEGIN
             (id, model, task, quantity, variant, credits, provider_credits, valid, changed_by, reason)
         VALUES (NEW.price_id, NEW.model, NEW.task, NEW.quantity, NEW.variant, NEW.credits,
                 NEW.provider_credits, tstzrange(moment, NULL), NEW.updated_by,
-                nullif(current_setting('darkroom.reason', true), ''));
+                public.darkroom_readable_reason(current_setting('darkroom.reason', true)));
     END IF;
     RETURN NULL;
 END $$;
@@ -250,6 +246,31 @@ END $$;
 COMMENT ON FUNCTION darkroom_guard_price_in_use() IS
     'Trigger of pricing: a price that open jobs will be charged by is not deleted.';
 
+CREATE OR REPLACE FUNCTION darkroom_guard_price_deletion() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    prices CONSTANT bigint := (SELECT count(*) FROM gone);
+BEGIN
+    IF TG_RELID <> 'public.pricing'::regclass THEN
+        RAISE EXCEPTION 'darkroom_guard_price_deletion() is a trigger of pricing alone, not of %', TG_RELID::regclass
+            USING ERRCODE = 'DR001';
+    END IF;
+    -- A WHERE was forgotten, or a part of it.
+    IF prices > 1 THEN
+        PERFORM public.darkroom_require_confirmation(ARRAY[
+            (SELECT format('%s prices are deleted, and nothing is sold by them any more: %s', prices,
+                           string_agg(line, ', '))
+               FROM (SELECT concat_ws(' ', model, task, quantity, nullif(variant, '')) AS line
+                       FROM gone ORDER BY model, task, quantity, variant LIMIT 20) AS named)]);
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION darkroom_guard_price_deletion() IS
+    'Trigger of pricing: refuses a DELETE of more than one price, unless confirmed.';
+CREATE OR REPLACE TRIGGER pricing_is_not_emptied AFTER DELETE ON pricing
+    REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION darkroom_guard_price_deletion();
+
 -- What was forged ---------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION darkroom_rebuild_price_history(why text) RETURNS TABLE (version_id bigint, what text)
@@ -263,7 +284,8 @@ DECLARE
     done   jsonb := '{}';
     said   text[];
 BEGIN
-    IF coalesce(btrim(why), '') = '' THEN
+    why := public.darkroom_readable_reason(why);
+    IF why IS NULL THEN
         RAISE EXCEPTION 'say why the history is rebuilt' USING ERRCODE = 'DR001';
     END IF;
     -- Jobs can be enqueued and settled meanwhile; prices cannot change.
@@ -294,7 +316,7 @@ BEGIN
         ELSE
             UPDATE public.pricing_history AS version
                SET valid = tstzrange(place.since, place.since + interval '1 millisecond'),
-                   reason = 'never in force: ' || btrim(why)
+                   reason = 'never in force: ' || why
               FROM (SELECT never + count(*) * interval '1 millisecond' AS since
                       FROM public.pricing_history
                      WHERE (model, task, quantity, variant)
@@ -333,7 +355,7 @@ BEGIN
             SELECT price.model, price.task, price.quantity, price.variant, price.credits,
                    price.provider_credits,
                    tstzrange(greatest(clock_timestamp(), max(upper(valid))), NULL), session_user,
-                   'rebuilt: ' || btrim(why)
+                   'rebuilt: ' || why
               FROM public.pricing_history
              WHERE (model, task, quantity, variant)
                  = (price.model, price.task, price.quantity, price.variant)
@@ -354,7 +376,7 @@ BEGIN
     ALTER TABLE public.pricing ENABLE TRIGGER USER;
     ALTER TABLE public.pricing_history ENABLE TRIGGER pricing_history_is_append_only;
     IF done <> '{}' THEN
-        said := public.darkroom_enter_act(NULL, btrim(why));
+        said := public.darkroom_enter_act(NULL, why);
         PERFORM public.darkroom_write_audit_entry('price_history_rebuilt', 'pricing_history', NULL,
                                                   NULL, NULL, done);
         PERFORM public.darkroom_leave_act(said);

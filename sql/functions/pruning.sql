@@ -207,7 +207,7 @@ BEGIN
                        UNION ALL SELECT jobs.request ->> 'mask_url') AS image (url)
                 WHERE jobs.id = ANY(open_ids) AND image.url = ANY(files.former_urls || files.url));
     GET DIAGNOSTICS forgotten = ROW_COUNT;
-    before := darkroom_enter_act(by, why);
+    before := darkroom_enter_act(by, darkroom_readable_reason(why));
     PERFORM darkroom_write_audit_entry(
         'prompts_erased', 'prompt_erasures ' || asked.id, of_account, NULL, NULL,
         jsonb_build_object('open_jobs', cardinality(open_ids), 'files', forgotten));

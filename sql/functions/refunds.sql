@@ -12,7 +12,8 @@ DECLARE
     written public.ledger_entries;
     before  text[];
 BEGIN
-    IF coalesce(btrim(why), '') = '' THEN
+    why := public.darkroom_readable_reason(why);
+    IF why IS NULL THEN
         RAISE EXCEPTION 'a refund needs a reason' USING ERRCODE = 'DR001';
     END IF;
     SELECT * INTO job FROM public.jobs WHERE id = of_job;
@@ -40,12 +41,12 @@ BEGIN
             to_char(earlier.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')
             USING ERRCODE = 'DR001', CONSTRAINT = 'a_job_is_refunded_once';
     END IF;
-    before := public.darkroom_enter_act(by, btrim(why));
+    before := public.darkroom_enter_act(by, why);
     INSERT INTO public.ledger_entries
         (account_id, job_id, kind, credits, balance_change, held_change, balance_after, held_after,
          price_id, reason)
     VALUES (job.account_id, job.id, 'adjustment', credits, credits, 0, account.balance, account.held,
-            job.price_id, btrim(why))
+            job.price_id, why)
     RETURNING * INTO written;
     PERFORM public.darkroom_leave_act(before);
     RETURN NEXT written;

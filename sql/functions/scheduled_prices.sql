@@ -42,8 +42,8 @@ BEGIN
             coalesce(NEW.takes_effect_at::text, 'NULL')
             USING ERRCODE = 'DR001', CONSTRAINT = 'a_scheduled_price_lies_ahead';
     END IF;
-    NEW.reason := coalesce(nullif(btrim(NEW.reason), ''),
-                           nullif(btrim(current_setting('darkroom.reason', true)), ''));
+    NEW.reason := coalesce(public.darkroom_readable_reason(NEW.reason),
+                           public.darkroom_readable_reason(current_setting('darkroom.reason', true)));
     IF NEW.reason IS NULL THEN
         RAISE EXCEPTION 'a scheduled price needs a reason' USING ERRCODE = 'DR001';
     END IF;
@@ -209,11 +209,12 @@ DECLARE
     before text[];
     held   public.pricing;
 BEGIN
-    IF coalesce(btrim(why), '') = '' THEN
+    why := public.darkroom_readable_reason(why);
+    IF why IS NULL THEN
         RAISE EXCEPTION 'a price change needs a reason' USING ERRCODE = 'DR001';
     END IF;
     PERFORM public.darkroom_apply_scheduled_prices();
-    before := public.darkroom_enter_act(by, btrim(why));
+    before := public.darkroom_enter_act(by, why);
     PERFORM set_config('darkroom.confirm', CASE WHEN confirmed THEN 'yes' ELSE '' END, true);
     RETURN QUERY
     UPDATE public.pricing
@@ -251,13 +252,13 @@ CREATE OR REPLACE FUNCTION darkroom_schedule_price(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     asked  CONSTANT text := current_setting('darkroom.confirm', true);
-    before text[] := public.darkroom_enter_act(by, btrim(why));
+    before text[] := public.darkroom_enter_act(by, public.darkroom_readable_reason(why));
 BEGIN
     PERFORM set_config('darkroom.confirm', CASE WHEN confirmed THEN 'yes' ELSE '' END, true);
     RETURN QUERY
     INSERT INTO public.scheduled_prices
         (model, task, quantity, variant, credits, provider_credits, takes_effect_at, reason)
-    VALUES (of_model, of_task, of_quantity, of_variant, to_credits, to_provider_credits, at, coalesce(btrim(why), ''))
+    VALUES (of_model, of_task, of_quantity, of_variant, to_credits, to_provider_credits, at, coalesce(why, ''))
     RETURNING *;
     PERFORM set_config('darkroom.confirm', coalesce(asked, ''), true),
             public.darkroom_leave_act(before);
@@ -272,7 +273,7 @@ CREATE OR REPLACE FUNCTION darkroom_unschedule_price(
 ) RETURNS SETOF scheduled_prices
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    before text[] := public.darkroom_enter_act(by, btrim(why));
+    before text[] := public.darkroom_enter_act(by, public.darkroom_readable_reason(why));
 BEGIN
     RETURN QUERY
     UPDATE public.scheduled_prices SET is_revoked = true WHERE id = of_id AND NOT is_revoked

@@ -21,6 +21,9 @@ from shared.catalog import get_family
 from tests.support.deployment import Deployment, text_to_image
 
 ROOT = Path(__file__).parents[2]
+DROP_PRICE = (
+    "DELETE FROM pricing WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = 1"
+)
 
 
 def _refusals(**fields: Any) -> dict[str, str]:
@@ -116,7 +119,7 @@ async def test_the_same_idempotency_key_gives_the_first_job_again_or_names_what_
 
 
 async def test_without_a_price_row_nothing_is_sold(deployment: Deployment) -> None:
-    await deployment.run_sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+    await deployment.run_sql(DROP_PRICE)
     with pytest.raises(PriceMissing, match="quantity 1"):
         await deployment.enqueue()
     assert await _count(deployment, "jobs") == 0
@@ -128,7 +131,7 @@ async def test_without_a_price_row_at_settlement_the_price_of_the_hold_stands(
     job = await deployment.enqueue()
     # The row of a job that is open cannot be deleted by hand; a restored backup may lack it.
     await deployment.run_sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
-    await deployment.run_sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+    await deployment.run_sql(DROP_PRICE)
     async with deployment.worker():
         ended = await deployment.ended(job)
     assert ended.state is JobState.SUCCEEDED

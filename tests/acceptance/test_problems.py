@@ -54,7 +54,9 @@ async def test_what_a_caller_does_wrong_has_its_own_word(deployment: Deployment)
         (await api.post(cancel)).expect(200)
         problem = check(await api.post(cancel), 409, "too_late_to_cancel")
         assert (problem["job_id"], problem["state"]) == (placed["id"], "cancelled")
-        await deployment.run_sql("DELETE FROM pricing WHERE quantity = 4")
+        await deployment.run_sql(
+            "DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 4"
+        )
         check(await api.post("/v1/jobs", order(quantity=4)), 422, "price_missing")
     assert len(await deployment.run_sql("SELECT id FROM jobs")) == 1
 

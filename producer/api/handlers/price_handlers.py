@@ -9,7 +9,6 @@ from aiohttp import web
 from producer.api.authentication import caller_actor
 from producer.api.endpoint import JOB_BODY_BYTES, Call
 from producer.api.requests.admin_bodies import (
-    CREDITS_MAX,
     PriceChange,
     ScheduledPriceOrder,
     parse_admin_body,
@@ -22,6 +21,7 @@ from producer.api.responses.json_response import json_response
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.money.price_changes import preview_to_json
 from producer.money.price_key import VARIANT_MAX, PriceKey
+from producer.plain_numbers import CREDITS_MAX
 from producer.row_json import row_to_json
 from shared.errors import PriceMissing, ScheduledPriceNotFound
 

@@ -24,25 +24,21 @@ from producer.list_pages import MAX_ROW_ID
 from producer.money.price_key import VARIANT_MAX
 from producer.orders.field_limits import DEFAULT_MODEL
 from producer.orders.order_fields import ACCOUNT_SCHEMA, check_account
+from producer.plain_numbers import CREDITS_MAX
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
 from shared.text_and_url_checks import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate
 from shared.utc_times import UTC_YEARS, has_utc_time
 
-CREDITS_MAX = 1_000_000
 
-
-def _check_credits(lowest: int, *, may_be_none: bool) -> BeforeValidator:
-    but = "" if may_be_none else ", not 0"
-
-    def check(value: object) -> object:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and lowest <= value <= CREDITS_MAX and (value or may_be_none):  # type: ignore[operator]
-            return value
-        wanted = f"must be a number from {lowest:,} to {CREDITS_MAX:,}{but}"
-        raise ValueError(f"{format_value(value)} {wanted}")
-
-    return BeforeValidator(check)
+def _check_grant(value: object) -> object:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and 0 < abs(value) <= CREDITS_MAX and round(value, 2) == value:  # type: ignore[arg-type, call-overload]
+        return value
+    raise ValueError(
+        f"{format_value(value)} must be a number from -{CREDITS_MAX:,} to {CREDITS_MAX:,}, not 0,"
+        " with at most 2 decimals"
+    )
 
 
 def check_reason(value: object) -> object:
@@ -237,11 +233,12 @@ class Grant(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"credits": 100, "reason": "invoice 17"}]}
     )
 
-    credits: Annotated[float, _check_credits(-CREDITS_MAX, may_be_none=False)] = Field(
+    credits: Annotated[float, BeforeValidator(_check_grant)] = Field(
         description="the number of credits, not 0; a negative number takes credits away",
         json_schema_extra={
             "minimum": -CREDITS_MAX,
             "maximum": CREDITS_MAX,
+            "multipleOf": 0.01,
             "not": {"const": 0},
         },
     )

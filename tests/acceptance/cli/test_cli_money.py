@@ -105,7 +105,11 @@ async def test_a_slip_is_refused_off_a_terminal_without_yes(darkroom: Darkroom) 
         assert said.code == 1
         assert f"credits from 7 to {credits} is a change of more than 5 times" in said.err
         assert "--yes" in said.err
-    assert (await darkroom.run("prices", "set", *TWO_IMAGES, "6.123456", "--reason", "x")).code == 1
+    for credits in ("6.123456", "1000001", "7,5"):
+        said = await darkroom.run("prices", "set", *TWO_IMAGES, credits, "--reason", "x")
+        assert (said.code, credits in said.err) == (2, True)
+    long = await darkroom.run("prices", "set", *TWO_IMAGES, "9", "--reason", "x" * 501)
+    assert (long.code, "501 characters; at most 500" in long.err) == (2, True)
     typo = await darkroom.run("prices", "set", "gpt4o", *TWO_IMAGES[1:], "9", "--reason", "x")
     assert (typo.code, "gpt-4o-image text-to-image 2" in typo.err) == (1, True)
     done = await darkroom.run(

@@ -59,7 +59,7 @@ async def test_a_database_with_other_rows_is_emptied_and_lent_again(
     "change",
     [
         "UPDATE pricing SET credits = credits + 1",
-        "DELETE FROM pricing WHERE model = 'gpt-4o-image'",
+        "DELETE FROM pricing WHERE model = 'gpt-image-2' AND task LIKE 'text%' AND variant = '4K'",
         "UPDATE pricing SET model = 'other-' || model",
         "DELETE FROM audit_entries",
         "TRUNCATE pricing",

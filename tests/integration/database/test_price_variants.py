@@ -147,7 +147,7 @@ async def test_a_variant_without_a_price_is_refused_at_enqueue_with_what_is_pric
 async def test_a_variant_without_a_price_is_no_reason_to_lose_another_variants_hold(
     painter: DatabaseSetup,
 ) -> None:
-    await painter.sql("DELETE FROM pricing WHERE variant = '4K'")
+    await painter.sql_confirmed("DELETE FROM pricing WHERE variant = '4K'")
     with pytest.raises(PriceMissing):
         await painter.enqueue(Painting(resolution="4K"))
     job = await painter.settle(await generating(painter, "2K"))
@@ -221,9 +221,9 @@ async def test_a_price_is_kept_while_open_jobs_of_its_variant_use_it(
     job = await generating(painter, "2K")
     refusal = await painter.refuses("DELETE FROM pricing WHERE variant = '2K' AND quantity = 1")
     assert "the price of painter paint quantity 1 2K is in use by open jobs" in refusal.message
-    await painter.sql("DELETE FROM pricing WHERE variant = '4K'")
+    await painter.sql_confirmed("DELETE FROM pricing WHERE variant = '4K'")
     await painter.settle(job)
-    await painter.sql("DELETE FROM pricing WHERE variant = '2K'")
+    await painter.sql_confirmed("DELETE FROM pricing WHERE variant = '2K'")
     assert await painter.broken_invariants() == {}
 
 
@@ -277,7 +277,9 @@ async def test_open_jobs_whose_variant_has_lost_its_price_are_named(painter: Dat
         await painter.enqueue(Painting(resolution=variant))
     assert (await read_system_state(painter.database)).unpriced == ()
     await painter.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
-    await painter.sql("DELETE FROM pricing WHERE variant IN ('1K', '4K') AND model = 'painter'")
+    await painter.sql_confirmed(
+        "DELETE FROM pricing WHERE variant IN ('1K', '4K') AND model = 'painter'"
+    )
     assert (await read_system_state(painter.database)).unpriced == ("painter paint 1 4K",)
 
 

@@ -200,9 +200,9 @@ async def test_an_admin_deletes_a_price_unless_open_jobs_use_it(
     job = await setup.enqueue()
     with pytest.raises(asyncpg.PostgresError, match="is in use by open jobs"):
         await admin.database.pool.execute("DELETE FROM pricing WHERE quantity = 1")
-    await admin.sql("DELETE FROM pricing WHERE quantity = 2")
+    await admin.sql_confirmed("DELETE FROM pricing WHERE quantity = 2")
     await setup.book.cancel(job.id)
-    await admin.sql("DELETE FROM pricing WHERE quantity = 1")
+    await admin.sql_confirmed("DELETE FROM pricing WHERE quantity = 1")
     assert {row["quantity"] for row in await admin.billing.prices()} == {4}
     assert await setup.broken_invariants() == {}
 

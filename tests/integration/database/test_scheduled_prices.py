@@ -192,7 +192,7 @@ async def test_a_later_change_by_hand_is_not_taken_back(setup: DatabaseSetup) ->
 
 async def test_a_price_that_was_deleted_meanwhile_is_given_up(setup: DatabaseSetup) -> None:
     scheduled = await schedule(setup, 9)
-    await setup.sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+    await setup.sql_confirmed("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
     await make_it_due(setup, scheduled)
     assert await setup.value(APPLY) == 0
     assert (await row(setup, scheduled))["failure"] == "pricing had no such row any more"

@@ -17,7 +17,9 @@ from tests.integration.database.database_setup import DatabaseSetup, completed
 from tests.support.deployment import text_to_image
 from tests.support.example_jobs import polled
 
-DROP_PRICE = "DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = $1"
+DROP_PRICE = (
+    "DELETE FROM pricing WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = $1"
+)
 # A price that open jobs use cannot be deleted: only who switches the trigger off can do it.
 FORCE = "ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use"
 

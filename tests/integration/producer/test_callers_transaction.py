@@ -101,7 +101,7 @@ async def test_a_refused_enqueue_leaves_the_callers_transaction_usable(
     await open_account(producer)
     await open_account(producer, "poor", 5)
     await producer.enqueue(text_to_image(), account_id="acme", idempotency_key="k")
-    await database.pool.execute("DELETE FROM pricing WHERE quantity = 2")
+    await database.pool.execute("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 2")
     before = await stored(database)
     async with callers_connection(servers) as connection:
         async with connection.transaction():

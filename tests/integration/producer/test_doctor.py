@@ -83,7 +83,9 @@ async def test_prices_that_no_request_can_have_are_named(
         ": gpt-image-1.5 text-to-image 1, gpt-image-2 text-to-image 1 2k, painter paint 1"
     )
     assert "gpt-4o-image image-to-image 4, gpt-4o-image text-to-image 4" in unsold
-    await database.pool.execute("DELETE FROM pricing WHERE model <> 'gpt-4o-image'")
+    await database.pool.execute(
+        "SET LOCAL darkroom.confirm = 'yes'; DELETE FROM pricing WHERE model <> 'gpt-4o-image'"
+    )
     assert (await findings(settings_of(servers)))["prices fit the catalog"].ok
 
 

@@ -147,7 +147,7 @@ async def test_an_unknown_account_is_named_and_nothing_stored(
 
 async def test_what_has_no_price_is_not_sold(producer: Producer, database: Database) -> None:
     await open_account(producer)
-    await database.pool.execute("DELETE FROM pricing WHERE quantity = 2")
+    await database.pool.execute("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 2")
     sentence = "no price for model 'gpt-4o-image', task 'text-to-image', quantity 2"
     with pytest.raises(PriceMissing, match=sentence):
         await producer.enqueue(text_to_image(quantity=2), account_id="acme")

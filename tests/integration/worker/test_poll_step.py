@@ -276,7 +276,10 @@ async def test_a_lost_price_row_is_logged_as_an_error_and_the_hold_price_is_char
 ) -> None:
     job = await generating(setup)
     await setup.sql("ALTER TABLE pricing DISABLE TRIGGER pricing_keeps_what_is_in_use")
-    await setup.sql("DELETE FROM pricing WHERE task = 'text-to-image' AND quantity = 1")
+    await setup.sql(
+        "DELETE FROM pricing"
+        " WHERE model = 'gpt-4o-image' AND task = 'text-to-image' AND quantity = 1"
+    )
     setup.kie.polls.append(Delivered((URL,)))
     with structlog.testing.capture_logs() as logs:
         await setup.poll(job)

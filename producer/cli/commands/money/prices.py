@@ -33,7 +33,7 @@ from producer.cli.display.text_format import (
     printable,
     time_text,
 )
-from producer.cli.options import AsJson, Credits, Limit, Reason, parse_credits, parse_time
+from producer.cli.options import AsJson, Limit, PriceCredits, Reason, parse_price, parse_time
 from producer.list_pages import MAX_ROW_ID
 from producer.money.price_key import PriceKey
 from producer.monitoring.kie_models import KieReports, compared_price_to_json
@@ -52,7 +52,7 @@ Task = Annotated[str, typer.Argument(metavar="TASK")]
 Quantity = Annotated[int, typer.Argument(metavar="QUANTITY")]
 ProviderCredits = Annotated[
     Decimal | None,
-    typer.Option(metavar="CREDITS", parser=parse_credits, help="What Kie charges for the same."),
+    typer.Option(metavar="CREDITS", parser=parse_price, help="What Kie charges for the same."),
 ]
 Variant = Annotated[
     str,
@@ -110,7 +110,7 @@ def set_price(
     model: Model,
     task: Task,
     quantity: Quantity,
-    credits: Credits,
+    credits: PriceCredits,
     reason: Reason,
     variant: Variant = "",
     provider_credits: ProviderCredits = None,
@@ -157,7 +157,7 @@ def preview_price(
     model: Model,
     task: Task,
     quantity: Quantity,
-    credits: Credits,
+    credits: PriceCredits,
     variant: Variant = "",
     provider_credits: ProviderCredits = None,
     as_json: AsJson = False,
@@ -184,10 +184,14 @@ def schedule_price(
     model: Model,
     task: Task,
     quantity: Quantity,
-    credits: Credits,
+    credits: PriceCredits,
     at: Annotated[
         datetime,
-        typer.Option(parser=parse_time, metavar="TIME", help="When it is applied."),
+        typer.Option(
+            parser=parse_time,
+            metavar="TIME",
+            help="When it is applied; without a zone, by the clock of this machine.",
+        ),
     ],
     reason: Reason,
     variant: Variant = "",

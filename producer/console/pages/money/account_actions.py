@@ -12,10 +12,9 @@ from producer.console.pages.money.accounts_page import account_path
 from producer.console.text_filters import format_credits
 from producer.jobs.job_mask import mask_job
 from producer.money.grants import GrantConflict
-from producer.plain_numbers import read_decimal
+from producer.plain_numbers import CREDITS_MAX, has_price_decimals, read_decimal
 from shared.errors import Fault, InvalidRequest
 
-CREDITS_MAX = 1_000_000
 _KEY = "idempotency_key"
 
 
@@ -87,8 +86,9 @@ async def refund(call: PageCall) -> Redirect:
 
 def _read_grant(text: str, faults: list[Fault]) -> Decimal:
     credits = read_decimal(text) or Decimal(0)
-    if not 0 < abs(credits) <= CREDITS_MAX:
-        wanted = f"must be a number from -{CREDITS_MAX:,} to {CREDITS_MAX:,}, not 0"
+    if not (0 < abs(credits) <= CREDITS_MAX and has_price_decimals(credits)):
+        span = f"-{CREDITS_MAX:,} to {CREDITS_MAX:,}"
+        wanted = f"must be a number from {span}, not 0, with at most 2 decimals"
         faults.append(Fault("credits", wanted))
     return credits
 

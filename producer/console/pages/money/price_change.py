@@ -13,9 +13,8 @@ from producer.console.page import PageCall, PageView, Redirect
 from producer.console.pages.money.prices_page import find_price, price_path, read_price_key
 from producer.console.text_filters import format_credits, format_time
 from producer.money.price_key import PriceKey
+from producer.plain_numbers import CREDITS_MAX
 from shared.errors import Fault, InvalidRequest
-
-CREDITS_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
