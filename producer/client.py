@@ -254,6 +254,11 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         [job] = await self.waiting.add([await self._jobs.get(parse_job_id(job_id))])
         return job
 
+    async def get_many(self, job_ids: Sequence[UUID]) -> Sequence[Job]:
+        """Return the jobs of these ids, in their order. Ids of no job are left out."""
+        found = {job.id: job for job in await self._jobs.get_many(job_ids)}
+        return await self.waiting.add([found[one] for one in job_ids if one in found])
+
     async def job_details(self, job_id: UUID | str) -> dict[str, list[dict[str, Any]]]:
         """Return what is stored about a job, oldest first, by kind.
 

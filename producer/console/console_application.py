@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
@@ -37,14 +37,26 @@ from producer.console.sessions.access import (
     visitor_of,
 )
 from producer.console.static_files import read_static_files
+from shared.adapters.http.forwarding import root_path_of
 from shared.adapters.http.slow_readers import call_after_response_read
 from shared.adapters.monitoring.incident_log import incidents
-from shared.errors import DarkroomError, DatabaseRefused, InvalidRequest, NotFound, RequestRefused
+from shared.errors import (
+    DarkroomError,
+    DatabaseRefused,
+    InvalidRequest,
+    NotFound,
+    PostgresDown,
+    RedisDown,
+    RequestRefused,
+)
 
 _PAGE_BYTES_RESERVED = 512 * 1024
 """The bytes that a page reserves in the budget of its key until its length is known."""
 
 _FAULTS_TOLD = 3
+
+_SERVERS = {PostgresDown: "Postgres", RedisDown: "Redis"}
+"""The servers of which a page says that they are away."""
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Answer = Callable[[web.Request, "_Run"], Awaitable[web.StreamResponse]]
@@ -255,7 +267,11 @@ def _lead_to_login(request: web.Request) -> web.Response:
     path = request.path_qs if request.method == "GET" else CONSOLE
     login = f"{CONSOLE}/login?next={quote(path, safe='')}"
     if request.headers.get("HX-Request") == "true":
-        # htmx would show the login inside the page.
+        # htmx would show the login inside the page. An update may be read from another address.
+        page = urlsplit(request.headers.get("HX-Current-URL", ""))
+        shown = page.path.removeprefix(root_path_of(request))
+        path = f"{shown}?{page.query}" if page.query else shown
+        login = f"{CONSOLE}/login?next={quote(path, safe='')}"
         return web.Response(status=401, headers={"HX-Redirect": login})
     if "text/event-stream" in request.headers.get("Accept", ""):
         return web.Response(status=401)
@@ -277,6 +293,9 @@ def _status_of(error: DarkroomError) -> int:
 
 
 def _detail_of(error: DarkroomError) -> str:
+    for kind, server in _SERVERS.items():
+        if isinstance(error, kind):
+            return f"{server} does not serve this page now. darkroom doctor on the server says why."
     return status_and_detail(error)[1]
 
 

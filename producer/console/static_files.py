@@ -18,6 +18,7 @@ STATIC_PATH = "/console/static"
 FILES: Mapping[str, str] = {
     "console.css": "text/css",
     "console.js": "text/javascript",
+    "live.js": "text/javascript",
     "plots.js": "text/javascript",
     "icon.svg": "image/svg+xml",
     "vendor/htmx/htmx.min.js": "text/javascript",

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from tests.acceptance.test_http_jobs import order
 from tests.support.api_client import ApiClient
+from tests.support.console_client import browsing
 from tests.support.deployment import Deployment, eventually
 from tests.support.tcp_relay import TcpRelay, relay_to
 
@@ -53,6 +54,9 @@ async def test_without_postgres_every_route_says_so_and_when_to_come_back(
             assert answer.headers["Retry-After"] == "2"
         assert (await api.get("/healthz")).status == 200
         assert (await api.get("/readyz")).status == 503
+        async with browsing(api) as browser:
+            page = (await browser.get("/console")).expect(503)
+        assert "Postgres does not serve this page now." in page
         await to_postgres.restore()
 
         async def is_back() -> bool:

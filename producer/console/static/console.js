@@ -1,9 +1,7 @@
-/* What pages do in the browser beyond links and forms: theme, copy, live updates, keys, ages of
-   times. Pages work without it, but for live updates and copying. */
+/* What pages do in the browser beyond links and forms: theme, copy, keys, ages of times. Pages work
+   without it, but for copying. live.js has the live updates. */
 "use strict";
 (() => {
-  const REFRESH_MS_MIN = 2000;
-  const REFRESH_MS_MAX = 10000;
   const root = document.documentElement;
 
   // --- theme: kept in a cookie, so that the server renders it without a flash -----------------
@@ -61,121 +59,8 @@
     }
   };
   setInterval(() => { if (!document.hidden) showAges(); }, 5000);
-
-  // --- live updates: quiet while the page is hidden or paused ---------------------------------
-
-  let source = null;
-  let isPaused = false;
-  let isDue = false;
-  let refreshedAt = Date.now();
-  let timer = null;
-
-  const liveElement = () => document.querySelector("[data-live]");
-  const showSwitch = () => {
-    for (const button of document.querySelectorAll("[data-live-switch]")) {
-      button.setAttribute("aria-pressed", String(!isPaused));
-      const isBroken = !isPaused && source !== null && source.readyState !== EventSource.OPEN;
-      button.toggleAttribute("data-broken", isBroken);
-      button.querySelector("[data-live-text]").textContent =
-        isPaused ? "Paused" : isBroken ? "Waiting" : "Live";
-    }
-  };
-  const isBusy = () => {
-    // A person who types, selects or has a box checked must not lose it.
-    const element = liveElement();
-    const active = document.activeElement;
-    const typing = active && element && element.contains(active) && active.matches("input, select, textarea");
-    const chosen = element && element.querySelector("input:checked, details[open] form");
-    return Boolean(typing || chosen || !getSelection().isCollapsed);
-  };
-  const refresh = () => {
-    timer = null;
-    const element = liveElement();
-    if (!element || isPaused || document.hidden) return;
-    if (isBusy()) { schedule(); return; }
-    isDue = false;
-    refreshedAt = Date.now();
-    htmx.trigger(element, "refresh");
-  };
-  const schedule = () => {
-    isDue = true;
-    if (timer === null) {
-      timer = setTimeout(refresh, Math.max(0, refreshedAt + REFRESH_MS_MIN - Date.now()) + 50);
-    }
-  };
-  // A page about one job names it in data-live-job.
-  const concerns = (element, data) => {
-    const job = element.dataset.liveJob;
-    if (!job) return true;
-    const told = JSON.parse(data);
-    return told.more || told.jobs.includes(job);
-  };
-  const stop = () => { if (source) source.close(); source = null; };
-  const start = () => {
-    const element = liveElement();
-    if (!element || source || isPaused || document.hidden) return;
-    source = new EventSource(element.dataset.live);
-    source.onopen = () => { showSwitch(); };
-    source.onerror = () => {
-      showSwitch();
-      // A refusal, such as the end of the session, ends an EventSource. The page then says why.
-      if (source && source.readyState === EventSource.CLOSED) { stop(); schedule(); }
-    };
-    source.addEventListener("changes", (event) => {
-      if (concerns(element, event.data)) schedule();
-    });
-  };
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) { stop(); return; }
-    showAges(); start(); schedule();
-  });
-  document.addEventListener("click", (event) => {
-    if (!event.target.closest("[data-live-switch]")) return;
-    isPaused = !isPaused;
-    if (isPaused) stop(); else { start(); schedule(); }
-    showSwitch();
-  });
-  setInterval(() => {
-    if (isDue || Date.now() - refreshedAt > REFRESH_MS_MAX) { start(); schedule(); }
-  }, 2000);
-  document.addEventListener("htmx:afterSettle", () => { showAges(); showSwitch(); });
-  addEventListener("pagehide", stop);
-
-  // --- what stands on top keeps its height, and a button tells what is new in it ----------------
-
-  const heights = new Map();
-  const steady = () => [...document.querySelectorAll("[data-steady]")];
-  const news = document.querySelector("[data-news]");
-  const heightOf = (element) => element.getBoundingClientRect().height;
-  document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target !== liveElement()) return;
-    for (const one of steady()) heights.set(one.id, heightOf(one));
-  });
-  const keepHeights = () => {
-    let hidden = null;
-    for (const one of steady()) {
-      const height = heights.get(one.id);
-      if (height === undefined) continue;
-      if (Math.abs(heightOf(one) - height) >= 0.5) {
-        one.toggleAttribute("data-kept", true);
-        one.style.blockSize = `${height}px`;
-      }
-      const end = one.getBoundingClientRect().bottom;
-      hidden = hidden || [...one.children].find((child) => child.getBoundingClientRect().bottom > end + 1);
-    }
-    if (!news) return;
-    news.hidden = !hidden;
-    const title = hidden && (hidden.querySelector(".alert-title, strong") || hidden).textContent.trim();
-    if (hidden) news.textContent = `Show: ${title}`;
-  };
-  const releaseHeights = () => {
-    for (const one of steady()) { one.removeAttribute("data-kept"); one.style.blockSize = ""; }
-    heights.clear();
-    if (news) news.hidden = true;
-  };
-  document.addEventListener("htmx:afterSwap", keepHeights);
-  document.addEventListener("visibilitychange", () => { if (document.hidden) releaseHeights(); });
-  if (news) news.addEventListener("click", () => { releaseHeights(); scrollTo({ top: 0 }); });
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) showAges(); });
+  document.addEventListener("htmx:afterSettle", showAges);
 
   // --- keys: / to the filters, j and k through rows, Enter opens -------------------------------
 
@@ -227,7 +112,4 @@
   // On a phone the navigation is wider than the screen.
   const current = document.querySelector("nav a[aria-current]");
   if (current) current.scrollIntoView({ block: "nearest", inline: "nearest" });
-
-  start();
-  showSwitch();
 })();

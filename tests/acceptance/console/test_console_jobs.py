@@ -104,6 +104,7 @@ async def test_pages_follow_each_other_and_tell_of_newer_jobs(operator: Operator
     second = await operator.text_of(older)
     assert re.findall(r'<tr id="job-([0-9a-f-]+)"', second) == [str(jobs[0].id)]
     assert "account_id=acme" in older
+    assert "show them" not in second
     refresh = html.unescape(re.findall(r'data-live="[^"]+" hx-get="([^"]+)"', first)[0])
     assert "Newer jobs have arrived" not in await operator.text_of(refresh)
     newest = await operator.setup.enqueue()

@@ -59,7 +59,7 @@ def test_a_url_names_the_content_of_its_file() -> None:
 
 
 def test_nothing_is_loaded_from_another_server() -> None:
-    ours = [STATIC / "console.css", STATIC / "console.js", STATIC / "plots.js"]
+    ours = [STATIC / "console.css", STATIC / "console.js", STATIC / "live.js", STATIC / "plots.js"]
     ours += (STATIC.parent / "templates").rglob("*.html")
     for file in ours:
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
