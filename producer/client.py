@@ -187,8 +187,6 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
             stack.push_async_callback(producer.events.close)
             yield producer
 
-    # --- enqueueing -------------------------------------------------------------------------
-
     async def enqueue(  # noqa: PLR0913  # the fields of an order
         self,
         request: ImageRequest,
@@ -247,17 +245,14 @@ class Producer(OperatorMethods, FileMethods, MoneyMethods):
         new = iter(await self.waiting.add_to_new([one.job for one in enqueued if one.is_new]))
         return [next(new) if one.is_new else one.job for one in enqueued]
 
-    # --- following --------------------------------------------------------------------------
-
     async def get(self, job_id: UUID | str) -> Job:
         """Return the job, or raise `JobNotFound`."""
         [job] = await self.waiting.add([await self._jobs.get(parse_job_id(job_id))])
         return job
 
     async def get_many(self, job_ids: Sequence[UUID]) -> Sequence[Job]:
-        """Return the jobs of these ids, in their order. Ids of no job are left out."""
-        found = {job.id: job for job in await self._jobs.get_many(job_ids)}
-        return await self.waiting.add([found[one] for one in job_ids if one in found])
+        """Return the jobs that exist, newest first."""
+        return await self.waiting.add(await self._jobs.get_many(job_ids))
 
     async def job_details(self, job_id: UUID | str) -> dict[str, list[dict[str, Any]]]:
         """Return what is stored about a job, oldest first, by kind.

@@ -205,7 +205,7 @@ class JobRepository:
         }
 
     async def get_many(self, job_ids: Sequence[UUID]) -> list[Job]:
-        """Return the jobs that exist, in any order."""
+        """Return the jobs that exist, newest first."""
         return jobs_from_rows(await self._queries.fetch("get_jobs", list(job_ids)))
 
     async def list(self, where: JobFilter, *, below: UUID | None, limit: int) -> list[Job]:

@@ -5,8 +5,8 @@
 SELECT * FROM jobs WHERE id = $1;
 
 -- name: get_jobs
--- $1 ids.
-SELECT * FROM jobs WHERE id = ANY($1::uuid[]);
+-- $1 ids. Newest first.
+SELECT * FROM jobs WHERE id = ANY($1::uuid[]) ORDER BY id DESC;
 
 -- name: job_states
 -- $1 ids. Who waits asks for no more, as a request and its notes may be long. `is_announced`: the end
