@@ -1,13 +1,15 @@
-"""A connection of the driver with TCP keepalive."""
+"""A connection of the driver with TCP keepalive, which knows the types of Postgres."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from shared.adapters.postgres.connections.array_types import describe_arrays
 from shared.adapters.tcp_keepalive import keep_alive
 
 if TYPE_CHECKING:
@@ -21,10 +23,12 @@ _OPTIONS = {
     "keepalives_count": "TCP_KEEPCNT",
     "tcp_user_timeout": "TCP_USER_TIMEOUT",
 }
+_NO_QUERY = SimpleNamespace(name="none")
+"""In place of a query of the driver. With a name, it has not replaced the unnamed statement."""
 
 
 class KeptAliveConnection(_DriverConnection):
-    """A connection with TCP keepalive."""
+    """A connection with TCP keepalive. It asks the server only about types that we do not know."""
 
     def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
@@ -35,6 +39,13 @@ class KeptAliveConnection(_DriverConnection):
         """Apply the keepalive parameters of a URL."""
         if parameters:
             apply_keepalive(self._socket, parameters)
+
+    async def _introspect_types(self, typeoids: Collection[int], timeout: float | None) -> Any:
+        """Replace a method of the driver: return what it must know of types, and its query."""
+        known = describe_arrays(typeoids)
+        if known is not None:
+            return known, _NO_QUERY
+        return await super()._introspect_types(typeoids, timeout)  # type: ignore[misc]
 
 
 def apply_keepalive(opened: Any, parameters: Mapping[str, str]) -> None:
