@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from producer.keys.roles import Role
+from shared.domain import job_events
 from shared.domain.job import Job
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.browser.test_console_jobs import queue_a_job, row_of
 from tests.browser.test_console_login import log_in
+from tests.integration.database.database_setup import DatabaseSetup
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 QUEUED = "/console/jobs?state=queued"
@@ -23,6 +26,10 @@ _KEEP = "() => { window.kept = document.querySelector('#live') }"
 _IS_UPDATED = "() => window.kept !== document.querySelector('#live')"
 _BOXES = """() => [...document.querySelectorAll('#job-rows tr, #job-rows td, #job-rows th, .pager')]
   .map(one => one.getBoundingClientRect()).map(box => [box.x, box.y, box.width, box.height])"""
+_HEADS = """() => Object.fromEntries([
+  ...document.querySelectorAll('h2, dt, th, svg.life-drawing, #curl')]
+  .map(one => [one.tagName + (one.id || one.textContent.trim().slice(0, 30)), one])
+  .map(([name, one]) => [name.replace(/\\s.*/s, ''), Math.round(one.getBoundingClientRect().y)]))"""
 _PLACE_OF_TABLE = "() => document.querySelector('.table-frame').scrollLeft"
 
 
@@ -94,6 +101,39 @@ async def test_rows_stay_where_they_are_when_jobs_come_and_leave(
     await expect(row_of(page, newest)).to_be_visible()
     await expect(row_of(page, jobs[2])).to_have_count(0)
     assert page.url.endswith(QUEUED)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (job_events.Claimed, job_events.Submitted, job_events.Progressed, job_events.Completed),
+        (job_events.Claimed, job_events.OutcomeUnknown, job_events.SubmissionLost),
+        (job_events.Claimed, job_events.Submitted, job_events.ProviderFailed),
+        (job_events.Cancelled,),
+    ],
+    ids=["succeeded", "unknown", "failed", "cancelled"],
+)
+async def test_no_part_of_the_page_of_a_job_moves_while_the_job_goes_on(
+    windows: Windows, system: RunningSystem, events: Sequence[type[job_events.Event]]
+) -> None:
+    setup = DatabaseSetup(system.deployment.database)
+    job = await setup.enqueue(webhook_url="https://hooks.example/end")
+    page = await (await windows.open(Role.OPERATOR)).open(f"/console/jobs/{job.id}")
+    before = await page.evaluate(_HEADS)
+    assert {"H2Images", "H2Credits", "H2Webhooks", "H2Events", "svgQueued", "PREcurl"} <= set(
+        before
+    )
+    for event in events:
+        job = await setup.move(job, event)
+        await page.evaluate(_KEEP)
+        await page.evaluate("() => { htmx.trigger('#live', 'refresh') }")
+        await updated(page)
+        after = await page.evaluate(_HEADS)
+        # Images have no place where none will come; it stays empty on a page that is open.
+        assert {name: after.get(name) for name in before if name != "H2Images"} == {
+            name: place for name, place in before.items() if name != "H2Images"
+        }
+    await expect(page.get_by_role("heading", level=1)).to_contain_text(job.state)
 
 
 async def test_a_page_that_gets_no_answer_says_how_old_it_is_until_it_is_read_again(

@@ -7,14 +7,14 @@ from typing import Any
 
 from producer.console.job_as_curl import job_as_curl
 from producer.console.job_life import HEIGHT, NODE_HEIGHT, NODE_WIDTH, WIDTH, read_life
+from producer.console.job_situation import describe_situations
 from producer.console.page import ADMINS, PageCall, PageView
 from producer.console.pages.job_images import list_images
 from producer.console.pages.money.accounts_page import account_path
 from producer.console.pages.money.prices_page import price_path
-from producer.console.text_filters import format_credits, format_duration
+from producer.console.text_filters import format_credits
 from producer.jobs.job_mask import mask_details, mask_job
 from producer.money.price_key import PriceKey
-from producer.waiting.wait_texts import wait_text
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 from shared.stored_json import read_stored_object
@@ -38,8 +38,9 @@ async def show_job(call: PageCall) -> PageView:
         "drawing": {"width": WIDTH, "height": HEIGHT, "w": NODE_WIDTH, "h": NODE_HEIGHT},
         "request": _request_pairs(shown),
         "images": list_images(shown, has_store=call.shows_copies, now=call.now),
-        "wait": wait_text(job, call.now, format_duration) if job.state is JobState.QUEUED else None,
-        "turn": await _turn_text(call, job) if job.state is JobState.QUEUED else None,
+        "situations": describe_situations(
+            shown, call.now, await _turn_text(call, job) if job.state is JobState.QUEUED else None
+        ),
         "doubt": find_doubt(job, details["late_tasks"]),
         "account_url": account_path(job.account_id),
         "price_url": price_path(PriceKey(job.model, job.task, job.quantity, job.variant)),
