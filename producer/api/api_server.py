@@ -26,9 +26,9 @@ from producer.client import Producer
 from producer.console.console_application import console_routes
 from producer.console.image_sources import LOOPBACK_IMAGES
 from producer.console.page import ConsoleContext
-from producer.console.sessions.session_store import SessionStore
 from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import RevocationWatch
+from producer.keys.session_store import SessionStore
 from producer.orders.order_batcher import OrderBatcher
 from producer.results.stored_images import CopyOptions
 from shared.adapters.async_tasks import stop_tasks
@@ -108,9 +108,7 @@ async def serving_api(
         )
         export_push_channels(registry, (producer.push_path,))
         context = _make_context(producer, database, settings)
-        console = ConsoleContext(
-            context, database, alert_watch, SessionStore(database), _image_hosts(settings)
-        )
+        console = ConsoleContext(context, database, alert_watch, _image_hosts(settings))
         images = await _open_images(stack, settings)
         app = _build_app(console, health, registry, images, settings.root_path)
         await _require_prices(producer)
@@ -202,6 +200,7 @@ def _make_context(producer: Producer, database: Database, settings: Settings) ->
         KeyStore(database),
         RevocationWatch(database),
         OrderBatcher(producer.enqueuer),
+        SessionStore(database),
         viewers_see_prompts=settings.viewers_see_prompts,
         retention=settings.retention,
     )

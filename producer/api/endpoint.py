@@ -20,6 +20,7 @@ from producer.client import Producer
 from producer.keys.key_store import Caller, KeyStore
 from producer.keys.revocation_watch import RevocationWatch
 from producer.keys.roles import Role
+from producer.keys.session_store import SessionStore
 from producer.list_pages import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT, MAX_ROW_ID
 from producer.orders.order_batcher import OrderBatcher
 from producer.results.thumbnails import Thumbnails
@@ -58,6 +59,8 @@ class ApiContext:
     """Cancels the open streams and waits of revoked keys."""
     order_batcher: OrderBatcher
     """Enqueues single orders."""
+    sessions: SessionStore
+    """The logins to the console."""
     budgets: KeyBudgets = field(default_factory=KeyBudgets)
     """Limits the concurrent requests, waits and bytes of each key."""
     uploads: UploadSlots = field(default_factory=UploadSlots)

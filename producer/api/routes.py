@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from producer.actor import MAX_REASON_LENGTH
 from producer.api.endpoint import (
     ADMIN_ONLY,
@@ -11,6 +13,7 @@ from producer.api.endpoint import (
     ENQUEUE_ROLES,
     JOB_BODY_BYTES,
     LIMIT,
+    OPERATOR_ROLES,
     ROW_CURSOR,
     WRITE_ROLES,
     Endpoint,
@@ -24,12 +27,15 @@ from producer.api.monitoring_routes import MONITORING_ENDPOINTS
 from producer.api.operator_routes import JOB_ID, OPERATOR_ENDPOINTS, job_not_found
 from producer.api.pause_routes import PAUSE_ENDPOINTS
 from producer.api.requests.request_parts import KEY_PATTERN
+from producer.api.responses.http_errors import SessionNotFound
 from producer.api.webhook_routes import WEBHOOK_ENDPOINTS
 from producer.audit_entries import Act
 from producer.jobs.job_filter import FILTER_RULES
+from producer.keys.roles import Role
 from producer.list_pages import PAGE_BYTES
 from producer.live.positions import LAST_EVENT_ID
 from producer.orders.field_limits import KEY_LENGTH
+from shared.errors import DarkroomError
 from shared.job_json import JOB_FIELDS
 
 
@@ -77,6 +83,10 @@ def _resume(pattern: str, example: str) -> Parameter:
         "go on after this event, as EventSource sends it",
         location="header",
     )
+
+
+def _session_not_found(parts: Mapping[str, str]) -> DarkroomError:
+    return SessionNotFound(parts["id"])
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -218,6 +228,38 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *MONITORING_ENDPOINTS,
     *PAUSE_ENDPOINTS,
     *WEBHOOK_ENDPOINTS,
+    Endpoint(
+        method="GET",
+        path="/v1/sessions",
+        handler=audit_handlers.list_sessions,
+        name="listSessions",
+        summary="List the newest 200 logins to the console that hold",
+        description="An admin sees those of every key, others those of the key of the request.",
+        tag="audit",
+        roles=OPERATOR_ROLES | {Role.VIEWER},
+        parameters=(
+            Parameter(
+                "ended",
+                {"type": "string", "enum": ["true", "false"]},
+                "whether to list those that ended in the last 30 days as well",
+            ),
+        ),
+        responses={200: "Sessions"},
+        problems=(422,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/sessions/{id}/end",
+        handler=audit_handlers.end_session,
+        name="endSession",
+        summary="End a login to the console at once; its key stays valid",
+        tag="audit",
+        roles=OPERATOR_ROLES | {Role.VIEWER},
+        path_schemas=JOB_ID,
+        not_found=_session_not_found,
+        responses={200: "Session"},
+        problems=(404,),
+    ),
     Endpoint(
         method="GET",
         path="/v1/audit",

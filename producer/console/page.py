@@ -14,9 +14,9 @@ from producer.api.endpoint import ApiContext
 from producer.billing import Billing
 from producer.client import Producer
 from producer.console.sessions.login_attempts import LoginAttempts
-from producer.console.sessions.session_store import SessionStore
 from producer.console.sessions.visitor import Visitor
 from producer.keys.roles import Role
+from producer.keys.session_store import SessionStore
 from shared.adapters.http.forwarding import client_address
 from shared.adapters.monitoring.alert_monitor import AlertMonitor
 from shared.adapters.postgres.database import Queries
@@ -36,10 +36,14 @@ class ConsoleContext:
     queries: Queries
     """Runs named queries, for what no method of `Producer` reads."""
     alerts: AlertMonitor
-    sessions: SessionStore
     image_hosts: tuple[str, ...] = ()
     """Hosts, with a port if needed, from which pages show images."""
     login_attempts: LoginAttempts = field(default_factory=LoginAttempts)
+
+    @property
+    def sessions(self) -> SessionStore:
+        """The logins."""
+        return self.api.sessions
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,9 @@ END $$;
 COMMENT ON FUNCTION darkroom_open_session IS
     'Stores a login to the console with a key that holds and is not for one account. No row: the key is none of these.';
 
-CREATE OR REPLACE FUNCTION darkroom_end_session(of_session uuid, by jsonb DEFAULT NULL)
-RETURNS SETOF console_sessions
+CREATE OR REPLACE FUNCTION darkroom_end_session(
+    of_session uuid, by jsonb DEFAULT NULL, of_prefix text DEFAULT NULL
+) RETURNS SETOF console_sessions
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     before text[] := darkroom_enter_act(by, NULL);
@@ -44,6 +45,8 @@ DECLARE
 BEGIN
     UPDATE console_sessions SET ended_at = now(), ended_by = darkroom_actor()
      WHERE id = of_session AND ended_at IS NULL
+       AND (of_prefix IS NULL
+            OR key_id = (SELECT api_keys.id FROM api_keys WHERE prefix = of_prefix))
     RETURNING * INTO ended;
     IF ended.id IS NOT NULL THEN
         PERFORM darkroom_write_audit_entry(
@@ -55,5 +58,7 @@ BEGIN
     END IF;
     PERFORM darkroom_leave_act(before);
 END $$;
+-- Before it took of_prefix.
+DROP FUNCTION IF EXISTS darkroom_end_session(uuid, jsonb);
 COMMENT ON FUNCTION darkroom_end_session IS
-    'Ends a login to the console, once. No row: it is unknown, or has ended already.';
+    'Ends a login to the console, once: of any key, or of the key with this prefix. No row: it is unknown, of another key, or has ended already.';

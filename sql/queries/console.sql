@@ -37,5 +37,9 @@ SELECT session.id, key.prefix, key.role, key.name AS key_name, session.created_a
  LIMIT $4;
 
 -- name: end_session
--- $1 id, $2 who (JSON text).
-SELECT id FROM darkroom_end_session($1, $2::text::jsonb);
+-- $1 id, $2 who (JSON text), $3 prefix of a key or null for all. Returns it as list_sessions does.
+SELECT session.id, key.prefix, key.role, key.name AS key_name, session.created_at,
+       session.last_seen_at, session.expires_at, session.address, session.user_agent,
+       session.ended_at, session.ended_by, false AS is_open
+  FROM darkroom_end_session($1, $2::text::jsonb, $3) AS session
+  JOIN api_keys AS key ON key.id = session.key_id;

@@ -20,6 +20,7 @@ from producer.api.routes import ENDPOINTS
 from producer.keys.key_store import KeyStore
 from producer.keys.revocation_watch import RevocationWatch
 from producer.keys.roles import Role
+from producer.keys.session_store import SessionStore
 from producer.orders.order_batcher import OrderBatcher
 from tests.acceptance.test_hostile_callers import leave_after
 from tests.acceptance.test_hostile_input import check_refused, rows
@@ -35,7 +36,14 @@ async def limited_api(deployment: Deployment, budgets: KeyBudgets) -> AsyncItera
     """Run the API under these budgets."""
     producer = deployment.producer
     keys, watch = KeyStore(deployment.database), RevocationWatch(deployment.database)
-    context = ApiContext(producer, keys, watch, OrderBatcher(producer.enqueuer), budgets)
+    context = ApiContext(
+        producer,
+        keys,
+        watch,
+        OrderBatcher(producer.enqueuer),
+        SessionStore(deployment.database),
+        budgets,
+    )
     app = build_application(context, ENDPOINTS, ApiMetrics(CollectorRegistry()), [])
     runner = build_runner(app, drain_seconds=1)
     await runner.setup()

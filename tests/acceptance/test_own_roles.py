@@ -11,9 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from producer import Producer
+from producer.actor import Actor
 from producer.api.routes import ENDPOINTS
-from producer.keys.key_store import KeyStore
+from producer.keys.key_store import Caller, KeyStore
 from producer.keys.roles import Role
+from producer.keys.session_store import SessionStore
 from shared.adapters.servers import Servers
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
@@ -91,7 +93,7 @@ async def test_the_api_serves_every_route_as_a_login_of_its_own_role(
                 "/v1/brakes/end", {"kie_account": "default", "reason": "for the test"}
             ),
             ("GET", "/v1/pauses"): lambda: api.get("/v1/pauses", active="true"),
-            ("GET", "/v1/audit"): lambda: api.get("/v1/audit", limit=10),
+            **_session_routes(api, deployment),
             ("GET", "/v1/accounts/{id}/events"): lambda: _opened(
                 api, key, "/v1/accounts/acme/events"
             ),
@@ -233,6 +235,28 @@ def _money_routes(
             "/v1/accounts/acme/grants", {"credits": 5, "reason": "for the test"}
         ),
     }
+
+
+def _session_routes(
+    api: ApiClient, deployment: Deployment
+) -> dict[tuple[str, str], Callable[[], Awaitable[ApiResponse]]]:
+    """Return how the routes of logins to the console, and of audit entries, are requested."""
+    return {
+        ("GET", "/v1/sessions"): lambda: api.get("/v1/sessions", ended="true"),
+        ("POST", "/v1/sessions/{id}/end"): lambda: _ended_session(api, deployment),
+        ("GET", "/v1/audit"): lambda: api.get("/v1/audit", limit=10),
+    }
+
+
+async def _ended_session(api: ApiClient, deployment: Deployment) -> ApiResponse:
+    """Log in to the console, and end that over HTTP."""
+    sessions = SessionStore(deployment.database)
+    key = (await KeyStore(deployment.database).list())[0]
+    caller, actor = Caller(key.role, None, key.prefix), Actor("maria")
+    token = await sessions.open(caller, actor=actor, address=None, user_agent=None)
+    found = await sessions.find(token)
+    assert found is not None
+    return await api.post(f"/v1/sessions/{found.id}/end")
 
 
 async def _opened(api: ApiClient, key: str, path: str) -> ApiResponse:

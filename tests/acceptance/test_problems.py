@@ -23,7 +23,7 @@ def check(answer: ApiResponse, status: int, code: str) -> dict[str, Any]:
 
 @pytest.mark.promise(
     *("malformed_request", "key_refused", "insufficient_credits", "forbidden", "job_not_found"),
-    *("account_not_found", "price_not_found", "pause_not_found", "not_found"),
+    *("account_not_found", "price_not_found", "pause_not_found", "session_not_found", "not_found"),
     *(
         "method_not_allowed",
         "idempotency_conflict",
@@ -71,6 +71,7 @@ async def refuse_all(api: ApiClient, job_id: str) -> None:
     price = await api.put("/v1/prices/nothing/text-to-image/1", {"credits": 1, "reason": "x"})
     check(price, 404, "price_not_found")
     check(await api.post("/v1/pauses/999/resume"), 404, "pause_not_found")
+    check(await api.post("/v1/sessions/999/end"), 404, "session_not_found")
     check(await api.get("/v1/nothing"), 404, "not_found")
     answer = await api.send("DELETE", "/v1/jobs")
     check(answer, 405, "method_not_allowed")

@@ -17,6 +17,7 @@ export type ProblemCode =
   | "file_not_found"
   | "scheduled_price_not_found"
   | "pause_not_found"
+  | "session_not_found"
   | "price_not_found"
   | "request_too_slow"
   | "state_conflict"

@@ -19,6 +19,7 @@ from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
 from producer.api.openapi.response_models import RESPONSE_MODELS
 from producer.api.openapi.retention_models import RETENTION_MODELS
+from producer.api.openapi.session_models import SESSION_MODELS
 from producer.api.requests.admin_bodies import (
     Erasure,
     Grant,
@@ -69,7 +70,7 @@ def component_schemas() -> dict[str, Any]:
     responses = _model_schemas(
         (
             *(*RESPONSE_MODELS, *BULK_MODELS, *DETAIL_MODELS, *FILE_MODELS),
-            *(*MONEY_MODELS, *MONITORING_MODELS, *RETENTION_MODELS),
+            *(*MONEY_MODELS, *MONITORING_MODELS, *RETENTION_MODELS, *SESSION_MODELS),
         )
     )
     names = [{"$ref": REF + name} for name in orders]

@@ -84,6 +84,18 @@ class PauseNotFound(HttpRefusal):
         super().__init__(f"no pause has the id {pause_id!r:.40}; GET /v1/pauses lists them")
 
 
+class SessionNotFound(HttpRefusal):
+    """The path names no login that is open, or one of another key."""
+
+    code = "session_not_found"
+    status = HTTPStatus.NOT_FOUND
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"no session {session_id!r:.40} is open for this key; GET /v1/sessions lists them"
+        )
+
+
 class PriceNotFound(HttpRefusal):
     """The path names no row of `pricing`."""
 

@@ -78,6 +78,7 @@ _TITLES = {
     "too_slow": "No answer in time",
     "price_not_found": "There is no such price",
     "pause_not_found": "There is no such pause",
+    "session_not_found": "There is no such session",
     "redis_down": "Redis cannot serve now",
     "price_missing": "There is no price for this",
     "job_not_found": "There is no such job",

@@ -128,7 +128,7 @@ def list_sessions(
     """List who is logged in to the console, newest first."""
 
     async def step(context: DatabaseContext) -> None:
-        from producer.console.sessions.session_store import SessionStore
+        from producer.keys.session_store import SessionStore
 
         sessions = await SessionStore(context.database).list(with_ended=with_ended)
         if as_json:
@@ -149,7 +149,7 @@ def end_session(
     """End a session of the console at once. The key stays valid."""
 
     async def step(context: DatabaseContext) -> None:
-        from producer.console.sessions.session_store import SessionStore
+        from producer.keys.session_store import SessionStore
 
         found = read_uuid(session_id)
         if found is None:

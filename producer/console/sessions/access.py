@@ -12,10 +12,10 @@ from producer.api.access.direct_requests import explain_indirect
 from producer.api.responses.http_errors import Forbidden, KeyNeeded
 from producer.console.sessions.request_origin import explain_foreign
 from producer.console.sessions.session_cookie import read_session_tokens
-from producer.console.sessions.session_store import SessionStore
 from producer.console.sessions.visitor import Visitor
 from producer.keys.key_store import LOCAL_ADMIN, KeyStore
 from producer.keys.roles import Role
+from producer.keys.session_store import SessionStore
 
 FORM_TOKEN_FIELD = "form_token"  # noqa: S105
 _LOOPBACK_SECRET = secrets.token_bytes(32)

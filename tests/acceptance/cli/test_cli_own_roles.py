@@ -13,9 +13,9 @@ from pydantic import SecretStr
 
 from producer import Job
 from producer.actor import Actor
-from producer.console.sessions.session_store import FoundSession, SessionStore
 from producer.keys.key_store import Caller, KeyStore
 from producer.keys.roles import Role
+from producer.keys.session_store import FoundSession, SessionStore
 from shared.domain.lifecycle import JobState
 from tests.acceptance.cli.cli_program import Darkroom
 from tests.acceptance.cli.test_webhooks_cli import dead

@@ -70,6 +70,10 @@ class PauseNotFound(ApiError):
     """There is no such pause (404)."""
 
 
+class SessionNotFound(ApiError):
+    """There is no such session (404)."""
+
+
 class PriceNotFound(ApiError):
     """There is no such price (404)."""
 
@@ -218,6 +222,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "file_not_found": FileNotFound,
     "scheduled_price_not_found": ScheduledPriceNotFound,
     "pause_not_found": PauseNotFound,
+    "session_not_found": SessionNotFound,
     "price_not_found": PriceNotFound,
     "request_too_slow": RequestTooSlow,
     "state_conflict": StateConflict,
@@ -261,6 +266,7 @@ STATUS_AND_TITLE: dict[str, tuple[int, str]] = {
     "file_not_found": (404, "There is no such file"),
     "scheduled_price_not_found": (404, "There is no such scheduled price"),
     "pause_not_found": (404, "There is no such pause"),
+    "session_not_found": (404, "There is no such session"),
     "price_not_found": (404, "There is no such price"),
     "request_too_slow": (408, "The body did not arrive in time"),
     "state_conflict": (409, "The state of the job does not allow this"),

@@ -96,11 +96,20 @@ class SessionStore:
         )
         return as_dicts(rows)
 
-    async def end(self, session_id: UUID, *, actor: Actor) -> None:
-        """End a session. Raises `NotFound` if it is unknown or has ended already."""
-        row = await self._queries.fetch_row("end_session", session_id, actor_to_json(actor))
+    async def end(
+        self, session_id: UUID, *, actor: Actor, key_prefix: str | None = None
+    ) -> dict[str, Any]:
+        """End a session of one key or of any, and return it as it is listed.
+
+        Raises `NotFound` if it is unknown, of another key, or has ended already.
+        """
+        row = await self._queries.fetch_row(
+            "end_session", session_id, actor_to_json(actor), key_prefix
+        )
         if row is None:
-            raise NotFound(f"no session {session_id} is open: it has ended already")
+            of_key = "" if key_prefix is None else ", or is of another key"
+            raise NotFound(f"no session {session_id} is open: it has ended already{of_key}")
+        return dict(row)
 
 
 def hash_token(token: str) -> bytes:
