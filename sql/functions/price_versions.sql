@@ -249,12 +249,13 @@ COMMENT ON FUNCTION darkroom_guard_price_in_use() IS
 CREATE OR REPLACE FUNCTION darkroom_guard_price_deletion() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    prices CONSTANT bigint := (SELECT count(*) FROM gone);
+    prices bigint;
 BEGIN
     IF TG_RELID <> 'public.pricing'::regclass THEN
         RAISE EXCEPTION 'darkroom_guard_price_deletion() is a trigger of pricing alone, not of %', TG_RELID::regclass
             USING ERRCODE = 'DR001';
     END IF;
+    SELECT count(*) INTO prices FROM gone;
     -- A WHERE was forgotten, or a part of it.
     IF prices > 1 THEN
         PERFORM public.darkroom_require_confirmation(ARRAY[

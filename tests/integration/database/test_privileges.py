@@ -209,7 +209,7 @@ async def test_names_that_an_admin_makes_are_not_those_that_our_triggers_mean(
         assert await connection.fetchval("SELECT nextval('pricing_history_id_seq')") == 900_002
         assert await connection.fetchval("SELECT now() = now() - interval '1 day'")
         await connection.execute("UPDATE public.pricing SET credits = 9 WHERE quantity = 2")
-        with pytest.raises(asyncpg.PostgresError, match="numbers from 0 to 1000000"):
+        with pytest.raises(asyncpg.PostgresError, match="must be a number from 0 to 1000000"):
             await connection.execute("UPDATE public.pricing SET credits = -9")
         with pytest.raises(asyncpg.PostgresError, match="permission denied for table api_keys"):
             await connection.execute("UPDATE public.api_keys SET revoked_at = NULL")
