@@ -54,6 +54,8 @@ class Act(StrEnum):
     SESSION_OPENED = "session_opened"
     """Somebody logged in to the console."""
     SESSION_ENDED = "session_ended"
+    LOGIN_FAILED = "login_failed"
+    """The first failed login of a network within an hour. `login_failures` has every one."""
 
 
 class AuditFilter(TypedDict, total=False):

@@ -21,7 +21,7 @@ BEGIN
                                   console_sessions, darkroom_definitions, darkroom_migrations,
                                   files, history_samples, hourly_totals, daily_account_totals, totals_progress,
                                   installation, job_attempts, kie_models, kie_surprises,
-                                  job_events, job_images, jobs, jobs_masked, late_tasks, ledger_entries,
+                                  job_events, job_images, jobs, jobs_masked, late_tasks, ledger_entries, login_failures,
                                   active_pauses, active_routes, model_routes, pauses, pricing, pricing_history, priority_turns, processes, prompt_erasures, provider_balance_checks, retention_progress,
                                   scheduled_prices, webhook_account_secrets, webhook_endpoints, webhook_messages, webhook_tries FROM %s',
                    concat_ws(', ', 'PUBLIC', ours));
@@ -42,7 +42,7 @@ BEGIN
     END IF;
     GRANT SELECT ON accounts, api_keys, audit_entries, completion_times, console_sessions,
         darkroom_definitions, darkroom_migrations, installation, job_events, jobs, jobs_masked, late_tasks, ledger_entries,
-        pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
+        login_failures, pricing, pricing_history, processes, provider_balance_checks, scheduled_prices,
         webhook_account_secrets, webhook_endpoints, webhook_messages, webhook_tries TO darkroom_api;
     GRANT SELECT ON history_samples, hourly_totals, daily_account_totals, totals_progress TO darkroom_api;
     GRANT SELECT ON kie_models, kie_surprises TO darkroom_api;
@@ -69,7 +69,7 @@ BEGIN
         darkroom_find_jobs_between, darkroom_find_jobs_of_distant_clocks, darkroom_id_range,
         darkroom_first_id_since, darkroom_clock_distance,
         darkroom_find_masked_jobs, darkroom_count_masked_jobs,
-        darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session
+        darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session, darkroom_record_login_failure
        TO darkroom_api;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
@@ -205,8 +205,8 @@ BEGIN
         RETURN;
     END IF;
     GRANT SELECT ON accounts, audit_entries, completion_times, darkroom_definitions,
-        darkroom_migrations, job_events, jobs_masked, ledger_entries, pricing, pricing_history, processes,
-        provider_balance_checks, scheduled_prices TO darkroom_readonly;
+        darkroom_migrations, job_events, jobs_masked, ledger_entries, login_failures, pricing,
+        pricing_history, processes, provider_balance_checks, scheduled_prices TO darkroom_readonly;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_readonly;
     GRANT SELECT ON account_turns, chosen_jobs, priority_turns TO darkroom_readonly;
     GRANT SELECT ON prompt_erasures, retention_progress TO darkroom_readonly;

@@ -38,7 +38,11 @@ class ConsoleContext:
     alerts: AlertMonitor
     image_hosts: tuple[str, ...] = ()
     """Hosts, with a port if needed, from which pages show images."""
-    login_attempts: LoginAttempts = field(default_factory=LoginAttempts)
+
+    @property
+    def login_attempts(self) -> LoginAttempts:
+        """The logins that failed."""
+        return LoginAttempts(self.queries)
 
     @property
     def sessions(self) -> SessionStore:

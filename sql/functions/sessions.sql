@@ -35,6 +35,36 @@ END $$;
 COMMENT ON FUNCTION darkroom_open_session IS
     'Stores a login to the console with a key that holds and is not for one account. No row: the key is none of these.';
 
+CREATE OR REPLACE FUNCTION darkroom_record_login_failure(
+    of_network text, from_address text, agent text, why_refused text, of_prefix text,
+    by jsonb DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    before text[];
+    failed login_failures;
+BEGIN
+    DELETE FROM login_failures WHERE at < now() - interval '30 days';
+    INSERT INTO login_failures (network, address, user_agent, refusal, key_prefix)
+    VALUES (left(of_network, 200), left(from_address, 200), left(agent, 300), left(why_refused, 40),
+            left(of_prefix, 40))
+    RETURNING * INTO failed;
+    -- The first of an hour has an entry. Entries stay for ever, and anybody can fail again and again.
+    IF NOT EXISTS (SELECT FROM login_failures
+                    WHERE network = failed.network AND id <> failed.id
+                      AND at > failed.at - interval '1 hour') THEN
+        before := darkroom_enter_act(by, NULL);
+        PERFORM darkroom_write_audit_entry(
+            'login_failed', 'login_failures ' || failed.id, NULL, NULL, NULL,
+            jsonb_build_object('address', failed.address, 'user_agent', failed.user_agent,
+                               'refusal', failed.refusal, 'key', failed.key_prefix));
+        PERFORM darkroom_leave_act(before);
+    END IF;
+    RETURN failed.id;
+END $$;
+COMMENT ON FUNCTION darkroom_record_login_failure IS
+    'Records a failed login to the console. The first one of a network within an hour has an audit entry. by: from where, as one of our programs states it.';
+
 CREATE OR REPLACE FUNCTION darkroom_end_session(
     of_session uuid, by jsonb DEFAULT NULL, of_prefix text DEFAULT NULL
 ) RETURNS SETOF console_sessions

@@ -43,3 +43,19 @@ SELECT session.id, key.prefix, key.role, key.name AS key_name, session.created_a
        session.ended_at, session.ended_by, false AS is_open
   FROM darkroom_end_session($1, $2::text::jsonb, $3) AS session
   JOIN api_keys AS key ON key.id = session.key_id;
+
+-- name: login_wait
+-- For how many seconds a login is refused because others have failed; null: it is not. $1 the network,
+-- $2 the seconds in which failures count, $3 how many of a network are allowed, $4 how many in all.
+SELECT ceil(extract(epoch FROM max(at) + make_interval(secs => $2) - clock_timestamp()))::integer
+           AS seconds
+  FROM ((SELECT at FROM login_failures WHERE network = $1
+          ORDER BY at DESC OFFSET $3::integer - 1 LIMIT 1)
+        UNION ALL
+        (SELECT at FROM login_failures ORDER BY at DESC OFFSET $4::integer - 1 LIMIT 1)) AS last_allowed
+ WHERE at > clock_timestamp() - make_interval(secs => $2);
+
+-- name: record_login_failure
+-- $1 network, $2 address, $3 user agent, $4 why it was refused, $5 prefix of the key, $6 from where
+-- (JSON text).
+SELECT darkroom_record_login_failure($1, $2, $3, $4, $5, $6::text::jsonb) AS id;

@@ -47,21 +47,28 @@ class LoginPages:
         path = next_path(form.values.get("next"))
         if not await self._context.api.keys.has_any_key():
             return redirect_response(path)
-        address = client_network(request)
+        network = client_network(request)
         attempts = self._context.login_attempts
-        seconds = attempts.seconds_until_allowed(address)
+        seconds = await attempts.seconds_until_allowed(network)
         if seconds is not None:
             text = f"Too many logins have failed. Try again in {seconds} s."
             response = self._form(request, path, text, status=429)
             response.headers["Retry-After"] = str(seconds)
             return response
+        key = form.values.get("key", "")
         try:
-            caller = await self._context.api.keys.authenticate(form.values.get("key", ""))
+            caller = await self._context.api.keys.authenticate(key)
             if caller.role not in VIEWERS:
                 return self._form(request, path, _explain_service_key(caller), status=403)
             token = await self._open_session(request, caller)
-        except KeyRefused:
-            attempts.record_failure(address)
+        except KeyRefused as refused:
+            await attempts.record_failure(
+                refused,
+                key,
+                network=network,
+                address=client_address(request),
+                user_agent=_user_agent(request),
+            )
             return self._form(request, path, _NOT_ACCEPTED, status=401)
         response = redirect_response(path)
         clear_session_cookies(response, root_path_of(request))
@@ -88,7 +95,7 @@ class LoginPages:
             caller,
             actor=_actor_of(caller, request),
             address=client_address(request),
-            user_agent=_printable(request.headers.get("User-Agent", "")),
+            user_agent=_user_agent(request),
         )
 
     def _form(
@@ -114,5 +121,6 @@ def _explain_service_key(caller: Caller) -> str:
     return f"A key of the role {caller.role} is for programs. Log in with one of: {allowed}."
 
 
-def _printable(text: str) -> str:
+def _user_agent(request: web.Request) -> str:
+    text = request.headers.get("User-Agent", "")
     return "".join(one for one in text if one.isprintable() and one.isascii())[:300]

@@ -1,51 +1,51 @@
-"""Limits how often a login may fail, per address and in total."""
+"""Limits how often a login may fail, per network and in total, in all processes of the API."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections import deque
-from collections.abc import Callable
+from producer.actor import Actor, actor_to_json
+from producer.keys.key_format import prefix_of
+from shared.adapters.postgres.database import Queries
+from shared.errors import KeyRefused
 
 WINDOW_SECONDS = 60.0
-FAILURES_OF_ADDRESS_MAX = 10
+FAILURES_OF_NETWORK_MAX = 10
 FAILURES_MAX = 100
 
 
 class LoginAttempts:
-    """The failed logins of the last minute, in this process.
+    """The failed logins, in Postgres. Every method may raise `PostgresDown`.
 
-    A key has 256 random bits, which cannot be guessed. The limits bound the cost of tries. `clock`
-    returns seconds and never goes back.
+    A key has 256 random bits, which cannot be guessed. The limits bound the cost of tries.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._failures: deque[tuple[float, str]] = deque()
-        self._of_address: dict[str, int] = {}
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
 
-    def seconds_until_allowed(self, address: str) -> int | None:
-        """Return for how many seconds an attempt of this address is refused, or None."""
-        self._forget_old()
-        if len(self._failures) >= FAILURES_MAX:
-            return self._seconds_until(self._failures[-FAILURES_MAX][0])
-        if self._of_address.get(address, 0) < FAILURES_OF_ADDRESS_MAX:
-            return None
-        own = [at for at, failed in self._failures if failed == address]
-        return self._seconds_until(own[-FAILURES_OF_ADDRESS_MAX])
+    async def seconds_until_allowed(self, network: str) -> int | None:
+        """Return for how many seconds a login from this network is refused, or None."""
+        row = await self._queries.fetch_row(
+            "login_wait", network, WINDOW_SECONDS, FAILURES_OF_NETWORK_MAX, FAILURES_MAX
+        )
+        seconds: int | None = row["seconds"] if row is not None else None
+        return seconds
 
-    def record_failure(self, address: str) -> None:
-        """Count a failed login of this address."""
-        self._failures.append((self._clock(), address))
-        self._of_address[address] = self._of_address.get(address, 0) + 1
-
-    def _seconds_until(self, failed_at: float) -> int:
-        return max(1, math.ceil(failed_at + WINDOW_SECONDS - self._clock()))
-
-    def _forget_old(self) -> None:
-        oldest = self._clock() - WINDOW_SECONDS
-        while self._failures and self._failures[0][0] <= oldest:
-            _, address = self._failures.popleft()
-            left = self._of_address.pop(address) - 1
-            if left:
-                self._of_address[address] = left
+    async def record_failure(
+        self,
+        refused: KeyRefused,
+        key: str,
+        *,
+        network: str,
+        address: str | None,
+        user_agent: str | None,
+    ) -> None:
+        """Store a failed login. Of the given key, only the prefix is stored."""
+        actor = Actor(f"console:{address or 'unknown'}", via="console", origin=address)
+        await self._queries.fetch_row(
+            "record_login_failure",
+            network,
+            address,
+            user_agent,
+            refused.reason,
+            prefix_of(key),
+            actor_to_json(actor),
+        )

@@ -85,6 +85,7 @@ NOT_PLAIN = {
     Act.PROMPTS_ERASED,
     Act.SESSION_OPENED,
     Act.SESSION_ENDED,
+    Act.LOGIN_FAILED,
 }
 """Acts that are possible only through a function or an INSERT of a whole job."""
 

@@ -51,6 +51,10 @@ CALLS: Mapping[str, tuple[str, str]] = {
         "gen_random_uuid(), sha256('t'), 'dk_AAAAAAAAAAAA', 60, '127.0.0.1', 'a browser'",
         "session_opened",
     ),
+    "darkroom_record_login_failure": (
+        "'127.0.0.1', '127.0.0.1', 'a browser', 'unknown', NULL",
+        "login_failed",
+    ),
     "darkroom_end_session": ("(SELECT id FROM console_sessions)", "session_ended"),
     "darkroom_revoke_key": ("'dk_AAAAAAAAAAAA', NULL", "key_revoked"),
     "darkroom_create_webhook_endpoint": (f"'acme', '{URL}?'", "webhook_endpoint_created"),

@@ -84,6 +84,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "SELECT": {"api": ALL, "billing": "-token_sha256", "readonly": "-token_sha256"},
         "UPDATE": {"api": "last_seen_at"},
     },
+    "login_failures": {"SELECT": dict.fromkeys(("api", "readonly"), ALL)},
     "webhook_endpoints": {
         "SELECT": {"api": ALL, "worker": ALL, "readonly": "-secret previous_secret"},
     },
@@ -186,6 +187,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_record_route_unfit": ("worker",),
     "darkroom_end_route_waits": ("worker",),
     "darkroom_open_session": ("api",),
+    "darkroom_record_login_failure": ("api",),
     "darkroom_end_session": ("api", "billing"),
     "darkroom_choose_jobs": ("worker",),
     "darkroom_take_back_jobs": ("worker",),
