@@ -63,6 +63,11 @@ def _see_unfit_jobs(alert: Alert) -> AlertAction:
     return AlertAction("See these jobs", f"{CONSOLE}/jobs?{query}")
 
 
+def _resolve_late_task(alert: Alert) -> AlertAction:
+    path = f"{CONSOLE}/jobs/{alert.job_id}" if alert.job_id else f"{CONSOLE}/jobs?state=failed"
+    return AlertAction("Resolve the oldest", path)
+
+
 _START_WORKER = _command("darkroom worker")
 _EXAMINE = _command("darkroom doctor")
 _SEE_MODELS = _page("See what Kie says", "/models#at-kie")
@@ -82,7 +87,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "kie_model_changed": _SEE_MODELS,
     "kie_model_unreliable": _SEE_MODELS,
     "kie_price_moved": _page("Compare prices", "/prices"),
-    "late_tasks_in_doubt": _FAILED,
+    "late_tasks_in_doubt": _resolve_late_task,
     "nothing_is_submitted": _WAITING,
     "no_worker": _START_WORKER,
     "paused_by_operator": _page("See the pauses", "/pauses"),

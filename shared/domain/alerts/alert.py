@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 ALERT_NAMES = (
     "clock_skew",
@@ -65,3 +66,5 @@ class Alert:
     """When the problem began. None if unknown."""
     subject: str = ""
     """The account, worker or receiver. Empty if the alert has no subject."""
+    job_id: UUID | None = None
+    """The job to look at first, if the alert is about jobs that no filter finds."""

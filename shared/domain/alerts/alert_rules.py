@@ -37,6 +37,8 @@ FAILURES_MIN = 5
 STALLED_SECONDS = 12.0
 """How long due jobs may wait without any submit. Kie's rate limit has a window of 10 s, so a
 healthy worker at that limit submits at least once in 12 s."""
+SILENT_SECONDS = 9.0
+"""After this time without a heartbeat of any worker, which is due every 6 s, none may be alive."""
 BACKLOG_SECONDS = 300.0
 """How long the oldest job may wait while others are submitted. Shorter backlogs are normal."""
 SLOW_TASK_FACTOR = 2.0
@@ -157,7 +159,10 @@ def _backlog_alerts(state: SystemState, redis: RedisState | None) -> Iterator[Al
     is_held_back = redis is None or bool(redis.pauses or redis.family_pauses)
     if redis is not None:
         is_held_back = is_held_back or any(rate.is_slowed(state.at) for _, rate in redis.rates)
-    is_held_back = is_held_back or state.workers_alive == 0
+    seen = state.worker_seen_at
+    # One that misses heartbeats counts as alive for a while, and is as good as none.
+    is_worker_silent = seen is not None and state.at - seen > timedelta(seconds=SILENT_SECONDS)
+    is_held_back = is_held_back or state.workers_alive == 0 or is_worker_silent
     is_kie_account_paused = any(one.scope == "kie_account" for one in state.pauses)
     is_held_back = is_held_back or is_kie_account_paused
     last = state.last_submitted_at
@@ -182,7 +187,9 @@ def _backlog_alerts(state: SystemState, redis: RedisState | None) -> Iterator[Al
 
 
 def _task_alerts(state: SystemState) -> Iterator[Alert]:
-    if state.long >= max(SLOW_TASKS_MIN, SLOW_TASK_SHARE * state.tasks):
+    is_slow = state.long >= max(SLOW_TASKS_MIN, SLOW_TASK_SHARE * state.tasks)
+    # Without a worker, nobody asks Kie whether they have ended.
+    if is_slow and state.workers_alive:
         yield Alert(
             "tasks_run_long",
             f"{state.long} of {state.tasks} tasks run longer than tasks of their kind do",
@@ -205,6 +212,7 @@ def _task_alerts(state: SystemState) -> Iterator[Alert]:
             f"see `darkroom jobs show {state.in_doubt_job}` for Kie's answer, then `darkroom jobs"
             " resolve` with --delivered or --undelivered; Kie deletes images after 14 days",
             since=state.in_doubt_since,
+            job_id=state.in_doubt_job,
         )
     if state.held:
         yield Alert(

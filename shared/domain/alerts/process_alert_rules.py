@@ -32,10 +32,11 @@ def _worker_alerts(state: SystemState) -> Iterator[Alert]:
             "start one: `darkroom worker`",
             since=state.worker_seen_at,
         )
+    alive = "1 is alive" if state.workers_alive == 1 else f"{state.workers_alive} are alive"
     for worker in state.workers_lost:
         yield Alert(
             "worker_lost",
-            f"worker {worker.name} died or lost Postgres; {state.workers_alive} are alive",
+            f"worker {worker.name} died or lost Postgres; {alive}",
             "start another; its log has the reason. Other workers continue its jobs"
             " once their leases lapse",
             since=worker.seen_at,

@@ -194,7 +194,7 @@ FAULTS = [
         "one of two workers is killed",
         "worker_lost",
         _one_of_two_workers_killed,
-        "died or lost Postgres; 1 are alive",
+        "died or lost Postgres; 1 is alive",
         "start another",
     ),
     Fault(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -44,6 +45,12 @@ def test_an_alert_of_jobs_that_a_route_cannot_carry_leads_to_those_of_its_model(
         action = show_alert(Alert("route_unfit", "they wait", "mend it", subject=model)).action
         wanted = {"model": model, "reason": "route_unfit"}
         assert dict(parse_qsl(urlsplit(action.href).query)) == wanted
+
+
+def test_an_alert_of_late_tasks_in_doubt_leads_to_the_job_to_resolve_first() -> None:
+    job_id = uuid4()
+    alert = Alert("late_tasks_in_doubt", "in doubt", "resolve it", job_id=job_id)
+    assert show_alert(alert).action.href == f"{CONSOLE}/jobs/{job_id}"
 
 
 def test_the_number_of_a_session_is_all_that_a_statement_takes_from_an_alert() -> None:

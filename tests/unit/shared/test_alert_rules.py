@@ -220,7 +220,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "worker_lost",
         {"workers_lost": (LostWorker("host:7", ago(30)),)},
-        "host:7 died or lost Postgres; 1 are alive",
+        "host:7 died or lost Postgres; 1 is alive",
         ago(30),
         "start another",
     ),
@@ -446,6 +446,7 @@ def test_what_is_usual_is_no_alert(changes: dict[str, Any]) -> None:
         {"redis": RedisState(pauses=(("default", PAUSE),))},
         {"redis": None},
         {"workers_alive": 0, "queued": 9},
+        {"worker_seen_at": ago(10)},
         {"pauses": (replace(OPERATOR_PAUSE, scope="kie_account", value="default"),)},
     ],
 )
@@ -454,6 +455,11 @@ def test_a_queue_with_a_known_pause_is_not_reported_as_stalled(
 ) -> None:
     found = alerts_of(due=9, waiting_since=ago(60), **changes)
     assert "nothing_is_submitted" not in {alert.name for alert in found}
+
+
+def test_tasks_that_no_worker_polls_are_not_reported_as_slow() -> None:
+    found = alerts_of(tasks=9, long=9, long_since=ago(100), workers_alive=0)
+    assert [alert.name for alert in found] == ["no_worker"]
 
 
 def test_a_long_wait_is_no_alert_of_its_own_while_a_kie_account_is_paused() -> None:
