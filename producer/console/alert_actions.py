@@ -57,6 +57,14 @@ def _end_brake(alert: Alert) -> AlertAction:
     return AlertAction("Let submits go on", path, needs="end_brake")
 
 
+def _insert_price(alert: Alert) -> AlertAction:
+    # The subject is the model, the task, the quantity and, of some, the variant.
+    parts = (*alert.subject.replace("'", "''").split(" "), "", "", "")[:4]
+    return AlertAction(
+        command=_INSERT_PRICE.replace("KIND", ", ".join(f"'{one}'" for one in parts))
+    )
+
+
 def _see_unfit_jobs(alert: Alert) -> AlertAction:
     # The subject is the model.
     query = urlencode({"model": alert.subject, "reason": Reason.ROUTE_UNFIT})
@@ -68,6 +76,11 @@ def _resolve_late_task(alert: Alert) -> AlertAction:
     return AlertAction("Resolve the oldest", path)
 
 
+_INSERT_PRICE = (
+    "INSERT INTO pricing (model, task, quantity, variant, credits, provider_credits)"
+    " VALUES (KIND, CREDITS, WHAT_KIE_CHARGES);"
+)
+"""What an operator copies, and completes with both amounts."""
 _START_WORKER = _command("darkroom worker")
 _EXAMINE = _command("darkroom doctor")
 _SEE_MODELS = _page("See what Kie says", "/models#at-kie")
@@ -92,7 +105,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "no_worker": _START_WORKER,
     "paused_by_operator": _page("See the pauses", "/pauses"),
     "postgres_is_read_only": _EXAMINE,
-    "price_missing": _page("Open prices", "/prices"),
+    "price_missing": _insert_price,
     "process_without_redis": _EXAMINE,
     "redis_cannot_save": _EXAMINE,
     "redis_evicts": _EXAMINE,

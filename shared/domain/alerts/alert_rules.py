@@ -111,7 +111,7 @@ def _server_alerts(state: SystemState) -> Iterator[Alert]:
         yield Alert(
             "price_missing",
             f"open jobs of {kind} have no row in pricing: each is charged by the price of its hold",
-            "put the row back: `darkroom prices set`",
+            "put the row back in psql: `INSERT INTO pricing`; `darkroom prices set` inserts none",
             subject=kind,
         )
 

@@ -221,7 +221,7 @@ FAULTS = [
         "price_missing",
         _price_missing,
         "gpt-4o-image text-to-image 1 have no row in pricing",
-        "put the row back",
+        "put the row back in psql",
     ),
     Fault(
         "Valkey may drop keys",

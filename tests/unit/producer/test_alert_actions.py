@@ -53,6 +53,21 @@ def test_an_alert_of_late_tasks_in_doubt_leads_to_the_job_to_resolve_first() -> 
     assert show_alert(alert).action.href == f"{CONSOLE}/jobs/{job_id}"
 
 
+@pytest.mark.parametrize(
+    ("subject", "values"),
+    [
+        ("gpt-4o-image text-to-image 1", "('gpt-4o-image', 'text-to-image', '1', '', "),
+        ("gpt-image-2 text-to-image 1 4K", "('gpt-image-2', 'text-to-image', '1', '4K', "),
+        ("m t 1 ');--", "('m', 't', '1', ''');--', "),
+    ],
+)
+def test_an_alert_of_a_missing_price_has_the_statement_that_puts_it_back(
+    subject: str, values: str
+) -> None:
+    alert = Alert("price_missing", "it is missing", "put it back", subject=subject)
+    assert f" VALUES {values}CREDITS" in show_alert(alert).action.command
+
+
 def test_the_number_of_a_session_is_all_that_a_statement_takes_from_an_alert() -> None:
     alert = Alert("rows_locked", "locked", "end it", subject="41; DROP TABLE jobs")
     assert show_alert(alert).action.command == "SELECT pg_terminate_backend(41);"
