@@ -30,6 +30,12 @@ _HEADS = """() => Object.fromEntries([
   ...document.querySelectorAll('h2, dt, th, svg.life-drawing, #curl')]
   .map(one => [one.tagName + (one.id || one.textContent.trim().slice(0, 30)), one])
   .map(([name, one]) => [name.replace(/\\s.*/s, ''), Math.round(one.getBoundingClientRect().y)]))"""
+_HIDE = """() => {
+  Object.defineProperty(document, 'hidden', { value: %s, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+_UNSELECT = "() => getSelection().removeAllRanges()"
+_POINTER = "() => { document.body.dispatchEvent(new PointerEvent('pointer%s', { bubbles: true })) }"
 _PLACE_OF_TABLE = "() => document.querySelector('.table-frame').scrollLeft"
 
 
@@ -134,6 +140,34 @@ async def test_no_part_of_the_page_of_a_job_moves_while_the_job_goes_on(
             name: place for name, place in before.items() if name != "H2Images"
         }
     await expect(page.get_by_role("heading", level=1)).to_contain_text(job.state)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (_HIDE % "true", _HIDE % "false"),
+        ("() => getSelection().selectAllChildren(document.querySelector('h1'))", _UNSELECT),
+        (_POINTER % "down", _POINTER % "up"),
+    ],
+    ids=["hidden", "selected in", "pressed in"],
+)
+async def test_a_page_asks_for_nothing_while_it_is_hidden_selected_or_pressed_in(
+    windows: Windows, system: RunningSystem, begin: str, end: str
+) -> None:
+    await queue_jobs(system, 1)
+    page = await (await windows.open(Role.OPERATOR)).open(QUEUED)
+    other = await (await windows.open(Role.OPERATOR)).open(QUEUED)
+    for one in (page, other):
+        await expect(one.get_by_role("button", name="Live")).to_be_visible()
+    await page.evaluate(begin)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await queue_jobs(system, 1)
+    arrived = "Newer jobs have arrived: show them"
+    await expect(other.get_by_role("link", name=arrived)).to_be_visible(timeout=_WAIT_MS)
+    assert asked == []
+    await page.evaluate(end)
+    await expect(page.get_by_role("link", name=arrived)).to_be_visible(timeout=_WAIT_MS)
 
 
 async def test_a_page_that_gets_no_answer_says_how_old_it_is_until_it_is_read_again(

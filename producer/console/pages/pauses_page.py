@@ -117,6 +117,8 @@ async def _read_form(call: PageCall) -> tuple[PauseScope, str | None, str, datet
             until = datetime.fromisoformat(form["until"]).replace(tzinfo=UTC)
         except ValueError:
             faults.append(Fault("until", "write a time in UTC, such as 2030-01-31 18:00"))
+        if until is not None and until <= call.now:
+            faults.append(Fault("until", f"has passed: it is {call.now:%Y-%m-%d %H:%M} UTC now"))
         if seconds:
             faults.append(Fault("until", "choose one end: a time, or from now"))
     if faults:

@@ -99,7 +99,7 @@ async def test_every_page_names_the_active_pauses_with_who_and_why(
         ({"reason": ""}, "say why"),
         ({"until": "tomorrow", "ends": ""}, "write a time in UTC"),
         ({"until": "2030-01-31 18:00"}, "choose one end"),
-        ({"until": "2020-01-31 18:00", "ends": "", "confirmed": "yes"}, "has passed"),
+        ({"until": "2020-01-31 18:00", "ends": ""}, "has passed: it is"),
     ],
 )
 async def test_a_slip_in_the_form_is_shown_beside_what_was_typed(

@@ -212,7 +212,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     ),
     (
         "no_worker",
-        {"workers_alive": 0, "queued": 3, "tasks": 4, "worker_seen_at": ago(120)},
+        {"workers_alive": 0, "queued": 3, "tasks": 4, "long": 4, "worker_seen_at": ago(120)},
         "no worker is running; 3 jobs wait and 4 tasks",
         ago(120),
         "darkroom worker",
@@ -461,11 +461,6 @@ def test_a_queue_with_a_known_pause_is_not_reported_as_stalled(
 ) -> None:
     found = alerts_of(due=9, waiting_since=ago(60), **changes)
     assert "nothing_is_submitted" not in {alert.name for alert in found}
-
-
-def test_tasks_that_no_worker_polls_are_not_reported_as_slow() -> None:
-    found = alerts_of(tasks=9, long=9, long_since=ago(100), workers_alive=0)
-    assert [alert.name for alert in found] == ["no_worker"]
 
 
 def test_a_long_wait_is_no_alert_of_its_own_while_a_kie_account_is_paused() -> None:
