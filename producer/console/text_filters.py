@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from shared.domain.counted import counted
+
 NONE = "\u2013"
 """Shown for a value that does not exist."""
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -142,6 +144,7 @@ def make_query(values: Mapping[str, Any], **changes: Any) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "credits": format_credits,
     "number": format_number,
+    "counted": counted,
     "percent": format_percent,
     "duration": format_duration,
     "clock": format_time,

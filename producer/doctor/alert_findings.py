@@ -11,6 +11,7 @@ from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.alerts.alert import REDIS_OF_ANOTHER_DATABASE
 from shared.domain.alerts.alert_rules import find_alerts
 from shared.domain.alerts.system_state import RedisState
+from shared.domain.counted import counted
 from shared.errors import RedisDown
 
 _REPORTED_BY_OTHER_FINDINGS = frozenset(
@@ -49,8 +50,9 @@ async def check_alerts(
         yield Finding(
             "jobs move",
             True,
-            f"{system_state.queued} wait, {system_state.tasks} generate,"
-            f" {system_state.workers_alive} workers are alive"
+            f"{counted(system_state.queued, 'job waits', 'jobs wait')},"
+            f" {counted(system_state.tasks, 'task runs', 'tasks run')},"
+            f" {counted(system_state.workers_alive, 'worker is', 'workers are')} alive"
             + ("" if redis is not None else "; Redis was not asked"),
         )
 

@@ -26,6 +26,7 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.postgres.migrations import definition_status, migration_status
 from shared.adapters.postgres.sql_definitions import SqlDefinition
 from shared.adapters.servers import REDIS_NOT_GIVEN, Servers, open_servers
+from shared.domain.counted import counted
 from shared.errors import DarkroomError
 from shared.settings import Settings
 
@@ -167,7 +168,7 @@ def _check_kie_balance(last: Mapping[str, Any], name: str) -> Finding:
         name,
         not drifts,
         f"last check {last['age_seconds']:.0f} s ago: {last['verdict']}, {last['balance']} credits"
-        f" left; drift found {drifts} times in the last day",
+        f" left; drift found {counted(drifts, 'time')} in the last day",
         "see `provider_balance_checks` and compare with Kie's log page" if drifts else None,
     )
 

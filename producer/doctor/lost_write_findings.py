@@ -8,6 +8,7 @@ from uuid import UUID
 from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.redis.lost_write_log import LostWriteEvidence, LostWriteLog
+from shared.domain.counted import counted
 from shared.redis_keys import LOST_WRITES_KEY
 
 _MAX_NAMED = 5
@@ -46,11 +47,14 @@ def _sentence(losses: LostWriteEvidence, undelivered: set[str]) -> str | None:
         for mark, newest in losses.missing_events
     ]
     if gone:
-        parts.append(f"{len(gone)} accepted jobs are not in Postgres: {_name_first(gone)}")
+        missing = counted(len(gone), "accepted job is", "accepted jobs are")
+        parts.append(f"{missing} not in Postgres: {_name_first(gone)}")
     if back:
-        parts.append(f"{len(back)} jobs are as they were before their task: {_name_first(back)}")
+        earlier = counted(len(back), "job is as it was", "jobs are as they were")
+        parts.append(f"{earlier} before the task: {_name_first(back)}")
     if tasks:
-        parts.append(f"{len(tasks)} tasks at Kie have no job: {_name_first(tasks)}")
+        unowned = counted(len(tasks), "task at Kie has", "tasks at Kie have")
+        parts.append(f"{unowned} no job: {_name_first(tasks)}")
     return "; ".join(parts) if parts else None
 
 

@@ -13,6 +13,7 @@ from producer.cli.display.text_format import NO_VALUE, duration_text, printable
 from producer.cli.options import AsJson
 from producer.list_pages import MAX_WAITING_LIMIT, WAITING_LIMIT
 from producer.waiting.wait_texts import WAIT_REASONS
+from shared.domain.counted import counted
 
 if TYPE_CHECKING:
     from producer.waiting.waiting_table import WaitingTable
@@ -69,7 +70,8 @@ def _summary(found: WaitingTable) -> str:
     # What an operator has paused is in the table and not in this number.
     is_paused = any(one.wait_reason == "paused" for one in found.accounts)
     others = " without a pause" if is_paused else ""
-    text = f"{found.waiting:,} jobs wait{others}, {found.chosen:,} are chosen"
+    text = counted(found.waiting, "job waits", "jobs wait") + others
+    text += f", {counted(found.chosen, 'is', 'are')} chosen"
     if found.submits_per_second:
         text += f", {found.submits_per_second:.2g} submits/s expected"
     if found.ends_at is not None and found.waiting + found.chosen > 0:

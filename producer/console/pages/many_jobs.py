@@ -15,6 +15,7 @@ from producer.console.pages.jobs_page import PATH as JOBS
 from producer.job_ids import read_uuid
 from producer.jobs.filter_words import describe_jobs
 from producer.jobs.job_filter import FILTER_RULES, JobFilter
+from shared.domain.counted import counted
 from shared.domain.lifecycle import JobState
 from shared.errors import Fault, InvalidRequest, StateConflict
 
@@ -123,7 +124,8 @@ async def _act(call: PageCall, action: BulkAction) -> PageView:
         )
     now = await _run(call, action, asked, dry_run=True)
     if min(now.matched, MAX_BULK_JOBS) > int(shown):
-        sentence = f"{now.matched:,} jobs match by now, not {shown}: confirm the new number"
+        matched = counted(now.matched, "job matches", "jobs match")
+        sentence = f"{matched} by now, not {shown}: confirm the new number"
         raise InvalidRequest([Fault("count", sentence)])
     result = await _run(call, action, asked, dry_run=False)
     values = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.retention.pruning import PRUNE_SECONDS, Prunable
+from shared.domain.counted import counted
 from shared.errors import Fault, InvalidRequest
 from shared.retention import RetentionKind
 
@@ -46,7 +47,10 @@ async def prune(call: PageCall) -> Redirect:
     parts = [f"{count:,} {kind}" for kind, count in pruned.items() if count]
     left = sum(one.rows for one in (await _preview(call)).values())
     notice = f"Deleted: {', '.join(parts) or 'nothing'}."
-    return Redirect(PATH, f"{notice} {left:,} rows are left: prune again." if left else notice)
+    return Redirect(
+        PATH,
+        f"{notice} {counted(left, 'row is', 'rows are')} left: prune again." if left else notice,
+    )
 
 
 async def _preview(call: PageCall) -> dict[RetentionKind, Prunable]:

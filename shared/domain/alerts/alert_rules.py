@@ -25,7 +25,9 @@ from shared.domain.alerts.system_state import (
     EndedJob,
     RedisState,
     SystemState,
+    count_jobs,
 )
+from shared.domain.counted import counted
 from shared.domain.lifecycle import JobState, Reason
 
 RECENT_JOBS_SECONDS = 300.0
@@ -170,15 +172,15 @@ def _backlog_alerts(state: SystemState, redis: RedisState | None) -> Iterator[Al
     if waited > timedelta(seconds=STALLED_SECONDS) and is_stalled and not is_held_back:
         yield Alert(
             "nothing_is_submitted",
-            f"{state.due_text} are due and workers are alive, but none was submitted for"
-            f" {STALLED_SECONDS:g} s",
+            f"{count_jobs(state.due, 'is', 'are')} due and workers are alive, but none was"
+            f" submitted for {STALLED_SECONDS:g} s",
             "look at the log of the workers; `darkroom queue` says what is in flight",
             since=max(state.waiting_since, last) if last else state.waiting_since,
         )
     elif waited > timedelta(seconds=BACKLOG_SECONDS) and not is_kie_account_paused:
         yield Alert(
             "jobs_wait",
-            f"{state.due_text} are due, and the oldest has waited for"
+            f"{count_jobs(state.due, 'is', 'are')} due, and the oldest has waited for"
             f" {waited.total_seconds():.0f} s",
             "see what holds submits back; else the backlog exceeds Kie's limit: wait, have it"
             " raised, or add an account to KIE_API_KEYS",
@@ -192,23 +194,24 @@ def _task_alerts(state: SystemState) -> Iterator[Alert]:
     if is_slow and state.workers_alive:
         yield Alert(
             "tasks_run_long",
-            f"{state.long} of {state.tasks} tasks run longer than tasks of their kind do",
+            f"{state.long} of {counted(state.tasks, 'task runs', 'tasks run')} longer than tasks of"
+            " their kind do",
             "see Kie's log page and status: each is given up at its deadline, free of charge",
             since=state.long_since,
         )
     if state.late:
         yield Alert(
             "images_come_late",
-            f"{state.late} tasks delivered after the end of their job within the last hour; Kie"
-            f" charged {state.late_credits:f} credits for images that nobody paid for",
+            f"{counted(state.late, 'task')} delivered after the end of the job within the last"
+            f" hour; Kie charged {state.late_credits:f} credits for images that nobody paid for",
             "raise JOB_DEADLINE_SECONDS above what Kie takes: see `run p95` of `darkroom queue`",
             since=state.late_since,
         )
     if state.in_doubt:
         yield Alert(
             "late_tasks_in_doubt",
-            f"{state.in_doubt} tasks succeeded after the end of their job, and which images they"
-            " made, or for which job, is not certain; they are kept nowhere",
+            f"{counted(state.in_doubt, 'task')} succeeded after the end of the job, and which"
+            " images Kie made, or for which job, is not certain; they are kept nowhere",
             f"see `darkroom jobs show {state.in_doubt_job}` for Kie's answer, then `darkroom jobs"
             " resolve` with --delivered or --undelivered; Kie deletes images after 14 days",
             since=state.in_doubt_since,
@@ -217,8 +220,8 @@ def _task_alerts(state: SystemState) -> Iterator[Alert]:
     if state.held:
         yield Alert(
             "results_unreadable",
-            f"{state.held} tasks succeeded, but their images cannot be read for certain; the jobs"
-            " are held and charged nothing",
+            f"{counted(state.held, 'task')} succeeded, but the images cannot be read for certain;"
+            " such jobs are held and charged nothing",
             "see `darkroom jobs show` for Kie's answer, then `darkroom jobs resolve ID` with"
             " --delivered or --undelivered; a newer worker may read it",
             since=state.held_since,
@@ -226,8 +229,8 @@ def _task_alerts(state: SystemState) -> Iterator[Alert]:
     if state.unknown:
         yield Alert(
             "unknown_submissions",
-            f"{state.unknown} submissions have an unknown outcome: Kie may have made and billed"
-            " them",
+            f"{counted(state.unknown, 'submission has', 'submissions have')} an unknown outcome:"
+            " Kie may have made and billed the images",
             "see `darkroom jobs list --state unknown`, and Kie's log page",
             since=state.unknown_since,
         )
@@ -243,8 +246,8 @@ _FAILURE_FIXES: dict[str, str] = {
 
 def _failure_alerts(state: SystemState) -> Iterator[Alert]:
     failed = [job for job in state.ended if job.state == JobState.FAILED]
-    counted = [job for job in state.ended if job.state != JobState.CANCELLED]
-    if len(failed) < FAILURES_MIN or 2 * len(failed) <= len(counted):
+    decided = [job for job in state.ended if job.state != JobState.CANCELLED]
+    if len(failed) < FAILURES_MIN or 2 * len(failed) <= len(decided):
         return
     reasons = Counter(job.reason or "unknown" for job in failed)
     (main, _), *_ = reasons.most_common(1)
@@ -252,7 +255,7 @@ def _failure_alerts(state: SystemState) -> Iterator[Alert]:
     shares = ", ".join(f"{reason} {times}" for reason, times in reasons.most_common())
     yield Alert(
         "jobs_fail",
-        f"{len(failed)} of the last {len(counted)} jobs failed ({shares})"
+        f"{len(failed)} of the last {len(decided)} jobs failed ({shares})"
         + (f"; the last said: {said}" if said else ""),
         _FAILURE_FIXES.get(main, "see Kie's log page and status"),
         since=_find_streak_start(failed, state.ended),
@@ -282,12 +285,11 @@ def _drift_alerts(state: SystemState) -> Iterator[Alert]:
 def _copy_alerts(state: SystemState) -> Iterator[Alert]:
     if not state.images_waiting and not state.images_given_up:
         return
-    given_up = (
-        f"; {state.images_given_up} were given up after a day" if state.images_given_up else ""
-    )
+    given_up = counted(state.images_given_up, "was", "were")
     yield Alert(
         "images_not_stored",
-        f"{state.images_waiting} images have waited for their copies for long{given_up}"
+        f"{counted(state.images_waiting, 'image has', 'images have')} waited long for a copy"
+        + (f"; {given_up} given up after a day" if state.images_given_up else "")
         + (f"; the last error: {state.images_error}" if state.images_error else ""),
         "fix the store of RESULTS_URL, or free its disk, then run `darkroom results retry --all`:"
         " Kie keeps images for 14 days. Nothing is charged again",
@@ -299,7 +301,7 @@ def _webhook_alerts(state: SystemState) -> Iterator[Alert]:
     for receiver in state.failing:
         yield Alert(
             "webhooks_fail",
-            f"{receiver.url} did not take {receiver.messages} webhooks"
+            f"{receiver.url} did not take {counted(receiver.messages, 'webhook')}"
             + (f" ({receiver.error})" if receiver.error else ""),
             "have the receiver fixed: each is tried again for a day",
             since=receiver.since,
@@ -308,7 +310,8 @@ def _webhook_alerts(state: SystemState) -> Iterator[Alert]:
     if state.dead_webhooks:
         yield Alert(
             "webhooks_dead",
-            f"{state.dead_webhooks} webhooks were given up within the last day",
+            f"{counted(state.dead_webhooks, 'webhook was', 'webhooks were')} given up within the"
+            " last day",
             "have the receiver fixed, then `darkroom webhooks replay`",
             since=state.dead_since,
         )

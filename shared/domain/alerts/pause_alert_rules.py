@@ -95,8 +95,9 @@ def find_route_alerts(state: SystemState) -> Iterator[Alert]:
         if route.unfit:
             yield Alert(
                 "route_unfit",
-                f"{count_jobs(route.unfit)} of {model} wait: the model is sent by {route.via},"
-                f" which cannot carry them; they hold {route.unfit_credits.normalize():f} credits",
+                f"{count_jobs(route.unfit, f'of {model} waits', f'of {model} wait')}: the model is"
+                f" sent by {route.via}, which cannot carry them; they hold"
+                f" {route.unfit_credits.normalize():f} credits",
                 f"cancel them: `darkroom jobs cancel --where model={model} --where"
                 " reason=route_unfit`; or take the route back:"
                 f" `darkroom models route {model} --direct`",
@@ -114,7 +115,8 @@ def _pause_alert(
         how = "sent one at a time until one goes well"
     return Alert(
         "submits_paused",
-        f"{whose} are {how} ({pause.reason}: {pause.message}); {state.queued_text} wait",
+        f"{whose} are {how} ({pause.reason}: {pause.message});"
+        f" {count_jobs(state.queued, 'waits', 'wait')}",
         fix,
         since=pause.since,
         subject=subject,
@@ -128,7 +130,7 @@ def find_operator_pause_alerts(state: SystemState) -> Iterator[Alert]:
         if pause.scope == "kie_account":
             effect = "other Kie accounts take its share"
         else:
-            effect = f"{state.paused_text} wait, by all pauses together"
+            effect = f"{count_jobs(state.paused, 'waits', 'wait')}, by all pauses together"
         yield Alert(
             "paused_by_operator",
             f"submits of {pause.subject} are paused by {pause.paused_by}{end}: {pause.reason};"

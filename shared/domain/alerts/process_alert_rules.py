@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.domain.alerts.alert import REDIS_OF_ANOTHER_DATABASE, Alert
-from shared.domain.alerts.system_state import RedisState, SystemState
+from shared.domain.alerts.system_state import RedisState, SystemState, count_jobs
+from shared.domain.counted import counted
 
 OWN_REDIS_FIX = (
     "give each database a REDIS_PREFIX of its own, such as `shop:`, or a REDIS_URL of its own;"
@@ -27,16 +28,16 @@ def _worker_alerts(state: SystemState) -> Iterator[Alert]:
     if state.workers_alive == 0 and (has_work or state.workers_lost):
         yield Alert(
             "no_worker",
-            f"no worker is running; {state.queued_text} wait and {state.tasks} tasks"
-            " are not polled",
+            f"no worker is running; {count_jobs(state.queued, 'waits', 'wait')} and"
+            f" {counted(state.tasks, 'task is', 'tasks are')} not polled",
             "start one: `darkroom worker`",
             since=state.worker_seen_at,
         )
-    alive = "1 is alive" if state.workers_alive == 1 else f"{state.workers_alive} are alive"
     for worker in state.workers_lost:
         yield Alert(
             "worker_lost",
-            f"worker {worker.name} died or lost Postgres; {alive}",
+            f"worker {worker.name} died or lost Postgres;"
+            f" {counted(state.workers_alive, 'is', 'are')} alive",
             "start another; its log has the reason. Other workers continue its jobs"
             " once their leases lapse",
             since=worker.seen_at,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from shared.domain.alerts.alert import Alert
 from shared.domain.alerts.pause_alert_rules import UNREACHABLE_FIX
-from shared.domain.alerts.system_state import RedisState, SubmitRate, SystemState
+from shared.domain.alerts.system_state import RedisState, SubmitRate, SystemState, count_jobs
 from shared.domain.lifecycle import Reason
 
 SLOWED_SECONDS = 300.0
@@ -41,7 +41,7 @@ def _slow_alert(account: str, rate: SubmitRate, state: SystemState) -> Alert:
         "submits_slowed",
         f"submits by the Kie account {account} are slowed down to {rate.in_force(state.at)} of"
         f" {rate.limit} per 10 s, and have been below the limit for {seconds:.0f} s"
-        f" ({rate.reason}: {rate.message}); {state.queued_text} wait",
+        f" ({rate.reason}: {rate.message}); {count_jobs(state.queued, 'waits', 'wait')}",
         _FIXES.get(rate.reason, _OTHER_FIX),
         since=rate.since,
         subject=account,

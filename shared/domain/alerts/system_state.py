@@ -9,6 +9,8 @@ from decimal import Decimal
 from math import floor
 from uuid import UUID
 
+from shared.domain.counted import counted
+
 QUEUED_COUNT_MAX = 10_000
 """Queued jobs are counted up to this number, so that the query has a bounded cost."""
 
@@ -213,25 +215,12 @@ class SystemState:
     workers_lost: tuple[LostWorker, ...]
     unpriced: tuple[str, ...]
 
-    @property
-    def queued_text(self) -> str:
-        """The number of queued jobs as text."""
-        return count_jobs(self.queued)
 
-    @property
-    def due_text(self) -> str:
-        """The number of due jobs as text."""
-        return count_jobs(self.due)
-
-    @property
-    def paused_text(self) -> str:
-        """The number of paused jobs as text."""
-        return count_jobs(self.paused)
-
-
-def count_jobs(jobs: int) -> str:
-    """Return a number of queued jobs as text."""
-    return f"{jobs} jobs" if jobs < QUEUED_COUNT_MAX else f"{QUEUED_COUNT_MAX} jobs or more"
+def count_jobs(jobs: int, does: str, do: str) -> str:
+    """Return a number of queued jobs with its verb: `1 job waits`, `2 jobs wait`."""
+    if jobs >= QUEUED_COUNT_MAX:
+        return f"{QUEUED_COUNT_MAX:,} jobs or more {do}"
+    return counted(jobs, f"job {does}", f"jobs {do}")
 
 
 @dataclass(frozen=True, slots=True)

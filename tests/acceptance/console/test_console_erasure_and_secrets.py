@@ -59,7 +59,7 @@ async def test_an_erasure_needs_the_typed_account_and_is_shown_with_how_far_it_i
         done = await admin.post(f"{ACME}/erase", {"reason": "asked", "account": "acme"})
         assert done.location == ACME
         text = (await admin.get(ACME)).expect(200)
-        assert "Erased of 1 jobs. Workers erase the rest, 1 of them when they end." in text
+        assert "Erased of 1 job. Workers erase the rest, 1 of them when they end." in text
         assert "goes on" in text
         # The notice of the erasure says it, and so does the list, for as long as it is so.
         assert text.count(advice) == 2

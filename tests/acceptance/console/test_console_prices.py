@@ -59,7 +59,7 @@ async def test_a_price_is_previewed_and_then_changed_with_who_and_why(admin: Adm
     preview = await admin.send(None, **fields)
     text = preview.expect(200)
     assert "Nothing is changed yet" in text
-    assert "+2 credits; of 1 that hold 7" in text
+    assert "of 1, which hold 7: +2 credits" in text
     assert (await admin.price())["credits"] == 7
     done = await admin.send(preview, **fields)
     assert done.location == PRICE

@@ -226,7 +226,7 @@ FAULTS = [
         "500 to every create",
         "unknown_submissions",
         kie(submit_code=500),
-        "submissions have an unknown outcome",
+        "an unknown outcome",
         "darkroom jobs list --state unknown",
     ),
     Fault(

@@ -39,7 +39,7 @@ async def test_a_delivered_job_that_is_gone_is_reported_before_any_worker_has_me
     assert await describe_lost_writes(setup.database, servers.redis_url) is None
     await _lose(setup, job)
     told = await describe_lost_writes(setup.database, servers.redis_url)
-    assert told == f"1 accepted jobs are not in Postgres: {job.id}"
+    assert told == f"1 accepted job is not in Postgres: {job.id}"
 
 
 async def test_a_job_that_is_gone_when_a_worker_submits_it_is_kept(
@@ -52,7 +52,7 @@ async def test_a_job_that_is_gone_when_a_worker_submits_it_is_kept(
     assert [one["log_level"] for one in lines if one["event"] == "job_lost"] == ["error"]
     await setup.redis.delete(Lane.SUBMIT.value)
     told = await describe_lost_writes(setup.database, servers.redis_url)
-    assert told == f"1 accepted jobs are not in Postgres: {job.id}"
+    assert told == f"1 accepted job is not in Postgres: {job.id}"
 
 
 async def test_a_task_whose_job_is_gone_is_kept_with_its_id(
@@ -65,7 +65,7 @@ async def test_a_task_whose_job_is_gone_is_kept_with_its_id(
     told = await describe_lost_writes(setup.database, servers.redis_url)
     assert told is not None
     assert str(job.id) in told
-    assert "1 tasks at Kie have no job: t1 (default)" in told
+    assert "1 task at Kie has no job: t1 (default)" in told
 
 
 async def test_a_job_that_went_back_to_the_time_before_its_task_is_kept(
@@ -81,7 +81,7 @@ async def test_a_job_that_went_back_to_the_time_before_its_task_is_kept(
     await arq_function_of(setup.deps, poll_job)({}, str(job.id))
     told = await describe_lost_writes(setup.database, servers.redis_url)
     assert told is not None
-    assert "1 jobs are as they were before their task" in told
+    assert "1 job is as it was before the task" in told
     assert "t1 (default)" in told
 
 
@@ -141,7 +141,7 @@ async def test_a_delivery_without_a_job_in_a_database_without_events_is_reported
 ) -> None:
     (job_id,) = await deliver(setup.redis, 1, lane=Lane.POLL)
     told = await describe_lost_writes(setup.database, servers.redis_url)
-    assert told == f"1 accepted jobs are not in Postgres: {job_id}"
+    assert told == f"1 accepted job is not in Postgres: {job_id}"
     assert isinstance(job_id, UUID)
 
 

@@ -177,7 +177,7 @@ async def test_ten_minutes_without_a_store_cost_nothing(
             assert [image.is_stored for image in shown.images] == [False] * len(urls)
         await play.pass_until(150, away)
         (alert,) = await play.alerts()
-        assert alert.startswith("3 images have waited for their copies for long; the last error:")
+        assert alert.startswith("3 images have waited long for a copy; the last error:")
         assert outage.said in alert
         await play.pass_until(MINUTES * 60, away)
         assert len(await play.alerts()) == 1

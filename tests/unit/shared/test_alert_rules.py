@@ -130,7 +130,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "submits_paused",
         {"redis": RedisState(pauses=(("default", PAUSE),)), "queued": 1960},
-        "default are paused for 40 s more (account_refused: 402: no credits); 1960 jobs wait",
+        "default are paused for 40 s more (account_refused: 402: no credits); 1,960 jobs wait",
         ago(90),
         "fix the Kie account",
     ),
@@ -283,21 +283,21 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "images_come_late",
         {"late": 3, "late_credits": Decimal(18), "late_since": ago(900)},
-        "3 tasks delivered after the end of their job within the last hour; Kie charged 18 credits",
+        "3 tasks delivered after the end of the job within the last hour; Kie charged 18 credits",
         ago(900),
         "JOB_DEADLINE_SECONDS",
     ),
     (
         "images_not_stored",
         {"images_waiting": 12, "images_since": ago(600), "images_error": "No space left"},
-        "12 images have waited for their copies for long; the last error: No space left",
+        "12 images have waited long for a copy; the last error: No space left",
         ago(600),
         "free its disk",
     ),
     (
         "late_tasks_in_doubt",
         {"in_doubt": 2, "in_doubt_since": ago(70), "in_doubt_job": UUID(int=7)},
-        "2 tasks succeeded after the end of their job",
+        "2 tasks succeeded after the end of the job",
         ago(70),
         "darkroom jobs show 00000000-0000-0000-0000-000000000007",
     ),
@@ -488,7 +488,7 @@ def test_cancelled_jobs_count_neither_way() -> None:
 
 def test_a_long_queue_is_not_counted_to_its_end() -> None:
     (alert,) = alerts_of(due=QUEUED_COUNT_MAX, waiting_since=ago(301), last_submitted_at=ago(1))
-    assert alert.detail.startswith("10000 jobs or more are due")
+    assert alert.detail.startswith("10,000 jobs or more are due")
 
 
 def test_the_fix_of_a_wiped_redis_names_its_key() -> None:

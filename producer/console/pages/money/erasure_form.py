@@ -5,6 +5,7 @@ from __future__ import annotations
 from producer.console.page import PageCall, PageView, Redirect
 from producer.console.pages.money.account_actions import read_reason
 from producer.console.pages.money.accounts_page import account_path, check_typed_account
+from shared.domain.counted import counted
 from shared.errors import Fault
 
 _WITHIN_SECONDS = 10.0
@@ -28,7 +29,7 @@ async def erase(call: PageCall) -> Redirect:
         actor=call.actor,
         within_seconds=_WITHIN_SECONDS,
     )
-    notice = f"Erased of {erasure.jobs:,} jobs."
+    notice = f"Erased of {counted(erasure.jobs, 'job')}."
     if erasure.ended_at is None:
         notice = f"{notice} Workers erase the rest, {erasure.waiting:,} of them when they end."
     if erasure.copies_advice:
