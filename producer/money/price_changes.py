@@ -248,10 +248,11 @@ def _preview(key: PriceKey, row: Mapping[str, Any], basis: ChargeBasis) -> Price
     }[basis]
     warnings = []
     if credits < cost:
-        warnings.append(f"the price of {credits:f} is below the {cost:f} that Kie charges")
+        below = f"{credits.normalize():f} is below the {cost.normalize():f}"
+        warnings.append(f"the price of {below} that Kie charges")
     if row["next_change_at"] is not None:
         warnings.append(
-            f"another change to {row['next_credits']:f} credits is scheduled for"
+            f"another change to {row['next_credits'].normalize():f} credits is scheduled for"
             f" {row['next_change_at']:%Y-%m-%d %H:%M:%S}Z"
         )
     return PricePreview(

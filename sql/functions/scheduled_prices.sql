@@ -88,6 +88,12 @@ BEGIN
             CASE WHEN OLD.is_revoked THEN 'revoked' WHEN OLD.failure IS NULL THEN 'applied' ELSE 'given up' END,
             to_char(OLD.settled_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')
             USING ERRCODE = 'DR001', CONSTRAINT = 'a_scheduled_price_ends_once';
+    ELSIF OLD.takes_effect_at <= now() THEN
+        -- Nobody has enqueued or settled since. Whoever does so first is to find what was announced.
+        RAISE EXCEPTION 'scheduled price % has taken effect at %: it is not revoked any more', OLD.id,
+            to_char(OLD.takes_effect_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS"Z"')
+            USING ERRCODE = 'DR001', CONSTRAINT = 'a_scheduled_price_ends_once',
+                  HINT = 'Change the price in pricing.';
     END IF;
     NEW.settled_at := clock_timestamp();
     NEW.settled_by := public.darkroom_actor();
@@ -275,6 +281,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     before text[] := public.darkroom_enter_act(by, public.darkroom_readable_reason(why));
 BEGIN
+    -- What is due is applied, and then says so.
+    PERFORM public.darkroom_apply_scheduled_prices();
     RETURN QUERY
     UPDATE public.scheduled_prices SET is_revoked = true WHERE id = of_id AND NOT is_revoked
     RETURNING *;

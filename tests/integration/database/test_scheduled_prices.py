@@ -12,6 +12,7 @@ import pytest
 
 from shared.adapters.postgres.database import connect_database
 from shared.domain.lifecycle import JobState
+from shared.errors import ScheduledPriceEnded
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.integration.database.plain_logins import login
 from tests.support.database_logins import connected, with_user
@@ -249,6 +250,20 @@ async def test_a_revoked_change_never_holds(setup: DatabaseSetup) -> None:
     assert await setup.value(APPLY) == 0
     assert await price(setup) == 6
     assert (await row(setup, scheduled))["settled_by"] is not None
+
+
+async def test_from_its_time_on_a_change_is_not_revoked_though_nobody_has_applied_it(
+    setup: DatabaseSetup,
+) -> None:
+    scheduled = await schedule(setup, 9)
+    await make_it_due(setup, scheduled)
+    refusal = await setup.refuses("UPDATE scheduled_prices SET is_revoked = true")
+    assert f"scheduled price {scheduled} has taken effect at" in refusal.message
+    assert refusal.constraint == "a_scheduled_price_ends_once"
+    with pytest.raises(ScheduledPriceEnded, match="already"):
+        await setup.billing.price_changes.unschedule(scheduled)
+    assert (await setup.enqueue()).credits_quoted == 9
+    assert not (await row(setup, scheduled))["is_revoked"]
 
 
 async def test_what_was_settled_stays(setup: DatabaseSetup) -> None:

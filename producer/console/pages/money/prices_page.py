@@ -61,7 +61,7 @@ async def revoke_scheduled(call: PageCall) -> Redirect:
     gone = await call.billing.price_changes.unschedule(number, actor=call.actor)
     return Redirect(
         price_path(PriceKey.of_row(gone)),
-        f"The change to {gone['credits']:f} credits was revoked. The price stays.",
+        f"The change to {gone['credits'].normalize():f} credits was revoked. The price stays.",
     )
 
 
