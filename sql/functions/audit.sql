@@ -39,16 +39,22 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     -- Spaces, and characters that show nothing: joiners, marks of direction, fillers.
     unseen  CONSTANT text := '[:space:]\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0';
+    -- Control characters but tabs and line breaks, and what turns the text after it around.
+    turning CONSTANT text := '[\u0001-\u0008\u000b-\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]';
     trimmed CONSTANT text := regexp_replace(why, '^[[:space:]]+|[[:space:]]+$', '', 'g');
 BEGIN
     IF length(trimmed) > 500 THEN
         RAISE EXCEPTION 'the reason has % characters; at most 500', length(trimmed)
             USING ERRCODE = 'DR001', CONSTRAINT = 'a_reason_is_short';
+    ELSIF trimmed ~ turning THEN
+        RAISE EXCEPTION 'the reason has the character U+%, which changes how others are shown: leave it out',
+            upper(lpad(to_hex(ascii(substring(trimmed FROM turning))), 4, '0'))
+            USING ERRCODE = 'DR001', CONSTRAINT = 'a_reason_is_read_as_stored';
     END IF;
     RETURN CASE WHEN trimmed ~ ('[^' || unseen || ']') THEN trimmed END;
 END $$;
 COMMENT ON FUNCTION darkroom_readable_reason IS
-    'A reason without surrounding spaces; null: it has nothing that can be seen. One of more than 500 characters is refused.';
+    'A reason without surrounding spaces; null: it has nothing that can be seen. One of more than 500 characters, or that is not read as it is stored, is refused.';
 
 CREATE OR REPLACE FUNCTION darkroom_write_audit_entry(
     act text, subject text, account text, job uuid, before jsonb, after jsonb
