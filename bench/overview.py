@@ -2,9 +2,10 @@
 
 Run with `python -m bench.overview [--ended 1000000] [--queued 100000]`: fills an embedded Postgres
 with jobs by SQL, with all their rows, and times the overview and each of its statements, the
-history, the list of jobs with each filter, the page of a job, each page of the console as the API
-serves it, and the statement that samples the history. Each is called as the API or the worker calls
-it, one after the other, on a machine that does nothing else.
+history, the list of jobs with each filter and with each pair of them, the page of a job, each page
+of the console as the API serves it, and the statement that samples the history. Each is called as
+the API or the worker calls it, one after the other, on a machine that does nothing else. `--filters
+3` takes each three filters as well.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from bench.scaling.history_databases import LARGE, Size, create_history_database
+from bench.scaling.list_filters import combine_filters
 from producer.api import serving_api
 from producer.client import Producer
 from producer.console.page import CONSOLE, Action, Page
@@ -49,6 +51,9 @@ from shared.settings import Settings
 
 TIMES = 21
 INTERVAL_SECONDS = 15
+LIST_SECONDS = 0.030
+"""What a list may take."""
+SLOWEST = 12
 ACCOUNTS = (DEFAULT_ACCOUNT,)
 KIE_ACCOUNTS = {
     DEFAULT_ACCOUNT: {"budget": 20, "budget_used": 12, "brake_level": 0, "is_paused": False}
@@ -72,6 +77,7 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ended", type=int, default=LARGE.ended, help="jobs that have ended")
     parser.add_argument("--queued", type=int, default=LARGE.queued, help="jobs that wait")
+    parser.add_argument("--filters", type=int, default=2, help="the most filters of one list")
     options = parser.parse_args()
     size = Size(ended=options.ended, queued=options.queued, accounts=LARGE.accounts)
     async with _open_filled(size) as (database, producer, servers):
@@ -91,6 +97,8 @@ async def main() -> None:
         }
         await _print_timings("history", histories)
         await _print_timings("list of jobs, 50 rows", await _lists(producer, database))
+        for count_of_filters in range(2, options.filters + 1):
+            await _print_combinations(producer, database, count_of_filters)
         await _print_timings("page of a job", {"job and details": await _job_page(producer)})
         await _print_console_timings(servers, producer)
         await _print_plans(database)
@@ -100,7 +108,7 @@ async def main() -> None:
 async def _open_filled(size: Size) -> AsyncIterator[tuple[Database, Producer, Servers]]:
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
         async with open_servers(Settings(darkroom_home=Path(home))) as embedded:
-            url = await create_history_database(embedded.database_url, size)
+            url = await create_history_database(embedded.database_url, size, varied=True)
             servers = replace(embedded, database_url=url)
             async with (
                 connect_database(url, connections=8, clamps_timestamps=True) as database,
@@ -133,22 +141,60 @@ async def _lists(producer: Producer, database: Database) -> dict[str, Read]:
         "state failed": {"state": "failed"},
         "state queued": {"state": "queued"},
         "account": {"account_id": "a7"},
+        "account with 275,000 jobs": {"account_id": "acme"},
+        "account without jobs": {"account_id": "nobody"},
         "account and state": {"account_id": "a7", "state": "failed"},
         "reason": {"reason": str(Reason.PROVIDER_FAILED)},
         "reason that no job has": {"reason": str(Reason.SUBMISSION_LOST)},
         "model": {"model": "gpt-4o-image"},
-        "task that no job has": {"task": "image-to-image"},
-        "priority that no job has": {"priority": "high"},
+        "model that no job has": {"model": "gpt-image-1.5"},
+        "task": {"task": "image-to-image"},
+        "priority": {"priority": "high"},
         "created before": {"created_to": row["created_at"]},
         "Kie's task id": {"provider_task_id": row["provider_task_id"]},
         "idempotency key": {"idempotency_key": "order-1042"},
-        "metadata": {"metadata": "order=1042"},
+        "metadata of one job": {"metadata": "order=1042"},
+        "metadata of no job": {"metadata": "none=none"},
+        "metadata of 880,000 jobs": {"metadata": "env=live"},
         "id": {"id": UUID(int=row["id"].int)},
         "not retried, failed": {"state": "failed", "retried": "false"},
     }
-    return {
+    middle, oldest = [
+        await database.pool.fetchval("SELECT id FROM jobs ORDER BY id OFFSET $1 LIMIT 1", place)
+        for place in (await database.pool.fetchval("SELECT count(*) / 2 FROM jobs"), 50)
+    ]
+    reads: dict[str, Read] = {
         name: partial(producer.page, where=JobFilter(**given)) for name, given in filters.items()
     }
+    reads["a page of the middle"] = partial(producer.page, below=UUID(int=middle.int))
+    reads["the oldest page"] = partial(producer.page, below=UUID(int=oldest.int))
+    return reads
+
+
+async def _print_combinations(producer: Producer, database: Database, size: int) -> None:
+    """Print the slowest lists with so many filters. Each is read once, and the slow ones again."""
+    newest = await database.pool.fetchval("SELECT max(created_at) FROM jobs WHERE state = 'failed'")
+    found = []
+    for where in combine_filters(newest, size):
+        read = partial(producer.page, where=where)
+        seconds = await _time(read)
+        if seconds > LIST_SECONDS:
+            seconds = min([seconds, *[await _time(read) for _ in range(4)]])
+        found.append((seconds, where))
+    found.sort(key=lambda one: -one[0])
+    slow = sum(seconds > LIST_SECONDS for seconds, _ in found)
+    print(f"\nlists with {size} filters: {len(found):,}")
+    print(f"  median {1000 * median(seconds for seconds, _ in found):.1f} ms")
+    print(f"  above {1000 * LIST_SECONDS:.0f} ms in each of five calls: {slow}")
+    for seconds, where in found[:SLOWEST]:
+        texts = ", ".join(f"{name} {text}" for name, text in where.to_texts().items())
+        print(f"  {1000 * seconds:6.1f} ms  {texts}")
+
+
+async def _time(read: Read) -> float:
+    started_at = time.perf_counter()
+    await read()
+    return time.perf_counter() - started_at
 
 
 async def _job_page(producer: Producer) -> Read:
@@ -246,11 +292,7 @@ async def _print_timings(title: str, reads: Mapping[str, Read]) -> None:
     print(f"\n{title}")
     for name, read in reads.items():
         await read()
-        seconds = []
-        for _ in range(TIMES):
-            started_at = time.perf_counter()
-            await read()
-            seconds.append(time.perf_counter() - started_at)
+        seconds = [await _time(read) for _ in range(TIMES)]
         print(f"  {name:28} {_milliseconds(seconds)}")
 
 

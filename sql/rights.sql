@@ -67,6 +67,7 @@ BEGIN
         darkroom_text_hash,
         darkroom_find_jobs, darkroom_find_unretried_jobs, darkroom_count_jobs, darkroom_check_filter,
         darkroom_find_jobs_between, darkroom_find_jobs_of_distant_clocks, darkroom_id_range,
+        darkroom_sample_metadata,
         darkroom_first_id_since, darkroom_clock_distance,
         darkroom_find_masked_jobs, darkroom_count_masked_jobs,
         darkroom_job_matches, darkroom_is_retried, darkroom_open_session, darkroom_end_session, darkroom_record_login_failure

@@ -19,6 +19,7 @@ from shared.adapters.servers import open_servers
 from shared.settings import Settings
 
 _FILL = Path(__file__).parent / "history.sql"
+_OTHER_ROWS = Path(__file__).parent / "other_rows.sql"
 _TIMEOUT_SECONDS = 1_800.0
 
 
@@ -55,8 +56,11 @@ async def open_histories(large: Size) -> AsyncIterator[tuple[Database, Database]
                 yield small, big
 
 
-async def create_history_database(url: str, size: Size) -> str:
-    """Create a database of that size on the server of the URL; return its own URL."""
+async def create_history_database(url: str, size: Size, *, varied: bool = False) -> str:
+    """Create a database of that size on the server of the URL; return its own URL.
+
+    With `varied`, jobs differ in everything by which lists are filtered, and there are other rows.
+    """
     name = f"history_{size.ended}"
     parts = urlsplit(url)
     own_url = urlunsplit(parts._replace(path=f"/{name}"))
@@ -73,7 +77,12 @@ async def create_history_database(url: str, size: Size) -> str:
             for setting in ("ended", "queued", "accounts"):
                 name, value = f"bench.{setting}", str(getattr(size, setting))
                 await connection.execute("SELECT set_config($1, $2, true)", name, value)
+            await connection.execute(
+                "SELECT set_config('bench.varied', $1, true)", "yes" if varied else "no"
+            )
             await connection.execute(_FILL.read_text("utf-8"), timeout=_TIMEOUT_SECONDS)
+            if varied:
+                await connection.execute(_OTHER_ROWS.read_text("utf-8"), timeout=_TIMEOUT_SECONDS)
         await connection.execute("VACUUM (ANALYZE)", timeout=_TIMEOUT_SECONDS)
         await connection.execute("CHECKPOINT", timeout=_TIMEOUT_SECONDS)
     finally:

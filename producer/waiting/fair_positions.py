@@ -7,6 +7,7 @@ job has a virtual time that follows from the turn and the weight of the account.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,8 +18,10 @@ _SAME = 1e-6
 """Virtual times that differ by less, in jobs, are equal."""
 _TRIES = 6
 _NEVER_MOVED = datetime.max.replace(tzinfo=UTC)
-_Row = tuple[float, float, int, OpenSlots | None, tuple[datetime, str]]
-"""Of an account: turn, weight, waiting jobs, slots, and its order among equal turns."""
+_UNITS = 720_720
+"""The parts of a job in which virtual times are counted.
+
+A multiple of 1 to 16, so that the turns of accounts with such weights are whole numbers."""
 SecondsUntil = Callable[[int], float | None]
 """Returns in how many seconds the job of a position is submitted; None for never."""
 
@@ -71,13 +74,7 @@ class FairOrder:
         for one in accounts:
             if one.waiting > 0 and not one.is_paused:
                 self._moving[one.priority].append(one)
-        self._rows: dict[str, list[_Row]] = {
-            name: [
-                (one.turn, one.weight, one.waiting, one.slots, (one.moved_at, one.account_id))
-                for one in found
-            ]
-            for name, found in self._moving.items()
-        }
+        self._queues = {name: _Queue(found) for name, found in self._moving.items()}
         self._all_of = {name: _Jobs.all_of(found) for name, found in self._moving.items()}
 
     @property
@@ -97,7 +94,7 @@ class FairOrder:
     def place(self, account: WaitingAccount, number: int) -> Place:
         """Return what is chosen before the account's waiting job with this number, from 1."""
         tag = account.turn + (number - 1) / account.weight
-        before = _Jobs.before(tag, account, self._rows[account.priority])
+        before = self._queues[account.priority].before(tag, account)
         return Place(self, self.turns[account.priority], number, before)
 
     def jobs_of(self, turn: PriorityTurn, seconds: float | None) -> int:
@@ -114,38 +111,9 @@ class _Jobs:
 
     @classmethod
     def all_of(cls, accounts: Sequence[WaitingAccount]) -> _Jobs:
-        return cls._of([(one, one.waiting) for one in accounts])
-
-    @classmethod
-    def before(cls, tag: float, own: WaitingAccount, accounts: Sequence[_Row]) -> _Jobs:
-        """The jobs of the other accounts with lower virtual times than `tag`."""
-        key = own.moved_at, own.account_id
-        unlimited = 0
-        limited: list[tuple[OpenSlots, int]] = []
-        # A page of a list runs this for each of its jobs over every account that waits.
-        for turn, weight, waiting, slots, other in accounts:
-            jobs = (tag - turn) * weight
-            if jobs <= -_SAME or other[1] == own.account_id:
-                continue
-            if jobs < waiting:
-                nearest = int(jobs + 0.5)
-                if -_SAME < jobs - nearest < _SAME:
-                    count = min(nearest + (other < key), waiting)
-                else:
-                    count = int(jobs) + 1
-            else:
-                count = waiting
-            if slots is None:
-                unlimited += count
-            else:
-                limited.append((slots, count))
-        return cls(unlimited, tuple(limited))
-
-    @classmethod
-    def _of(cls, counts: Sequence[tuple[WaitingAccount, int]]) -> _Jobs:
         return cls(
-            sum(jobs for one, jobs in counts if one.slots is None),
-            tuple((one.slots, jobs) for one, jobs in counts if one.slots is not None),
+            sum(one.waiting for one in accounts if one.slots is None),
+            tuple((one.slots, one.waiting) for one in accounts if one.slots is not None),
         )
 
     def within(self, seconds: float | None) -> int:
@@ -155,6 +123,60 @@ class _Jobs:
         return self.unlimited + sum(
             min(jobs, slots.starts_within(seconds)) for slots, jobs in self.limited
         )
+
+
+class _Queue:
+    """The waiting jobs of one priority, for counts of those with lower virtual times.
+
+    A page of a list counts once for each of its jobs, over every account that waits. So virtual
+    times are whole numbers here, and the accounts of one weight are counted together. Of two jobs
+    with the same time, the one of the account that moved last is behind: the order of the accounts
+    is the last part of the number.
+    """
+
+    def __init__(self, accounts: Sequence[WaitingAccount]) -> None:
+        self._keys = sorted((one.moved_at, one.account_id) for one in accounts)
+        self._scale = 2 * len(accounts) + 2
+        self._limited: list[tuple[OpenSlots, WaitingAccount]] = []
+        by_weight: dict[float, list[tuple[int, int]]] = {}
+        for one in accounts:
+            if one.slots is not None:
+                self._limited.append((one.slots, one))
+            else:
+                row = self._time(one.turn, one.weight, one), one.waiting
+                by_weight.setdefault(one.weight, []).append(row)
+        self._unlimited = {weight: sorted(rows) for weight, rows in by_weight.items()}
+
+    def before(self, tag: float, own: WaitingAccount) -> _Jobs:
+        """Return the jobs of the other accounts with lower virtual times than `tag` of `own`."""
+        job = _UNITS * self._scale
+        unlimited = 0
+        for weight, rows in self._unlimited.items():
+            end = self._time(tag, weight, own, is_tag=True) + job - 1
+            started = rows[: bisect_left(rows, (end - job + 1, 0))]
+            unlimited += sum(
+                [jobs if (jobs := (end - first) // job) < most else most for first, most in started]
+            )
+        if own.slots is None and own.waiting > 0 and not own.is_paused:
+            unlimited -= self._count(tag, own, own)
+        limited = tuple(
+            (slots, jobs)
+            for slots, other in self._limited
+            if other.account_id != own.account_id and (jobs := self._count(tag, other, own))
+        )
+        return _Jobs(unlimited, limited)
+
+    def _count(self, tag: float, other: WaitingAccount, own: WaitingAccount) -> int:
+        """Return how many jobs of `other` have lower virtual times than `tag` of `own`."""
+        job = _UNITS * self._scale
+        end = self._time(tag, other.weight, own, is_tag=True)
+        first = self._time(other.turn, other.weight, other)
+        return max(0, min((end - first + job - 1) // job, other.waiting))
+
+    def _time(self, turn: float, weight: float, of: WaitingAccount, *, is_tag: bool = False) -> int:
+        # A tag is before the account with the same key, so no two numbers are equal.
+        place = 2 * bisect_left(self._keys, (of.moved_at, of.account_id)) + (0 if is_tag else 1)
+        return round(turn * weight * _UNITS) * self._scale + place
 
 
 @dataclass(frozen=True, slots=True)

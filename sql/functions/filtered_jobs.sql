@@ -36,7 +36,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION darkroom_is_retried(uuid) IS 'Whether another job repeats the request of this one.';
 
--- The planner inlines this function, and drops each comparison whose filter is missing.
+-- The planner inlines this function, and drops each comparison whose filter is missing. No index is used
+-- for jsonb_contains(): who wants that of metadata adds the same comparison with @>.
 CREATE OR REPLACE FUNCTION darkroom_job_matches(job jobs, wanted jsonb) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     SELECT (wanted ->> 'account_id' IS NULL OR job.account_id = wanted ->> 'account_id')
@@ -54,9 +55,8 @@ LANGUAGE sql STABLE AS $$
        AND (wanted ->> 'idempotency_key' IS NULL
             OR job.idempotency_key = wanted ->> 'idempotency_key')
        AND (wanted -> 'metadata' IS NULL
-            OR job.metadata <> '{}'
-               AND (job.metadata @> (wanted #> '{metadata,0}')
-                    OR job.metadata @> (wanted #> '{metadata,-1}')))
+            OR jsonb_contains(job.metadata, wanted #> '{metadata,0}')
+            OR jsonb_contains(job.metadata, wanted #> '{metadata,-1}'))
        AND (wanted ->> 'id' IS NULL OR job.id = (wanted ->> 'id')::uuid)
        AND (wanted ->> 'scheduled' IS NULL
             OR (job.state = 'queued' AND job.run_at > now()) = (wanted ->> 'scheduled')::boolean)
@@ -79,18 +79,38 @@ END $$;
 COMMENT ON FUNCTION darkroom_first_id_since(timestamptz) IS
     'The lowest id of a job that is created at this moment.';
 
+-- Whether many jobs have the metadata of a filter, and whether many match all of it, by a sample of some
+-- forty blocks of the table: those are soon found among the newest.
+CREATE OR REPLACE FUNCTION darkroom_sample_metadata(
+    wanted jsonb, OUT is_frequent boolean, OUT matches_are_frequent boolean
+) LANGUAGE plpgsql STABLE
+SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    pages CONSTANT double precision := pg_relation_size('jobs') / 8192.0;
+    share CONSTANT double precision := least(100, 4000 / greatest(pages, 1));
+    only_metadata CONSTANT jsonb := jsonb_build_object('metadata', wanted -> 'metadata');
+BEGIN
+    SELECT count(*) FILTER (WHERE darkroom_job_matches(jobs, only_metadata)) * 100 > count(*),
+           count(*) FILTER (WHERE darkroom_job_matches(jobs, wanted)) * 100 > count(*)
+      INTO is_frequent, matches_are_frequent
+      FROM jobs TABLESAMPLE system (share) REPEATABLE (0);
+END $$;
+COMMENT ON FUNCTION darkroom_sample_metadata(jsonb) IS
+    'Whether more than one in a hundred jobs has the metadata of a filter, and matches all of it, by a sample.';
+
 -- $1 filter, $2 and $3 only ids between these, $4 how many at most. Disregards `retried: false`.
 --
 -- Each branch reads the newest jobs of one index, in its order, and drops those that do not match the
--- other filters. What an index has already decided is taken out of the filter: with a comparison by
--- `=` left in it, the planner takes the primary key for the same order, and goes through every job
--- where what is asked for is rare among the newest. For the same reason `= ANY(ARRAY[...])` stands in
--- place of `=`.
+-- other filters, which most indexes have as well: no row is read for a job that does not match. What an
+-- index has already decided is taken out of the filter: with a comparison by `=` left in it, the planner
+-- takes the primary key for the same order, and goes through every job where what is asked for is rare
+-- among the newest. For the same reason `= ANY(ARRAY[...])` stands in place of `=`. OFFSET 0 keeps the
+-- planner from joining in another order.
 CREATE OR REPLACE FUNCTION darkroom_find_jobs_between(
     wanted jsonb, lowest uuid, highest uuid, at_most bigint
 ) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE ROWS 50
-SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
+SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan SET enable_seqscan = off AS $$
 DECLARE
     states  CONSTANT text[] := CASE
         WHEN wanted ->> 'scheduled' = 'true' AND NOT wanted ? 'state' THEN '{queued}'
@@ -100,7 +120,17 @@ DECLARE
         THEN '{queued, submitting, unknown, generating, failed, cancelled}'
         ELSE '{queued, submitting, unknown, generating, succeeded, failed, cancelled}' END;
     rest    jsonb := wanted;
+    few     uuid[];
+    -- By one of these, few jobs are left, or their order is that of an index.
+    is_narrow CONSTANT boolean := wanted ? 'reason' OR (wanted ->> 'priority' <> 'normal') IS TRUE
+        OR (wanted ->> 'scheduled' = 'true') IS TRUE OR (wanted ->> 'retried' = 'true') IS TRUE
+        OR wanted ? 'state' AND 'succeeded' <> ALL(states);
+    many_have_it boolean;
+    many_match   boolean;
 BEGIN
+    IF wanted ? 'metadata' AND NOT wanted ?| '{provider_task_id, id, idempotency_key}' THEN
+        SELECT * INTO many_have_it, many_match FROM darkroom_sample_metadata(wanted - 'retried');
+    END IF;
     IF wanted ? 'provider_task_id' THEN
         rest := wanted - 'provider_task_id';
         RETURN QUERY SELECT jobs.id FROM jobs
@@ -121,17 +151,50 @@ BEGIN
           WHERE jobs.idempotency_key = ANY(ARRAY[wanted ->> 'idempotency_key'])
             AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
           ORDER BY jobs.id DESC LIMIT at_most;
+    ELSIF wanted ? 'metadata'
+        AND NOT (many_have_it AND (many_match OR is_narrow)) THEN
+        rest := wanted - 'state';
+        RETURN QUERY SELECT found.id FROM (
+            SELECT jobs.id FROM jobs
+             WHERE jobs.id >= lowest AND jobs.id < highest AND jobs.metadata <> '{}'
+               AND (jobs.metadata @> (wanted #> '{metadata,0}')
+                    OR jobs.metadata @> (wanted #> '{metadata,-1}'))
+               AND (NOT wanted ? 'state' OR jobs.state = ANY(states)) AND darkroom_job_matches(jobs, rest)
+            OFFSET 0) AS found
+          ORDER BY found.id DESC LIMIT at_most;
+    ELSIF wanted ->> 'retried' = 'true' AND NOT states && '{succeeded, failed, cancelled}' THEN
+        RETURN;  -- only ended jobs are retried
     ELSIF wanted ->> 'retried' = 'true' THEN
-        -- There are fewer retries than jobs.
         rest := wanted - 'retried';
-        RETURN QUERY SELECT jobs.id FROM jobs
-          WHERE jobs.id IN (SELECT again.retry_of FROM jobs AS again WHERE again.retry_of IS NOT NULL)
-            AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
-          ORDER BY jobs.id DESC LIMIT at_most;
-    ELSIF wanted ? 'metadata' THEN
-        RETURN QUERY SELECT jobs.id FROM jobs
-          WHERE jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, wanted)
-          ORDER BY jobs.id DESC LIMIT at_most;
+        -- The newest retries first. Where they do not suffice, the planner chooses from what to start.
+        few := ARRAY(SELECT found.id
+          FROM (SELECT DISTINCT again.retry_of AS id FROM jobs AS again
+                 WHERE again.retry_of >= lowest AND again.retry_of < highest
+                 ORDER BY again.retry_of DESC LIMIT 10 * at_most) AS first, LATERAL (
+            SELECT jobs.id FROM jobs
+             WHERE jobs.id = first.id AND darkroom_job_matches(jobs, rest) OFFSET 0) AS found
+          ORDER BY first.id DESC LIMIT at_most);
+        IF cardinality(few) = at_most THEN
+            RETURN QUERY SELECT unnest(few);
+        ELSE
+            rest := rest - 'state';
+            RETURN QUERY SELECT found.id FROM (
+                SELECT jobs.id FROM jobs
+                 WHERE jobs.id IN (SELECT again.retry_of FROM jobs AS again
+                                    WHERE again.retry_of >= lowest AND again.retry_of < highest)
+                   AND jobs.state = ANY(states) AND darkroom_job_matches(jobs, rest)
+                OFFSET 0) AS found
+              ORDER BY found.id DESC LIMIT at_most;
+        END IF;
+    ELSIF wanted ->> 'scheduled' = 'true' THEN
+        RETURN QUERY SELECT found.id
+          FROM (SELECT later.id FROM jobs AS later
+                 WHERE later.state = 'queued' AND later.run_at > later.created_at AND later.run_at > now()
+                   AND later.id >= lowest AND later.id < highest
+                 ORDER BY later.id DESC OFFSET 0) AS later, LATERAL (
+            SELECT jobs.id FROM jobs
+             WHERE jobs.id = later.id AND darkroom_job_matches(jobs, wanted) OFFSET 0) AS found
+          ORDER BY later.id DESC LIMIT at_most;
     ELSIF wanted ? 'account_id' THEN
         rest := wanted - '{account_id, state}'::text[];
         RETURN QUERY SELECT found.id FROM unnest(states) AS one (state), LATERAL (
@@ -140,17 +203,32 @@ BEGIN
                AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
              ORDER BY jobs.account_id, jobs.id DESC LIMIT at_most) AS found
           ORDER BY found.id DESC LIMIT at_most;
-    ELSIF wanted ->> 'scheduled' = 'true' THEN
-        RETURN QUERY SELECT jobs.id FROM jobs
-          WHERE jobs.state = 'queued' AND jobs.run_at > jobs.created_at AND jobs.run_at > now()
-            AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, wanted)
-          ORDER BY jobs.id DESC LIMIT at_most;
     ELSIF wanted ? 'reason' THEN
         rest := wanted - 'reason';
         RETURN QUERY SELECT jobs.id FROM jobs
           WHERE jobs.reason = ANY(ARRAY[wanted ->> 'reason'])
             AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
           ORDER BY jobs.reason, jobs.id DESC LIMIT at_most;
+    ELSIF wanted ->> 'priority' <> 'normal' THEN
+        rest := wanted - 'priority';
+        RETURN QUERY SELECT jobs.id FROM jobs
+          WHERE jobs.priority = ANY(ARRAY[wanted ->> 'priority']) AND jobs.priority <> 'normal'
+            AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+          ORDER BY jobs.priority, jobs.id DESC LIMIT at_most;
+    ELSIF (wanted ? 'model' OR wanted ? 'task') AND NOT wanted ? 'metadata' THEN
+        rest := wanted - '{model, task, state}'::text[];
+        RETURN QUERY SELECT found.id
+          -- Each job cites a version of its price, so these are all kinds of jobs that there are.
+          FROM (SELECT DISTINCT model, task FROM pricing_history
+                 WHERE (NOT wanted ? 'model' OR model = wanted ->> 'model')
+                   AND (NOT wanted ? 'task' OR task = wanted ->> 'task')) AS kind,
+               unnest(states) AS one (state), LATERAL (
+            SELECT jobs.id FROM jobs
+             WHERE jobs.model = ANY(ARRAY[kind.model]) AND jobs.task = kind.task
+               AND jobs.state = one.state
+               AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
+             ORDER BY jobs.model, jobs.id DESC LIMIT at_most) AS found
+          ORDER BY found.id DESC LIMIT at_most;
     ELSIF wanted ? 'state' THEN
         rest := wanted - 'state';
         RETURN QUERY SELECT found.id FROM unnest(states) AS one (state), LATERAL (
@@ -158,24 +236,6 @@ BEGIN
              WHERE jobs.state = ANY(ARRAY[one.state])
                AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
              ORDER BY jobs.state, jobs.id DESC LIMIT at_most) AS found
-          ORDER BY found.id DESC LIMIT at_most;
-    ELSIF wanted ->> 'priority' <> 'normal' THEN
-        rest := wanted - 'priority';
-        RETURN QUERY SELECT jobs.id FROM jobs
-          WHERE jobs.priority = ANY(ARRAY[wanted ->> 'priority']) AND jobs.priority <> 'normal'
-            AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
-          ORDER BY jobs.priority, jobs.id DESC LIMIT at_most;
-    ELSIF wanted ? 'model' OR wanted ? 'task' THEN
-        rest := wanted - '{model, task}'::text[];
-        RETURN QUERY SELECT found.id
-          -- Each job cites a version of its price, so these are all kinds of jobs that there are.
-          FROM (SELECT DISTINCT model, task FROM pricing_history
-                 WHERE (NOT wanted ? 'model' OR model = wanted ->> 'model')
-                   AND (NOT wanted ? 'task' OR task = wanted ->> 'task')) AS kind, LATERAL (
-            SELECT jobs.id FROM jobs
-             WHERE jobs.model = ANY(ARRAY[kind.model]) AND jobs.task = kind.task
-               AND jobs.id >= lowest AND jobs.id < highest AND darkroom_job_matches(jobs, rest)
-             ORDER BY jobs.model, jobs.id DESC LIMIT at_most) AS found
           ORDER BY found.id DESC LIMIT at_most;
     ELSE
         RETURN QUERY SELECT jobs.id FROM jobs
@@ -215,17 +275,21 @@ SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     ids CONSTANT record := darkroom_id_range(wanted, interval '10 minutes');
 BEGIN
+    -- OFFSET 0: the planner does not know how few there are, and would take another index.
     RETURN QUERY
-    (SELECT jobs.id FROM jobs
-      WHERE darkroom_clock_distance(jobs.id, jobs.created_at) = 1
-        AND jobs.id >= ids.lowest AND jobs.id < least(below, ids.highest)
-        AND darkroom_job_matches(jobs, wanted)
-      ORDER BY darkroom_clock_distance(jobs.id, jobs.created_at), jobs.id DESC LIMIT at_most)
+    SELECT (distant.job).id
+      FROM (SELECT jobs AS job FROM jobs
+             WHERE darkroom_clock_distance(jobs.id, jobs.created_at) = 1
+               AND jobs.id >= ids.lowest AND jobs.id < least(below, ids.highest)
+            OFFSET 0) AS distant
+     WHERE darkroom_job_matches(distant.job, wanted)
      UNION ALL
-    (SELECT jobs.id FROM jobs
-      WHERE darkroom_clock_distance(jobs.id, jobs.created_at) = 2
-        AND jobs.id < below AND darkroom_job_matches(jobs, wanted)
-      ORDER BY darkroom_clock_distance(jobs.id, jobs.created_at), jobs.id DESC LIMIT at_most);
+    SELECT (distant.job).id
+      FROM (SELECT jobs AS job FROM jobs
+             WHERE darkroom_clock_distance(jobs.id, jobs.created_at) = 2 AND jobs.id < below
+            OFFSET 0) AS distant
+     WHERE darkroom_job_matches(distant.job, wanted)
+     ORDER BY 1 DESC LIMIT at_most;
 END $$;
 COMMENT ON FUNCTION darkroom_find_jobs_of_distant_clocks(jsonb, uuid, bigint) IS
     'The ids of the newest jobs that match a filter, among jobs whose ids are more than five seconds from created_at.';
@@ -266,22 +330,28 @@ CREATE OR REPLACE FUNCTION darkroom_find_unretried_jobs(wanted jsonb, below uuid
 RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE ROWS 50 SET search_path = public, pg_temp AS $$
 DECLARE
-    size     CONSTANT bigint := greatest(at_most, 1000);
+    size     bigint := 2 * at_most;
     chunk    uuid[];
     returned bigint := 0;
     added    bigint;
 BEGIN
     WHILE returned < at_most LOOP
         chunk := ARRAY(SELECT darkroom_find_jobs(wanted, below, size));
+        EXIT WHEN chunk = '{}';
         RETURN QUERY
-        SELECT found.id FROM unnest(chunk) WITH ORDINALITY AS found (id, place)
-         WHERE NOT EXISTS (SELECT FROM jobs AS again WHERE again.retry_of = found.id)
-           AND NOT EXISTS (SELECT FROM jobs WHERE jobs.id = found.id AND pruned_at IS NOT NULL)
-         ORDER BY found.place LIMIT at_most - returned;
+        SELECT left_over.id
+          FROM (SELECT unnest(chunk) AS id
+                EXCEPT
+                SELECT again.retry_of FROM jobs AS again
+                 WHERE again.retry_of >= chunk[cardinality(chunk)] AND again.retry_of <= chunk[1]
+                 ORDER BY id DESC OFFSET 0) AS left_over
+         WHERE EXISTS (SELECT FROM jobs WHERE jobs.id = left_over.id AND pruned_at IS NULL OFFSET 0)
+         LIMIT at_most - returned;
         GET DIAGNOSTICS added = ROW_COUNT;
         returned := returned + added;
         EXIT WHEN cardinality(chunk) < size;
         below := chunk[size];
+        size := 4 * size;
     END LOOP;
 END $$;
 COMMENT ON FUNCTION darkroom_find_unretried_jobs(jsonb, uuid, bigint) IS
@@ -316,6 +386,9 @@ BEGIN
                     OR (one.id IN (SELECT again.retry_of FROM jobs AS again
                                     WHERE again.retry_of IS NOT NULL))
                        = (wanted ->> 'retried')::boolean)
+               AND (NOT wanted ? 'metadata'
+                    OR one.metadata <> '{}' AND (one.metadata @> (wanted #> '{metadata,0}')
+                                                 OR one.metadata @> (wanted #> '{metadata,-1}')))
                AND darkroom_job_matches(one, checked - '{state, retried}'::text[])
              GROUP BY one.state, one.reason
              UNION ALL

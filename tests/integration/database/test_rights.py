@@ -225,6 +225,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_find_jobs_of_distant_clocks": ("api",),
     "darkroom_find_unretried_jobs": ("api",),
     "darkroom_id_range": ("api",),
+    "darkroom_sample_metadata": ("api",),
     "darkroom_count_jobs": ("api",),
     "darkroom_job_matches": ("api",),
     "darkroom_is_retried": ("api",),
