@@ -23,17 +23,13 @@ from producer.cli.display.tables.bulk_tables import (
     build_refusals_table,
     describe_estimate,
 )
-from producer.cli.display.text_format import (
-    CANCEL_REQUESTED_TEXT,
-    command_text,
-    count_text,
-    credits_text,
-)
+from producer.cli.display.text_format import CANCEL_REQUESTED_TEXT, command_text, credits_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.job_reports import report_enqueued, wait_and_report
 from producer.cli.options import AsJson, Timeout, Wait
 from producer.job_ids import read_uuid
 from producer.jobs.job_filter import FILTER_RULES, JobFilter
+from shared.domain.counted import counted
 from shared.errors import Fault, InvalidRequest, JobNotFound
 from shared.job_json import job_to_json
 
@@ -240,7 +236,7 @@ def _print_result(result: BulkResult, selection: JobSelection) -> None:
             print_data(str(one.job.id))
         print_message(_sum_up(result))
     if result.refused:
-        print_message(f"{count_text(len(result.refused), 'job')} refused:", "red")
+        print_message(f"{counted(len(result.refused), 'job')} refused:", "red")
         stderr_console().print(build_refusals_table(result))
     if not (result.matched or result.done or result.refused):
         print_message(f"there is no job to {result.action}")
@@ -248,7 +244,7 @@ def _print_result(result: BulkResult, selection: JobSelection) -> None:
         filters = selection.where.to_texts().items()
         words = [word for name, text in filters for word in ("--where", f"{name}={text}")]
         more = command_text("jobs", result.action, *words, "--below", str(result.next_below))
-        print_message(f"{count_text(result.remaining, 'job')} left; the next ones: {more}")
+        print_message(f"{counted(result.remaining, 'job')} left; the next ones: {more}")
 
 
 def _sum_up(result: BulkResult) -> str:
@@ -256,9 +252,9 @@ def _sum_up(result: BulkResult) -> str:
     verb, moved = ("retried", "held") if result.action == "retry" else ("cancelled", "released")
     before = len(result.done) - new - result.requested
     earlier = f", {before} were before" if before else ""
-    at_kie = count_text(result.requested, "job")
+    at_kie = counted(result.requested, "job")
     requested = f", requested of {at_kie} at Kie" if result.requested else ""
     return (
-        f"{count_text(new, 'job')} {verb}{earlier}{requested};"
+        f"{counted(new, 'job')} {verb}{earlier}{requested};"
         f" {credits_text(result.credits)} credits {moved}"
     )

@@ -12,9 +12,9 @@ from producer.bulk.job_selection import MAX_BULK_JOBS, JobSelection
 from producer.cli.cancel_and_retry import Below, Ids, SelectionLimit, Where, read_selection
 from producer.cli.command_runner import CommandContext, run_connected
 from producer.cli.display.console import print_data, print_json, print_message, stderr_console
-from producer.cli.display.text_format import count_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
+from shared.domain.counted import counted
 from shared.domain.job import Job
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _report(saved: Sequence[SavedImage]) -> None:
     kept = sum(one.outcome == "kept" for one in saved)
     were = f", {kept} were there" if kept else ""
     size = sum(one.bytes for one in new) / 1e6
-    print_message(f"{count_text(len(new), 'image')} saved ({size:.1f} MB){were}")
+    print_message(f"{counted(len(new), 'image')} saved ({size:.1f} MB){were}")
 
 
 def _to_json(one: SavedImage) -> dict[str, Any]:

@@ -14,14 +14,9 @@ import typer
 
 from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.display.console import print_data, print_json, print_message
-from producer.cli.display.text_format import (
-    command_text,
-    count_text,
-    credits_text,
-    printable,
-    shortened,
-)
+from producer.cli.display.text_format import command_text, credits_text, printable, shortened
 from producer.cli.options import AsJson, JobId, parse_reason
+from shared.domain.counted import counted
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState, Reason
 from shared.job_json import job_to_json
@@ -146,7 +141,7 @@ class _Resolution:
 
 def _print_late_result(job: Job, resolution: _Resolution) -> None:
     if resolution.result_urls:
-        images = count_text(len(resolution.result_urls), "late image")
+        images = counted(len(resolution.result_urls), "late image")
         print_data(f"{job.id} stays {job.state} and has {images}, nothing charged")
     else:
         print_data(f"{job.id} stays {job.state}; its late task is not checked any more")
@@ -154,7 +149,7 @@ def _print_late_result(job: Job, resolution: _Resolution) -> None:
 
 def _print_result(job: Job, resolution: _Resolution) -> None:
     if job.state is JobState.SUCCEEDED:
-        images = count_text(len(job.result_urls), "image")
+        images = counted(len(job.result_urls), "image")
         print_data(f"{job.id} succeeded with {images}, {credits_text(job.credits_charged)} charged")
         return
     if job.state is JobState.FAILED:
@@ -249,7 +244,7 @@ def list_advice(jobs: Sequence[Job]) -> list[str]:
         if job.state is JobState.GENERATING and job.reason == Reason.RESULT_UNREADABLE
     ]
     return [
-        f"{count_text(len(found), noun)} {what}; what to do about each:"
+        f"{counted(len(found), noun)} {what}; what to do about each:"
         f" {command_text('jobs', 'show', str(found[0].id))}"
         for found, noun, what in (
             (unknown, "submission", "of unknown outcome"),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from producer.console.text_filters import format_credits, format_duration, format_time, format_words
 from producer.waiting.wait_texts import wait_text
+from shared.domain.counted import counted
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 
@@ -49,7 +50,7 @@ def _of_state(job: Job) -> Situation:
             return Situation("info", "Kie works on it", done + (end if job.deadline_at else ""))
         case JobState.SUCCEEDED:
             count = len(job.result_urls)
-            made = "The image is there" if count == 1 else f"{count} images are there"
+            made = counted(count, "image is there", "images are there")
             charged = format_credits(job.credits_charged)
             return Situation("good", made, f"{charged} credits were charged.")
         case JobState.CANCELLED | JobState.FAILED:

@@ -8,9 +8,10 @@ from rich.text import Text
 
 from producer.cli.command_runner import run
 from producer.cli.display.console import print_json, print_message, stdout_console
-from producer.cli.display.text_format import count_text, printable, time_text
+from producer.cli.display.text_format import printable, time_text
 from producer.cli.exit_codes import ExitCode
 from producer.cli.options import AsJson
+from shared.domain.counted import counted
 from shared.job_json import timestamp_to_json
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def doctor(as_json: AsJson = False) -> None:
             if not finding.ok:
                 bad.append(finding)
         if not bad:
-            print_message(f"all is well: {count_text(seen, 'check')}", "green")
+            print_message(f"all is well: {counted(seen, 'check')}", "green")
             return ExitCode.DONE
-        print_message(f"{len(bad)} of {count_text(seen, 'check')} failed", "red")
+        print_message(f"{len(bad)} of {counted(seen, 'check')} failed", "red")
         is_down = any(finding.name in _DEPENDENCIES for finding in bad)
         return ExitCode.DEPENDENCY_DOWN if is_down else ExitCode.ERROR
 

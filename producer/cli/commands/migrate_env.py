@@ -15,8 +15,9 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.text_format import count_text, duration_text, printable, time_text
+from producer.cli.display.text_format import duration_text, printable, time_text
 from producer.cli.options import AsJson
+from shared.domain.counted import counted
 from shared.job_json import timestamp_to_json
 from shared.redis_url.redis_url import without_prefix
 
@@ -70,7 +71,7 @@ def migrate(
             for one in new:
                 print_data(f"applied {_name(one)}")
             known = [*await migration_status(servers.database_url, schema)]
-            count = count_text(len(known), "migration")
+            count = counted(len(known), "migration")
             place = printable(servers.database_place)
         print_message(f"the schema is up to date: {count}; database {place}", "green")
 

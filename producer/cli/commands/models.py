@@ -19,12 +19,12 @@ from producer.cli.display.console import (
 from producer.cli.display.text_format import (
     NO_VALUE,
     command_text,
-    count_text,
     credits_text,
     printable,
     time_text,
 )
 from producer.cli.options import AsJson
+from shared.domain.counted import counted
 
 if TYPE_CHECKING:
     from producer.model_routes import Model, RoutePreview
@@ -102,12 +102,12 @@ def _describe(preview: RoutePreview) -> str:
     how = "its own family" if preview.via == preview.model else printable(preview.via)
     text = (
         f"{printable(preview.model)} is sent by {how}:"
-        f" {count_text(preview.carried, 'queued job')} can go"
+        f" {counted(preview.carried, 'queued job')} can go"
     )
     if preview.waiting:
         fields = ", ".join(f"{name} {jobs:,}" for name, jobs in preview.waiting_by_field.items())
         text += (
-            f", {count_text(preview.waiting, 'job')} cannot and wait ({fields}), which hold"
+            f", {counted(preview.waiting, 'job')} cannot and wait ({fields}), which hold"
             f" {credits_text(preview.waiting_credits)} credits"
         )
     return text

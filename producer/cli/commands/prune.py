@@ -10,8 +10,9 @@ import typer
 from producer.cli.command_runner import DatabaseContext, command_actor, run_with_database
 from producer.cli.confirmation import confirm_doubts
 from producer.cli.display.console import build_table, print_json, print_message, stdout_console
-from producer.cli.display.text_format import NO_VALUE, count_text, time_text
+from producer.cli.display.text_format import NO_VALUE, time_text
 from producer.cli.options import AsJson
+from shared.domain.counted import counted
 
 if TYPE_CHECKING:
     from producer.retention.pruning import Prunable
@@ -108,9 +109,7 @@ def _doubts(found: Sequence[Prunable]) -> list[str]:
 
 def _pruned_text(pruned: dict[str, int]) -> str:
     parts = [
-        f"{count:,} {_ROWS[kind]}"
-        if kind in _ROWS
-        else f"the prompts of {count_text(count, 'job')}"
+        f"{count:,} {_ROWS[kind]}" if kind in _ROWS else f"the prompts of {counted(count, 'job')}"
         for kind, count in pruned.items()
         if count
     ]

@@ -16,15 +16,10 @@ from producer.cli.display.console import (
     stdout_console,
 )
 from producer.cli.display.tables.webhook_table import build_webhooks_table
-from producer.cli.display.text_format import (
-    NO_VALUE,
-    command_text,
-    count_text,
-    printable,
-    time_text,
-)
+from producer.cli.display.text_format import NO_VALUE, command_text, printable, time_text
 from producer.cli.options import AccountId, AsJson, Limit, OnlyAccount
 from producer.row_json import row_to_json
+from shared.domain.counted import counted
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -96,7 +91,7 @@ def replay(
         if as_json:
             print_json({"account_id": account, "replayed": count})
         else:
-            print_data(f"{count_text(count, 'message')} sent again")
+            print_data(f"{counted(count, 'message')} sent again")
 
     run_connected(step)
 

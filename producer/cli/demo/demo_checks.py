@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from producer.cli.demo.demo_jobs import DEMO_JOBS, DemoJob
 from producer.cli.demo.demo_run import DemoResult, Entries
-from producer.cli.display.text_format import count_text, credits_text, job_task_text
+from producer.cli.display.text_format import credits_text, job_task_text
+from shared.domain.counted import counted
 from shared.domain.job import Job
 from shared.domain.lifecycle import JobState
 from shared.settings import Settings
@@ -41,7 +42,7 @@ def _check_job(demo_job: DemoJob, job: Job, price: Decimal, entries: Entries) ->
         yield f"was charged {credits_text(job.credits_charged)}, not {credits_text(charged)}"
     images = job.quantity if demo_job.succeeds else 0
     if len(job.result_urls) != images:
-        yield f"has {count_text(len(job.result_urls), 'image')}, not {images}"
+        yield f"has {counted(len(job.result_urls), 'image')}, not {images}"
     for number, image in enumerate(job.images, 1):
         if not image.is_stored:
             yield f"image {number} is not copied"
@@ -49,7 +50,7 @@ def _check_job(demo_job: DemoJob, job: Job, price: Decimal, entries: Entries) ->
     if kinds != ["hold", "capture" if demo_job.succeeds else "release"]:
         yield f"its ledger entries are {', '.join(kinds)}"
     if job.attempt != 1:
-        yield f"took {count_text(job.attempt, 'paid POST')}, not 1"
+        yield f"took {counted(job.attempt, 'paid POST')}, not 1"
 
 
 def _check_account(result: DemoResult) -> Iterator[str]:

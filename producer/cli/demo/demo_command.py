@@ -17,11 +17,12 @@ from producer.cli.demo.demo_processes import (
 from producer.cli.demo.demo_report import print_next, print_result
 from producer.cli.demo.demo_run import open_account, run_jobs
 from producer.cli.display.console import print_message, stderr_console, stdout_console
-from producer.cli.display.text_format import count_text, credits_text, duration_text, printable
+from producer.cli.display.text_format import credits_text, duration_text, printable
 from producer.cli.exit_codes import ExitCode
 from producer.cli.processes.log_lines import format_text
 from shared.adapters.monitoring.alert_queries import read_redis_state
 from shared.adapters.redis.deliveries import connect_redis
+from shared.domain.counted import counted
 from shared.errors import RedisDown, WaitTimedOut
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.settings import Settings
@@ -58,7 +59,7 @@ async def _run(settings: Settings, ignored: list[str]) -> ExitCode:
             print_message("jobs of an earlier demo that was interrupted are still open", "yellow")
         print_message(
             f"account {ACCOUNT!r} has {credits_text(before.available)} credits; POST"
-            f" /v1/jobs/batch takes {count_text(len(DEMO_JOBS), 'job')}, one of which Kie will fail"
+            f" /v1/jobs/batch takes {counted(len(DEMO_JOBS), 'job')}, one of which Kie will fail"
         )
         try:
             result = await run_jobs(processes, before)

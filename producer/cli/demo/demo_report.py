@@ -13,12 +13,12 @@ from producer.cli.demo.simulator_record import FetchedImage
 from producer.cli.display.console import build_table, styled_state
 from producer.cli.display.text_format import (
     command_text,
-    count_text,
     credits_text,
     duration_between_text,
     printable,
     state_text,
 )
+from shared.domain.counted import counted
 
 
 def print_result(console: Console, result: DemoResult) -> None:
@@ -94,8 +94,8 @@ def _summary_table(result: DemoResult) -> Table:
         table.add_row("", "some of it belongs to jobs of an earlier demo that was interrupted")
     table.add_row(
         "Kie's record",
-        f"{count_text(result.paid_posts, 'paid POST')} for {count_text(len(result.jobs), 'job')};"
-        f" at most {count_text(result.kie_after.worst_polls_per_second, 'poll')} of one task in any"
+        f"{counted(result.paid_posts, 'paid POST')} for {counted(len(result.jobs), 'job')};"
+        f" at most {counted(result.kie_after.worst_polls_per_second, 'poll')} of one task in any"
         f" second ({MAX_POLLS_PER_SECOND} allowed)",
     )
     return table

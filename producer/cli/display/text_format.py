@@ -66,11 +66,6 @@ def time_text(time: datetime | None) -> str:
     return NO_VALUE if time is None else f"{in_utc(time):%Y-%m-%d %H:%M:%S}Z"
 
 
-def count_text(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 job`, `2 jobs`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def job_task_text(job: Job) -> str:
     """Return the task, the number of images and the variant of a job."""
     return task_quantity_text(job.task, job.quantity, job.variant)

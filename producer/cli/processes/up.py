@@ -13,11 +13,12 @@ import typer
 
 from producer.cli.command_runner import run
 from producer.cli.display.console import print_message, stderr_console
-from producer.cli.display.text_format import command_text, count_text
+from producer.cli.display.text_format import command_text
 from producer.cli.processes.child_process import Program
 from producer.cli.processes.log_lines import LogLine, format_json, format_text
 from producer.cli.processes.process_supervisor import ProcessSupervisor
 from producer.cli.processes.service_commands import program_environ
+from shared.domain.counted import counted
 
 if TYPE_CHECKING:
     from shared.adapters.servers import Servers
@@ -90,7 +91,7 @@ def _announce(settings: Settings, servers: Servers, applied: int) -> None:
     if servers.embedded is not None:
         print_message(f"embedded servers run in {servers.embedded.home}")
     if applied:
-        print_message(f"schema brought up to date: {count_text(applied, 'migration')}")
+        print_message(f"schema brought up to date: {counted(applied, 'migration')}")
     if not settings.kie_keys and not servers.has_given_database:
         print_message(
             "KIE IS SIMULATED: no KIE_API_KEY is set, so the bundled simulator draws the images"

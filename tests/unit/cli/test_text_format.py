@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 
 from producer.cli.display.text_format import (
-    count_text,
     credits_text,
     duration_text,
     printable,
@@ -43,10 +42,6 @@ def test_a_span_is_said_in_its_two_largest_units(seconds: float | None, text: st
 )
 def test_credits_have_no_superfluous_digits(credits: Decimal | None, text: str) -> None:
     assert credits_text(credits) == text
-
-
-def test_a_count_agrees_with_its_noun() -> None:
-    assert (count_text(1, "job"), count_text(1200, "job")) == ("1 job", "1,200 jobs")
 
 
 def test_foreign_text_loses_what_could_steer_a_terminal() -> None:

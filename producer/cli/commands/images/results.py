@@ -11,8 +11,9 @@ from producer.cli.cancel_and_retry import Ids, Where, read_selection
 from producer.cli.command_runner import CommandContext, command_actor, run_connected
 from producer.cli.confirmation import confirm_doubts
 from producer.cli.display.console import print_data, print_json, print_message
-from producer.cli.display.text_format import count_text, time_text
+from producer.cli.display.text_format import time_text
 from producer.cli.options import AsJson, parse_duration
+from shared.domain.counted import counted
 
 if TYPE_CHECKING:
     from producer.results.image_pruning import OldImages
@@ -46,10 +47,10 @@ def retry(
 
             print_json(retried_images_to_json(retried))
             return
-        text = f"{count_text(retried.images, 'image')} of {count_text(retried.jobs, 'job')}"
+        text = f"{counted(retried.images, 'image')} of {counted(retried.jobs, 'job')}"
         print_data(f"tried again now: {text}")
         if retried.expired:
-            gone = count_text(retried.expired, "image")
+            gone = counted(retried.expired, "image")
             print_message(f"{gone} not copied in 14 days: Kie has deleted them", "yellow")
 
     run_connected(step)
@@ -108,7 +109,7 @@ def prune(
 
 def _describe(old: OldImages) -> str:
     text = (
-        f"{count_text(old.images, 'image')} of {count_text(old.jobs, 'job')}, {old.bytes:,} bytes,"
+        f"{counted(old.images, 'image')} of {counted(old.jobs, 'job')}, {old.bytes:,} bytes,"
         f" stored before {time_text(old.stored_before)}"
     )
     return text if not old.left_over else f"{text}, and {old.left_over:,} left by earlier runs"

@@ -28,7 +28,6 @@ from producer.cli.display.tables.price_tables import (
 from producer.cli.display.text_format import (
     NO_VALUE,
     command_text,
-    count_text,
     credits_text,
     printable,
     time_text,
@@ -38,6 +37,7 @@ from producer.list_pages import MAX_ROW_ID
 from producer.money.price_key import PriceKey
 from producer.monitoring.kie_models import KieReports, compared_price_to_json
 from producer.row_json import row_to_json
+from shared.domain.counted import counted
 from shared.errors import ConfirmationNeeded
 from shared.job_json import credits_to_json
 
@@ -334,7 +334,7 @@ def _print_effect(price: Row, preview: PricePreview) -> None:
     )
     print_message(
         "it holds from the next settlement:"
-        f" {count_text(preview.open_jobs_repriced, 'open job')} will be charged by"
+        f" {counted(preview.open_jobs_repriced, 'open job')} will be charged by"
         f" it (CHARGE_BASIS is {preview.charge_basis})"
     )
     for warning in preview.warnings:

@@ -13,8 +13,9 @@ from producer.cli.display.console import (
     print_message,
     stdout_console,
 )
-from producer.cli.display.text_format import NO_VALUE, count_text, printable, time_text
+from producer.cli.display.text_format import NO_VALUE, printable, time_text
 from producer.retention.prompt_erasure import PromptErasures, StoredPrompts, erasure_to_json
+from shared.domain.counted import counted
 
 _PROGRESS_JOBS = 10_000
 
@@ -31,7 +32,7 @@ async def erase_and_print(
     """Say of how many jobs prompts are erased, ask, erase them, and print how far that is."""
     erasures = PromptErasures(context.database)
     stored = await erasures.preview(account_id)
-    ended, still_open = count_text(stored.ended, "ended job"), count_text(stored.open, "open job")
+    ended, still_open = counted(stored.ended, "ended job"), counted(stored.open, "open job")
     what = (
         f"the prompts and links of images of {ended} of {printable(account_id)} for good, and of"
         f" {still_open} when they end"
@@ -51,18 +52,18 @@ async def erase_and_print(
         erased += jobs
         if erased - printed >= _PROGRESS_JOBS and not as_json:
             printed = erased
-            print_message(f"erased so far: of {count_text(erased, 'job')}")
+            print_message(f"erased so far: of {counted(erased, 'job')}")
 
     erasure = await erasures.erase(account_id, reason=reason, actor=command_actor(), on_batch=add)
     if as_json:
         print_json({"dry_run": False, **erasure_to_json(erasure)})
         return
-    print_data(f"erased the prompts and links of images of {count_text(erasure.jobs, 'job')}")
+    print_data(f"erased the prompts and links of images of {counted(erasure.jobs, 'job')}")
     if erasure.copies_advice:
         print_message(erasure.copies_advice, "yellow")
     if erasure.waiting:
         print_message(
-            f"{count_text(erasure.waiting, 'job')} open or with something still to send: workers"
+            f"{counted(erasure.waiting, 'job')} open or with something still to send: workers"
             " erase them when they end",
             "yellow",
         )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from producer.cli.display.console import build_table
-from producer.cli.display.text_format import NO_VALUE, count_text, credits_text, printable
+from producer.cli.display.text_format import NO_VALUE, credits_text, printable
+from shared.domain.counted import counted
 
 if TYPE_CHECKING:
     from producer.bulk.bulk_result import BulkResult
@@ -24,10 +25,10 @@ def describe_estimate(result: BulkResult, limit: int) -> str:
         for one in result.accounts[:_ACCOUNTS_NAMED]
     )
     left = len(result.accounts) - _ACCOUNTS_NAMED
-    more = f" and {count_text(left, 'more account')}" if left > 0 else ""
+    more = f" and {counted(left, 'more account')}" if left > 0 else ""
     first = f" ({min(result.matched, limit):,} in this call)" if result.matched > limit else ""
     return (
-        f"to {result.action} {count_text(result.matched, 'job')}{first} {verb}"
+        f"to {result.action} {counted(result.matched, 'job')}{first} {verb}"
         f" {credits_text(result.credits)} credits: {named}{more}{_requested_text(result)}"
     )
 
@@ -36,7 +37,7 @@ def _requested_text(result: BulkResult) -> str:
     """Say how many of the cancels end by Kie's outcome, if there are any."""
     if not result.requested:
         return ""
-    count = count_text(result.requested, "job")
+    count = counted(result.requested, "job")
     return f"; {count} at Kie would not be waited for any more, and end by Kie's outcome"
 
 

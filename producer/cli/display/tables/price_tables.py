@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from producer.cli.display.console import build_table, print_data, print_message, stdout_console
 from producer.cli.display.text_format import (
     NO_VALUE,
-    count_text,
     credits_text,
     printable,
     task_quantity_text,
     time_text,
 )
+from shared.domain.counted import counted
 
 if TYPE_CHECKING:
     from producer.money.price_changes import PricePreview
@@ -45,12 +45,12 @@ def print_price_preview(preview: PricePreview) -> None:
         f" margin {margin_text(new)}"
     )
     print_data(
-        f"{count_text(preview.open_jobs, 'open job')} hold {credits_text(preview.credits_held)};"
+        f"{counted(preview.open_jobs, 'open job')} hold {credits_text(preview.credits_held)};"
         f" {preview.open_jobs_repriced:,} will be charged the new price:"
         f" {_signed(preview.open_jobs_effect)} credits (CHARGE_BASIS is {preview.charge_basis})"
     )
     print_data(
-        f"last 7 days: {count_text(preview.jobs_last_7_days, 'job')},"
+        f"last 7 days: {counted(preview.jobs_last_7_days, 'job')},"
         f" {credits_text(preview.revenue_last_7_days)} credits; as many at the new price:"
         f" {_signed(preview.revenue_effect_per_7_days)} credits"
     )
