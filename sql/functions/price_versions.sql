@@ -64,6 +64,7 @@ CREATE OR REPLACE FUNCTION darkroom_guard_price() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     fault text;
+    last  public.pricing_history;
 BEGIN
     IF TG_RELID <> 'public.pricing'::regclass THEN
         RAISE EXCEPTION 'darkroom_guard_price() is a trigger of pricing alone, not of %', TG_RELID::regclass
@@ -99,13 +100,20 @@ BEGIN
     IF TG_OP = 'UPDATE' THEN
         PERFORM public.darkroom_require_confirmation(public.darkroom_price_doubts(
             OLD.credits, OLD.provider_credits, NEW.credits, NEW.provider_credits));
-    ELSIF NOT EXISTS (SELECT FROM public.pricing_history
-                       WHERE (model, task, quantity, variant)
-                           = (NEW.model, NEW.task, NEW.quantity, NEW.variant)) THEN
-        PERFORM public.darkroom_require_confirmation(ARRAY[format(
-            '%s was never sold before; priced are: %s',
-            concat_ws(' ', NEW.model, NEW.task, NEW.quantity, nullif(NEW.variant, '')),
-            public.darkroom_list_priced())]);
+    ELSE
+        SELECT * INTO last FROM public.pricing_history
+         WHERE (model, task, quantity, variant)
+             = (NEW.model, NEW.task, NEW.quantity, NEW.variant)
+         ORDER BY lower(valid) DESC LIMIT 1;
+        IF NOT FOUND THEN
+            PERFORM public.darkroom_require_confirmation(ARRAY[format(
+                '%s was never sold before; priced are: %s',
+                concat_ws(' ', NEW.model, NEW.task, NEW.quantity, nullif(NEW.variant, '')),
+                public.darkroom_list_priced())]);
+        ELSE
+            PERFORM public.darkroom_require_confirmation(public.darkroom_price_doubts(
+                last.credits, last.provider_credits, NEW.credits, NEW.provider_credits));
+        END IF;
     END IF;
     IF NEW.credits < NEW.provider_credits THEN
         RAISE WARNING '%: the price of % is below the % that Kie charges',
@@ -131,13 +139,17 @@ BEGIN
     END IF;
     -- A WHERE was forgotten: prices of several quantities, variants or models that differed are the
     -- same now.
-    SELECT format('%s prices from %s to %s are all set to %s', count(*), trim_scale(min(before.credits)),
-                  trim_scale(max(before.credits)), trim_scale(min(changed.credits)))
-      INTO levelled
-      FROM before JOIN changed USING (model, task, quantity, variant)
-     WHERE before.credits <> changed.credits
-    HAVING count(DISTINCT before.credits) > 1 AND count(DISTINCT (model, quantity, variant)) > 1
-       AND count(DISTINCT changed.credits) = 1;
+    SELECT string_agg(said, '; ' ORDER BY name) INTO levelled
+      FROM (SELECT name, format('%s %s from %s to %s are all set to %s', count(*), kind,
+                                trim_scale(min(was)), trim_scale(max(was)), trim_scale(min(becomes)))
+              FROM before JOIN changed USING (model, task, quantity, variant),
+                   LATERAL (VALUES ('credits', 'prices', before.credits, changed.credits),
+                                   ('provider_credits', 'charges of Kie', before.provider_credits,
+                                    changed.provider_credits)) AS number (name, kind, was, becomes)
+             WHERE was <> becomes
+             GROUP BY name, kind
+            HAVING count(DISTINCT was) > 1 AND count(DISTINCT (model, quantity, variant)) > 1
+               AND count(DISTINCT becomes) = 1) AS same (name, said);
     IF levelled IS NOT NULL THEN
         PERFORM public.darkroom_require_confirmation(ARRAY[levelled]);
     END IF;

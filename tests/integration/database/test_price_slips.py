@@ -23,6 +23,9 @@ SLIPS = {
     "UPDATE pricing SET credits = 9 WHERE model = 'gpt-4o-image'": (
         "6 prices from 6 to 8 are all set to 9"
     ),
+    "UPDATE pricing SET provider_credits = 7.5 WHERE model = 'gpt-4o-image'": (
+        "6 charges of Kie from 6 to 8 are all set to 7.5"
+    ),
     f"UPDATE pricing SET provider_credits = 0.7 {TWO}": (
         "provider_credits from 7 to 0.7 is a change of more than 5 times"
     ),
@@ -78,6 +81,19 @@ async def test_what_is_no_slip_is_not_asked_about(setup: DatabaseSetup, change: 
     before = await setup.billing.price_history(100)
     await setup.sql(f"UPDATE pricing SET {change} {TWO}")
     assert len(await setup.billing.price_history(100)) == len(before) + 1
+
+
+async def test_a_price_that_comes_back_is_compared_with_its_last_one(setup: DatabaseSetup) -> None:
+    await setup.sql(f"DELETE FROM pricing {TWO}")
+    insert = (
+        "INSERT INTO pricing (model, task, quantity, credits, provider_credits)"
+        " VALUES ('gpt-4o-image', 'text-to-image', 2, {}, 7)"
+    )
+    for credits in ("0", "1", "36"):
+        refusal = await setup.refuses(insert.format(credits))
+        assert f"credits from 7 to {credits} is a change of more than 5 times" in refusal.message
+    await setup.sql(insert.format("9"))
+    assert await setup.broken_invariants() == {}
 
 
 async def test_prices_that_were_the_same_may_be_set_together(setup: DatabaseSetup) -> None:
