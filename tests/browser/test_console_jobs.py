@@ -95,6 +95,18 @@ async def test_a_failed_job_is_found_and_retried_by_the_keyboard_alone(
     assert (await stocked.system.deployment.run_sql(count, job.id))[0]["jobs"] == 1
 
 
+async def test_the_first_press_of_tab_offers_to_skip_to_the_content(
+    windows: Windows, stocked: StockedSystem
+) -> None:
+    page = await (await windows.open(Role.VIEWER)).open("/console/jobs")
+    await expect(page.get_by_role("button", name="Live")).to_be_visible()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("button", name="Live")).to_be_focused()
+
+
 async def tab_to(page: Page, target: Locator, presses_max: int = 60) -> None:
     """Press Tab until the target has the focus, which must be visible."""
     await target.wait_for()

@@ -109,7 +109,9 @@
     if (event.target.matches && event.target.matches("img[data-thumb]")) event.target.setAttribute("data-gone", "");
   }, true);
 
-  // On a phone the navigation is wider than the screen.
+  // On a phone the navigation is wider than the screen. Tab would begin after an element that was
+  // scrolled into view.
   const current = document.querySelector("nav a[aria-current]");
-  if (current) current.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const bar = current?.closest("nav");
+  if (bar) bar.scrollLeft += current.getBoundingClientRect().right - bar.getBoundingClientRect().right;
 })();
