@@ -301,7 +301,7 @@ def _webhook_alerts(state: SystemState) -> Iterator[Alert]:
     for receiver in state.failing:
         yield Alert(
             "webhooks_fail",
-            f"{receiver.url} did not take {counted(receiver.messages, 'webhook')}"
+            f"the receiver {receiver.url} did not take {counted(receiver.messages, 'webhook')}"
             + (f" ({receiver.error})" if receiver.error else ""),
             "have the receiver fixed: each is tried again for a day",
             since=receiver.since,

@@ -84,7 +84,7 @@ def _clock_and_redis_alerts(state: SystemState) -> Iterator[Alert]:
     for process in state.without_redis:
         yield Alert(
             "process_without_redis",
-            f"{process.name} is alive and cannot write to its Redis"
+            f"process {process.name} is alive and cannot write to its Redis"
             + (f": {process.error}" if process.error else ""),
             "start Redis or Valkey, or correct REDIS_URL of that process",
             since=process.since,

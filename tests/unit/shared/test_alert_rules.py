@@ -374,7 +374,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "process_without_redis",
         {"without_redis": (ProcessWithoutRedis("host:7", "OOM command not allowed", ago(20)),)},
-        "host:7 is alive and cannot write to its Redis: OOM command",
+        "process host:7 is alive and cannot write to its Redis: OOM command",
         ago(20),
         "REDIS_URL",
     ),
