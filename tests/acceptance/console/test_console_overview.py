@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -76,12 +77,17 @@ async def test_submits_that_kie_refuses_are_reported_with_kies_words_and_what_wa
         aclosing(RedisScripts(redis)) as scripts,
     ):
         brake = AccountBrake(scripts)
+        await brake.family_brake("gpt-4o-image").record_wrong_endpoint(uuid4(), "404")
+        async with open_console(deployment) as browser:
+            in_part = (await browser.get("/console")).expect(200)
         await brake.apply(Reason.ACCOUNT_REFUSED, f"402: no credits {MARKUP}")
         async with open_console(deployment) as browser:
             text = (await browser.get("/console")).expect(200)
         viewer = await key_of(deployment, Role.VIEWER)
         async with deployment.api() as api, browsing(api, viewer) as browser:
             seen_by_viewer = (await browser.get("/console")).expect(200)
+    assert "braked: gpt-4o-image" in in_part
+    assert "going on" not in in_part, "submits of one model do not"
     assert "Submits by the Kie account default are paused" in text
     assert "402: no credits &lt;script&gt;" in text
     assert MARKUP not in text
