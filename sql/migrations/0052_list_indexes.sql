@@ -1,13 +1,7 @@
--- The indexes by which lists of jobs are filtered (sql/functions/filtered_jobs.sql) have more of what lists
--- are filtered by, so that no row is read for a job that does not match: two filters that many jobs match
+-- Indexes by which lists of jobs are filtered (sql/functions/filtered_jobs.sql) have more of what lists are
+-- filtered by, so that no row is read for a job that does not match: two filters that many jobs match
 -- each, and few both, took up to a second with a million jobs. No index is added. Those of reasons and
--- priorities cover few jobs. The other two are wider by 21 and 10 bytes in each of their entries.
-
--- squawk-ignore require-concurrent-index-deletion
-DROP INDEX jobs_of_account_in_state;
--- squawk-ignore require-concurrent-index-creation
-CREATE INDEX jobs_of_account_in_state ON jobs (account_id, state, id DESC)
-    INCLUDE (reason, model, priority);
+-- priorities cover few jobs. That of models is wider by 10 bytes in each of its entries.
 
 -- With the state: otherwise the newest jobs, which wait, are read to find the last that failed.
 -- squawk-ignore require-concurrent-index-deletion

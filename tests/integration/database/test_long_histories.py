@@ -46,7 +46,6 @@ COMBINED: tuple[dict[str, Any], ...] = (
     {"state": ["succeeded"], "model": "rare"},
     {"state": ["failed"], "model": "rare"},
     {"state": ["queued"], "retried": "true"},
-    {"account_id": "a1", "model": "rare"},
     {"account_id": "acme", "priority": "high", "reason": "wrong_endpoint"},
     {"reason": "provider_failed", "created_to": "2000-01-01T00:00:00+00:00"},
     {"reason": "wrong_endpoint", "metadata": [{"env": "live"}]},
