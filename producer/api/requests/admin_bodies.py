@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -27,7 +28,7 @@ from producer.orders.order_fields import ACCOUNT_SCHEMA, check_account
 from producer.plain_numbers import CREDITS_MAX
 from shared.errors import InvalidRequest
 from shared.field_faults import FieldRules, format_value, list_field_faults
-from shared.text_and_url_checks import NON_BLANK_TEXT_SCHEMA, has_lone_surrogate
+from shared.text_and_url_checks import has_lone_surrogate
 from shared.utc_times import UTC_YEARS, has_utc_time
 
 
@@ -41,15 +42,34 @@ def _check_grant(value: object) -> object:
     )
 
 
+_UNREADABLE = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069"
+"""Control characters but tabs and line breaks, and what turns the text after it around. Postgres
+refuses them in a reason too: `darkroom_readable_reason`."""
+_UNSEEN = (
+    r"\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065"
+    r"\u206a-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+"""Spaces, and characters that show nothing."""
+REASON_SCHEMA: dict[str, Any] = {
+    "minLength": 1,
+    "pattern": f"^[^{_UNREADABLE}]*[^{_UNREADABLE}{_UNSEEN}][^{_UNREADABLE}]*$",
+}
+"""What a reason is: text with something that can be seen."""
+
+
 def check_reason(value: object) -> object:
-    """Return the reason of an act. Raises `ValueError` if it is not text of the allowed length."""
-    if (
-        isinstance(value, str)
-        and value.strip()
-        and len(value) <= MAX_REASON_LENGTH
-        and "\0" not in value
-    ):
-        return value
+    """Return the reason of an act.
+
+    Raises `ValueError` if it is not text of the allowed length that is read as it is stored.
+    """
+    if isinstance(value, str) and len(value) <= MAX_REASON_LENGTH:
+        if re.search(REASON_SCHEMA["pattern"], value):
+            return value
+        if turning := re.search(f"[{_UNREADABLE}]", value):
+            raise ValueError(
+                f"{format_value(value)} has the character U+{ord(turning[0]):04X}, which changes"
+                " how others are shown: leave it out"
+            )
     raise ValueError(
         f"{format_value(value)} must be text of 1 to {MAX_REASON_LENGTH} characters: why the"
         " change is made"
@@ -71,7 +91,7 @@ def _check_storable(value: str) -> str:
 Reason = Annotated[
     str,
     BeforeValidator(check_reason),
-    Field(max_length=MAX_REASON_LENGTH, json_schema_extra=NON_BLANK_TEXT_SCHEMA),
+    Field(max_length=MAX_REASON_LENGTH, json_schema_extra=REASON_SCHEMA),
 ]
 
 

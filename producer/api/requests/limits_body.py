@@ -16,9 +16,8 @@ from producer.accounts.account_limits import (
     check_limit,
 )
 from producer.actor import MAX_REASON_LENGTH
-from producer.api.requests.admin_bodies import check_reason
+from producer.api.requests.admin_bodies import REASON_SCHEMA, check_reason
 from shared.domain.job import Priority
-from shared.text_and_url_checks import NON_BLANK_TEXT_SCHEMA
 
 
 def _limit_or_none(description: str, schema: dict[str, Any]) -> Any:
@@ -69,7 +68,7 @@ class LimitsChange(BaseModel):
         description="why, for the audit entry",
         json_schema_extra={
             "anyOf": [
-                {"type": "string", "maxLength": MAX_REASON_LENGTH, **NON_BLANK_TEXT_SCHEMA},
+                {"type": "string", "maxLength": MAX_REASON_LENGTH, **REASON_SCHEMA},
                 {"type": "null"},
             ]
         },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import asyncpg
 import pytest
 
+from producer.api.requests.admin_bodies import REASON_SCHEMA
 from tests.integration.database.database_setup import DatabaseSetup
 
 PRICE = "'gpt-4o-image', 'text-to-image', 1"
@@ -81,3 +83,24 @@ async def test_a_grant_has_at_most_2_decimals_unless_the_balance_has_more(
     await setup.sql("UPDATE accounts SET balance = balance + 0.125 WHERE id = 'acme'")
     account = await setup.billing.grant("acme", Decimal("-0.125"), "brings it to 2 decimals")
     assert account.balance == 1000
+
+
+_JUDGED = """
+CREATE FUNCTION pg_temp.judged(why text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    RETURN darkroom_readable_reason(why) IS NOT NULL;
+EXCEPTION WHEN SQLSTATE 'DR001' THEN RETURN false; END $$
+"""
+
+
+async def test_http_and_sql_take_the_same_characters_in_a_reason(setup: DatabaseSetup) -> None:
+    points = [*range(1, 0xD800), *range(0xE000, 0x10000), 0x1F3DE, 0xE0020]
+    async with setup.database.pool.acquire() as connection:
+        await connection.execute(_JUDGED)
+        for frame in ("", "a"):
+            texts = [f"{frame}{chr(point)}{frame}" for point in points]
+            rows = await connection.fetch(
+                "SELECT pg_temp.judged(one) AS is_taken FROM unnest($1::text[]) AS one", texts
+            )
+            taken = {text for text, row in zip(texts, rows, strict=True) if row["is_taken"]}
+            pattern = re.compile(REASON_SCHEMA["pattern"])
+            assert taken ^ {text for text in texts if pattern.search(text)} == set()
