@@ -10,8 +10,6 @@ UV_VERSION := 0.13.9
 PYTHON ?=
 # More for pytest: make test PYTEST_ARGS='-k throttle'
 PYTEST_ARGS ?=
-# Only Linux forks safely.
-TEST_PROCESSES := $(if $(filter Linux,$(shell uname)),--processes 7,-n 7 --dist loadfile --no-loadscope-reorder)
 # A shorter one: make bench-scale SCALE_ARGS='--tasks 1000 --task-seconds 40 --history 100000'
 SCALE_ARGS ?=
 # A shorter campaign: make campaign CAMPAIGN_ARGS='--jobs 400 --kills 40'
@@ -24,7 +22,7 @@ SCREENSHOT_ARGS ?=
 # migration runner, not each file, sets the time limits.
 SQUAWK_EXCLUDED := prefer-bigint-over-int,require-lock-timeout,require-statement-timeout
 
-.PHONY: help setup demo up migrate test test-deployments fuzz chromium check check-types check-style bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
+.PHONY: help setup demo up migrate test test-deployments fuzz compile-tests check check-types check-style bench bench-scale campaign failover hostile campaign-fair campaign-peers campaign-mutants poll-ceiling model mutants screenshots types lint-fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -42,11 +40,14 @@ migrate: setup ## bring the schema of DATABASE_URL up to date
 	@.venv/bin/darkroom migrate
 
 test: setup ## check, then the whole test suite
-	@$(MAKE) --no-print-directory -j 2 check chromium
-	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest $(TEST_PROCESSES) $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory -j 2 check compile-tests
+	@unset PYTHONDONTWRITEBYTECODE; \
+		.venv/bin/python -m pytest -n 7 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-chromium: setup ## bring the browser of the tests
+# Compiled once and kept: seven processes that each compile every test take half a minute longer.
+compile-tests: setup ## read all tests once, so that the suite finds them compiled
 	@.venv/bin/python -m tests.support.chromium >/dev/null
+	@unset PYTHONDONTWRITEBYTECODE; .venv/bin/python -m pytest --collect-only -q >/dev/null || :
 
 fuzz: setup ## send the API every case of its document, not a part of them; some minutes
 	@.venv/bin/python -m pytest tests/acceptance/test_openapi.py -q --every-case $(PYTEST_ARGS)

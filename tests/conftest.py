@@ -24,8 +24,6 @@ from shared.adapters.servers import Servers
 from shared.settings import Settings
 from tests.support.database_pool import DatabasePool, open_pool, with_database
 from tests.support.deployment import Deployment, fast_simulator_config
-from tests.support.forked_programs import start_forking
-from tests.support.forked_run import ForkedRun
 from tests.support.order_of_files import order_files
 from worker.simulator import Simulator, running_simulator
 
@@ -46,17 +44,8 @@ not."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of `make fuzz` and `make test`."""
+    """Add the option of `make fuzz`."""
     parser.addoption("--every-case", action="store_true", help="send every case of the document")
-    parser.addoption(
-        "--processes", type=int, default=1, help="fork so many processes when tests are collected"
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Run the tests in several processes, if they are asked for."""
-    if (processes := config.getoption("--processes")) > 1:
-        config.pluginmanager.register(ForkedRun(processes, start_forking))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -163,11 +163,6 @@ async def _read_all(reader: asyncio.StreamReader | None) -> bytes:
     return b"" if reader is None else await reader.read()
 
 
-def start_forking() -> None:
-    """Start the process that forks now, for this process and those that it will fork."""
-    _forking_process()
-
-
 @cache
 def _forking_process() -> socket.socket:
     """Start the process that forks, once for all tests of this process; it ends with us."""
