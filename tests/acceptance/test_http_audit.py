@@ -17,6 +17,7 @@ from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from shared.kie_accounts import DEFAULT_ACCOUNT
 from shared.redis_keys import brake_key
+from tests.acceptance.cli.test_cli_own_roles import open_session
 from tests.acceptance.test_http_jobs import order
 from tests.integration.database.database_setup import DatabaseSetup
 from tests.support.aged_jobs import age
@@ -123,6 +124,7 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
     "routeModel": ("POST", "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
+    "endSession": ("POST", "/v1/sessions/{session}/end", {}),
     "pruneData": ("POST", "/v1/retention/prune", {}),
     # The last: a pruned job is not retried.
     "erasePrompts": ("POST", "/v1/accounts/acme/erase-prompts", {"reason": "why"}),
@@ -147,6 +149,7 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
     async with deployment.worker():
         charged = await deployment.ended(await deployment.enqueue())
     setup = DatabaseSetup(deployment.database)
+    session = await open_session(deployment)
     failed = await setup.job_in(JobState.FAILED, webhook_url="https://hooks.example/x")
     await add_failed_image(setup, charged)
     await age(setup, (await setup.job_in(JobState.CANCELLED)).id, days=500)
@@ -159,6 +162,7 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
         "lost": (await setup.job_in(JobState.FAILED)).id,
         "unknown": (await setup.job_in(JobState.UNKNOWN)).id,
         "message": message["id"],
+        "session": session.id,
     }
 
     def filled(text: str) -> str:

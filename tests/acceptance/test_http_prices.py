@@ -132,7 +132,9 @@ async def test_a_typo_is_answered_with_the_prices_that_exist(deployment: Deploym
 async def test_a_request_whose_variant_has_no_price_is_refused_with_what_is_priced(
     deployment: Deployment,
 ) -> None:
-    await deployment.run_sql("DELETE FROM pricing WHERE model = 'gpt-image-2' AND variant = '4K'")
+    await deployment.run_sql(
+        "DELETE FROM pricing WHERE (model, task, variant) = ('gpt-image-2', 'text-to-image', '4K')"
+    )
     order = {"account_id": "acme", "model": "gpt-image-2", "task": "text-to-image", "prompt": "x"}
     async with deployment.api() as api:
         wide = {**order, "aspect_ratio": "16:9", "resolution": "4K"}

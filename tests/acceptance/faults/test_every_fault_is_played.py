@@ -93,6 +93,7 @@ RUNBOOK = {
         "::test_what_exceeds_a_limit_is_429_with_the_numbers_and_nothing_is_stored"
     ),
     "Kie changes a model": "kie_model_changed",
+    "A price row is missing": "price_missing",
     "The balance at Kie drifts": "kie_balance_drifts",
     "A job hangs": (
         "tests/integration/producer/test_doctor.py::test_a_job_that_nobody_moves_is_named"

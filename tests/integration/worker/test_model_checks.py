@@ -126,7 +126,11 @@ async def test_a_model_that_is_gone_is_told(database: Database) -> None:
 async def test_setting_the_price_ends_the_alert_of_a_price_that_moved(database: Database) -> None:
     kie = Catalogue(database)
     assert len(await kie.check(price="now 8 credits ($0.04)")) == 1
-    await database.pool.execute("UPDATE pricing SET provider_credits = 8 WHERE quantity = 1")
+    async with database.transaction() as queries:
+        await queries.connection.execute("SET LOCAL darkroom.confirm = 'yes'")
+        await queries.connection.execute(
+            "UPDATE pricing SET provider_credits = 8 WHERE quantity = 1"
+        )
     assert await kie.alerts() == []
 
 

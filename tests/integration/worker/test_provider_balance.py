@@ -42,7 +42,8 @@ from worker.store.job_store import JobStore
 
 TABLE = "provider_balance_checks"
 
-PRICE_OF_4O = "UPDATE pricing SET provider_credits = $1 WHERE model = 'gpt-4o-image'"
+PRICE_OF_4O = """UPDATE pricing SET provider_credits = $1
+ WHERE (model, task, quantity) = ('gpt-4o-image', 'text-to-image', 1)"""
 
 
 class BalanceSetup:
@@ -458,7 +459,7 @@ async def test_the_doctor_reports_result_and_age_and_remembers_drift_for_a_day(
         assert not word.ok
         assert word.fix
         assert "s ago: ok" in word.detail
-        assert "drift found 1 times in the last day" in word.detail
+        assert "drift found 1 time in the last day" in word.detail
         await deployment.run_sql(
             f"UPDATE {TABLE} SET at = at - interval '25 hours',"
             " asked_at = asked_at - interval '25 hours'"
