@@ -167,15 +167,21 @@ CREATE OR REPLACE TRIGGER pricing_is_not_levelled AFTER UPDATE ON pricing
 CREATE OR REPLACE FUNCTION darkroom_record_price() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    moment timestamptz := clock_timestamp();
+    applied CONSTANT public.scheduled_prices := public.darkroom_applied_schedule();
+    moment  timestamptz := clock_timestamp();
+    why     text;
 BEGIN
     IF TG_RELID <> 'public.pricing'::regclass THEN
         RAISE EXCEPTION 'darkroom_record_price() is a trigger of pricing alone, not of %', TG_RELID::regclass
             USING ERRCODE = 'DR001';
     END IF;
-    -- A scheduled price may be applied by the enqueue that it prices, whose time is now().
-    IF (public.darkroom_applied_schedule()).id IS NOT NULL THEN
+    IF applied.id IS NOT NULL THEN
+        -- It may be applied by the enqueue that it prices, whose time is now(). Its reason was judged
+        -- when it was scheduled: one that is refused today must not refuse jobs.
         moment := now();
+        why := applied.reason;
+    ELSE
+        why := public.darkroom_readable_reason(current_setting('darkroom.reason', true));
     END IF;
     IF TG_OP = 'UPDATE' AND NEW.price_id = OLD.price_id THEN
         RETURN NULL;
@@ -197,8 +203,7 @@ BEGIN
         INSERT INTO public.pricing_history
             (id, model, task, quantity, variant, credits, provider_credits, valid, changed_by, reason)
         VALUES (NEW.price_id, NEW.model, NEW.task, NEW.quantity, NEW.variant, NEW.credits,
-                NEW.provider_credits, tstzrange(moment, NULL), NEW.updated_by,
-                public.darkroom_readable_reason(current_setting('darkroom.reason', true)));
+                NEW.provider_credits, tstzrange(moment, NULL), NEW.updated_by, why);
     END IF;
     RETURN NULL;
 END $$;

@@ -34,6 +34,12 @@ async def make_it_due(setup: DatabaseSetup, scheduled: int, *, ago: str = "1 sec
     """Move the time of a scheduled price into the past, as if it had come."""
     async with setup.database.pool.acquire() as connection, connection.transaction():
         await connection.execute("SET LOCAL session_replication_role = replica")
+        # A new database has its first prices for less than a second.
+        await connection.execute(
+            "UPDATE pricing_history"
+            " SET valid = tstzrange(lower(valid) - interval '1 day', upper(valid))"
+            " WHERE reason = 'seeded'"
+        )
         await connection.execute(
             "UPDATE scheduled_prices SET takes_effect_at = now() - $2::text::interval"
             " WHERE id = $1",
@@ -75,6 +81,25 @@ async def test_the_first_settlement_at_its_time_is_charged_by_it(setup: Database
     await make_it_due(setup, scheduled)
     assert (await setup.settle(job)).credits_charged == 9
     assert await setup.broken_invariants() == {}
+
+
+@pytest.mark.parametrize("reason", ["x" * 10_000, "summer \u202etsil", "\x1b[31mred", "\u200b"])
+async def test_a_reason_that_an_older_version_took_keeps_no_job_from_being_placed_or_charged(
+    setup: DatabaseSetup, reason: str
+) -> None:
+    job = await setup.job_in(JobState.GENERATING)
+    scheduled = await schedule(setup, 9)
+    async with setup.database.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        await connection.execute(
+            "UPDATE scheduled_prices SET reason = $2 WHERE id = $1", scheduled, reason
+        )
+    await make_it_due(setup, scheduled)
+    assert (await setup.settle(job)).credits_charged == 9
+    assert (await setup.enqueue()).credits_quoted == 9
+    assert (
+        await setup.value("SELECT reason FROM pricing_history ORDER BY id DESC LIMIT 1") == reason
+    )
 
 
 async def test_a_batch_of_jobs_is_priced_by_it(setup: DatabaseSetup) -> None:
