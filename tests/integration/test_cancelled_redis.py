@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from arq.connections import ArqRedis
 from redis.asyncio.connection import UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -129,3 +130,55 @@ async def test_a_connection_that_fails_to_close_is_returned_nevertheless(servers
             await _refused(redis)
         assert await redis.ping()
     await pool.disconnect()
+
+
+async def test_two_cancellations_at_any_step_of_a_close_leave_no_connection_open(
+    servers: Servers,
+) -> None:
+    for steps in range(_MOST_STEPS):
+        pools: list[ReconnectingPool] = []
+        opened = asyncio.Event()
+        task = asyncio.create_task(_hold_until_cancelled(servers.redis_url, pools, opened))
+        await opened.wait()
+        task.cancel()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        is_done = not task.cancel()
+        await asyncio.wait({task}, timeout=10)
+        assert _open_connections(pools[0]) == 0, f"cancelled again after {steps} steps"
+        if is_done:
+            break
+
+
+async def _hold_until_cancelled(
+    url: str, pools: list[ReconnectingPool], opened: asyncio.Event
+) -> None:
+    async with connect_redis(url, connections=_CONNECTIONS) as redis:
+        await _crowd(redis)
+        pools.append(cast("ReconnectingPool", redis.connection_pool))
+        opened.set()
+        await asyncio.Event().wait()
+
+
+async def test_a_command_that_still_runs_at_a_close_leaves_no_connection_open(
+    servers: Servers,
+) -> None:
+    for steps in range(_MOST_STEPS):
+        async with connect_redis(servers.redis_url, connections=1) as redis:
+            command = asyncio.create_task(_command(redis))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            has_ended = command.done()
+        with suppress(RedisConnectionError):
+            await command
+        with suppress(RedisConnectionError):
+            await _command(redis)
+        pool = cast("ReconnectingPool", redis.connection_pool)
+        assert _open_connections(pool) == 0, f"closed after {steps} steps of the command"
+        if has_ended:
+            break
+
+
+def _open_connections(pool: ReconnectingPool) -> int:
+    connections = [*pool._available_connections, *pool._in_use_connections]
+    return sum(one.is_connected for one in connections)

@@ -1,4 +1,4 @@
-"""A pool that closes connections to a server that is no longer the primary.
+"""A pool that closes connections to a server that is no longer the primary, and all at its end.
 
 After a failover the old primary may return as a replica, while the address leads to another server.
 The old connections still work, but the replica refuses all writes. A connection with such a reply
@@ -36,6 +36,28 @@ class ReconnectingPool(BlockingConnectionPool):
         self.connection_class = _prefixing(kind, prefix) if prefix else kind
         self.prefix = prefix
         self._releasing: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    async def close(self) -> None:
+        """Close every connection for good, also if this call is cancelled.
+
+        Commands that still wait for a connection, and all later ones, raise redis-py's
+        `ConnectionError`.
+        """
+        self._is_closed = True
+        try:
+            await self.disconnect()
+        finally:
+            for connection in [*self._available_connections, *self._in_use_connections]:
+                await connection.disconnect(nowait=True)  # which waits for nothing
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect, unless the pool is closed."""
+        if not self._is_closed:
+            await super().ensure_connection(connection)
+        # It may have been closed meanwhile.
+        if self._is_closed:
+            raise RedisConnectionError("the pool of connections is closed")
 
     async def release(self, connection: AbstractConnection) -> None:
         """Return a connection to the pool. With a broken connection all idle ones are closed too.
@@ -60,6 +82,8 @@ class ReconnectingPool(BlockingConnectionPool):
                 await self.disconnect(inuse_connections=False)
             # Reset last, so that a cancelled release closes the connections when it is repeated.
             connection.is_broken = False  # type: ignore[attr-defined]
+        if self._is_closed:
+            await connection.disconnect(nowait=True)
         await super().release(connection)
 
 

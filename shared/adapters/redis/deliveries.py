@@ -21,6 +21,7 @@ from arq.jobs import serialize_job
 from redis.asyncio.connection import ConnectionPool
 
 from shared.adapters.redis.change_messages import Change, encode_changes
+from shared.adapters.redis.connection_pool import ReconnectingPool
 from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.adapters.redis.server_check import check_server_at_start
@@ -139,7 +140,7 @@ async def connect_redis(
             await check_server_at_start(redis)
         yield redis
     finally:
-        await redis.aclose(close_connection_pool=True)
+        await cast("ReconnectingPool", redis.connection_pool).close()
 
 
 class DeliveryQueue:
