@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 
 from producer.waiting.open_slots import OpenSlots
 
@@ -22,6 +23,7 @@ _UNITS = 720_720
 """The parts of a job in which virtual times are counted.
 
 A multiple of 1 to 16, so that the turns of accounts with such weights are whole numbers."""
+_SMALLEST_BLOCK = 32
 SecondsUntil = Callable[[int], float | None]
 """Returns in how many seconds the job of a position is submitted; None for never."""
 
@@ -135,48 +137,96 @@ class _Queue:
     """
 
     def __init__(self, accounts: Sequence[WaitingAccount]) -> None:
-        self._keys = sorted((one.moved_at, one.account_id) for one in accounts)
+        ordered = sorted(accounts, key=_order_of_equals)
+        self._keys = [_order_of_equals(one) for one in ordered]
         self._scale = 2 * len(accounts) + 2
-        self._limited: list[tuple[OpenSlots, WaitingAccount]] = []
+        self._job = _UNITS * self._scale
+        self._limited: list[tuple[OpenSlots, WaitingAccount, int]] = []
         by_weight: dict[float, list[tuple[int, int]]] = {}
-        for one in accounts:
+        for place, one in enumerate(ordered):
+            first = self._time(one.turn, one.weight, 2 * place + 1)
             if one.slots is not None:
-                self._limited.append((one.slots, one))
+                self._limited.append((one.slots, one, first))
             else:
-                row = self._time(one.turn, one.weight, one), one.waiting
-                by_weight.setdefault(one.weight, []).append(row)
-        self._unlimited = {weight: sorted(rows) for weight, rows in by_weight.items()}
+                by_weight.setdefault(one.weight, []).append((first, one.waiting))
+        self._unlimited = {
+            weight: (
+                _JobTimes([first for first, _ in rows], self._job),
+                _JobTimes([first + jobs * self._job for first, jobs in rows], self._job),
+            )
+            for weight, rows in by_weight.items()
+        }
 
     def before(self, tag: float, own: WaitingAccount) -> _Jobs:
         """Return the jobs of the other accounts with lower virtual times than `tag` of `own`."""
-        job = _UNITS * self._scale
+        # A tag is before the account with the same key, so no two numbers are equal.
+        place = 2 * bisect_left(self._keys, _order_of_equals(own))
         unlimited = 0
-        for weight, rows in self._unlimited.items():
-            end = self._time(tag, weight, own, is_tag=True) + job - 1
-            started = rows[: bisect_left(rows, (end - job + 1, 0))]
-            unlimited += sum(
-                [jobs if (jobs := (end - first) // job) < most else most for first, most in started]
-            )
+        for weight, (firsts, ends) in self._unlimited.items():
+            until = self._time(tag, weight, place)
+            unlimited += firsts.count_jobs(until) - ends.count_jobs(until)
         if own.slots is None and own.waiting > 0 and not own.is_paused:
-            unlimited -= self._count(tag, own, own)
+            first = self._time(own.turn, own.weight, place + 1)
+            unlimited -= self._count(self._time(tag, own.weight, place), first, own.waiting)
         limited = tuple(
             (slots, jobs)
-            for slots, other in self._limited
-            if other.account_id != own.account_id and (jobs := self._count(tag, other, own))
+            for slots, other, first in self._limited
+            if other.account_id != own.account_id
+            and (jobs := self._count(self._time(tag, other.weight, place), first, other.waiting))
         )
         return _Jobs(unlimited, limited)
 
-    def _count(self, tag: float, other: WaitingAccount, own: WaitingAccount) -> int:
-        """Return how many jobs of `other` have lower virtual times than `tag` of `own`."""
-        job = _UNITS * self._scale
-        end = self._time(tag, other.weight, own, is_tag=True)
-        first = self._time(other.turn, other.weight, other)
-        return max(0, min((end - first + job - 1) // job, other.waiting))
+    def _count(self, until: int, first: int, most: int) -> int:
+        """Return how many jobs of an account, from the time of its first, are before `until`."""
+        return max(0, min(-((first - until) // self._job), most))
 
-    def _time(self, turn: float, weight: float, of: WaitingAccount, *, is_tag: bool = False) -> int:
-        # A tag is before the account with the same key, so no two numbers are equal.
-        place = 2 * bisect_left(self._keys, (of.moved_at, of.account_id)) + (0 if is_tag else 1)
+    def _time(self, turn: float, weight: float, place: int) -> int:
         return round(turn * weight * _UNITS) * self._scale + place
+
+
+def _order_of_equals(account: WaitingAccount) -> tuple[datetime, str]:
+    return account.moved_at, account.account_id
+
+
+class _JobTimes:
+    """Counts of the jobs from each of many first times on, one every `job`, up to any time.
+
+    One count takes the square of the logarithm of how many times there are. With a time written as
+    `quotient * job + remainder`, the jobs from it until `until` are the difference of the two
+    quotients, and one more if its remainder is the lower one. Quotients are summed up beforehand.
+    Remainders are kept sorted in blocks of each size, so that a few searches count them.
+    """
+
+    def __init__(self, times: Sequence[int], job: int) -> None:
+        self._job = job
+        self._times = sorted(times)
+        self._sums = [0, *accumulate(time // job for time in self._times)]
+        self._remainders = [time % job for time in self._times]
+        size = _SMALLEST_BLOCK
+        blocks = [
+            sorted(self._remainders[start : start + size])
+            for start in range(0, len(self._times) - size + 1, size)
+        ]
+        self._blocks_by_size: list[tuple[int, list[list[int]]]] = []
+        while blocks:
+            self._blocks_by_size.insert(0, (size, blocks))
+            blocks = [sorted(a + b) for a, b in zip(blocks[::2], blocks[1::2], strict=False)]
+            size *= 2
+
+    def count_jobs(self, until: int) -> int:
+        """Return how many jobs of all are before this time."""
+        started = bisect_left(self._times, until)
+        quotient, remainder = divmod(until, self._job)
+        return started * quotient - self._sums[started] + self._count_lower(started, remainder)
+
+    def _count_lower(self, started: int, remainder: int) -> int:
+        """Return how many of the first remainders, as many as `started`, are lower than this."""
+        lower = done = 0
+        for size, blocks in self._blocks_by_size:
+            if started - done >= size:
+                lower += bisect_left(blocks[done // size], remainder)
+                done += size
+        return lower + sum([one < remainder for one in self._remainders[done:started]])
 
 
 @dataclass(frozen=True, slots=True)

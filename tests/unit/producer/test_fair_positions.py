@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -87,6 +88,21 @@ def test_every_position_is_that_of_the_choice(
         ),
     )
     for place, (priority, name, number) in enumerate(choose_all(order), start=chosen + 1):
+        account = order.find(name, priority)
+        assert account is not None
+        assert order.place(account, number).position() == place
+
+
+@pytest.mark.parametrize("accounts", [31, 33, 64, 97, 170])
+def test_every_position_among_many_accounts_is_that_of_the_choice(accounts: int) -> None:
+    random = Random(accounts)
+    begun = [0.0, 0.25, 1.0, 2.5, 7.75]
+    found = tuple(
+        waiting(f"a{number}", random.randint(1, 6), random.choice([1, 2, 3]), turn=turn)
+        for number, turn in enumerate(random.choices(begun, k=accounts))
+    )
+    order = FairOrder(0, turns(), found)
+    for place, (priority, name, number) in enumerate(choose_all(order), start=1):
         account = order.find(name, priority)
         assert account is not None
         assert order.place(account, number).position() == place
