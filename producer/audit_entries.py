@@ -40,6 +40,8 @@ class Act(StrEnum):
     WEBHOOK_REPLAYED = "webhook_replayed"
     QUEUE_PAUSED = "queue_paused"
     QUEUE_RESUMED = "queue_resumed"
+    ALERT_ACKNOWLEDGED = "alert_acknowledged"
+    """The evidence of an alert, which an operator has dealt with, was deleted from Redis."""
     MODEL_ROUTED = "model_routed"
     """The jobs of a model are sent by another family, or by its own again."""
     IMAGES_PRUNED = "images_pruned"

@@ -74,7 +74,7 @@ BEGIN
        TO darkroom_api;
     GRANT SELECT ON active_pauses, active_routes, model_routes, pauses TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_pause, darkroom_resume, darkroom_resume_scope,
-        darkroom_record_brake_end, darkroom_route_model, darkroom_prune_images,
+        darkroom_record_brake_end, darkroom_record_acknowledgement, darkroom_route_model, darkroom_prune_images,
         darkroom_record_images_deleted, darkroom_retry_images TO darkroom_api;
     GRANT SELECT ON prompt_erasures, retention_progress TO darkroom_api;
     GRANT EXECUTE ON FUNCTION darkroom_prune, darkroom_count_prunable, darkroom_erase_prompts,

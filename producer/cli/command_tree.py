@@ -111,7 +111,7 @@ COMMANDS = (
     ),
     ListedCommand("kie", _OPERATIONS, "commands.kie:app", "Show what Kie says of its models."),
     ListedCommand(
-        *("queue", _OPERATIONS, "commands.queue:app"),
+        *("queue", _OPERATIONS, "commands.queue.queue:app"),
         "Show the queue: depth, oldest, in flight, rates, money, failures. Pause it.",
     ),
     ListedCommand(

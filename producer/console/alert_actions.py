@@ -22,6 +22,8 @@ class AlertAction:
     command: str = ""
     needs: str | None = None
     """The name of the action of the console that the page performs, if it performs one."""
+    posts: bool = False
+    """Whether the button performs the action at once, without a page that asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ _INSERT_PRICE = (
     " VALUES (KIND, CREDITS, WHAT_KIE_CHARGES);"
 )
 """What an operator copies, and completes with both amounts."""
+_ACKNOWLEDGE_WIPE = AlertAction(
+    "Acknowledge",
+    f"{CONSOLE}/alerts/redis_was_wiped/acknowledge",
+    needs="acknowledge_wipe",
+    posts=True,
+)
 _START_WORKER = _command("darkroom worker")
 _EXAMINE = _command("darkroom doctor")
 _SEE_MODELS = _page("See what Kie says", "/models#at-kie")
@@ -112,7 +120,7 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "redis_is_full": _EXAMINE,
     "redis_is_replica": _EXAMINE,
     "redis_of_another_database": _EXAMINE,
-    "redis_was_wiped": _RUNNING,
+    "redis_was_wiped": lambda _: _ACKNOWLEDGE_WIPE,
     "results_unreadable": _page("Resolve these jobs", "/jobs?reason=result_unreadable"),
     "route_unfit": _see_unfit_jobs,
     "rows_locked": _end_session,
@@ -123,16 +131,17 @@ ACTION_BY_ALERT: Mapping[str, Callable[[Alert], AlertAction]] = {
     "webhooks_dead": _command("darkroom webhooks list --state dead"),
     "webhooks_fail": _command("darkroom webhooks list --state pending"),
     "worker_lost": _START_WORKER,
+    "writes_lost": _command("darkroom queue lost-writes"),
 }
 """The action of every alert, by its name."""
 _SEVERE = frozenset(
     {
         *("jobs_fail", "no_worker", "nothing_is_submitted", "postgres_is_read_only"),
         *("redis_cannot_save", "redis_is_full", "redis_is_replica", "submits_paused"),
-        "redis_of_another_database",
+        *("redis_of_another_database", "writes_lost"),
     }
 )
-"""Alerts of which jobs stand still or fail."""
+"""Alerts of which jobs stand still, fail or are lost."""
 
 
 def show_alert(alert: Alert) -> ShownAlert:

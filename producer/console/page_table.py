@@ -244,6 +244,14 @@ ACTIONS: tuple[Action, ...] = (
         section="overview",
     ),
     Action(
+        name="acknowledge_wipe",
+        path="/alerts/redis_was_wiped/acknowledge",
+        title="Acknowledge that Redis was wiped",
+        roles=OPERATORS,
+        handler=overview_page.acknowledge_wipe,
+        section="overview",
+    ),
+    Action(
         name="start_pause",
         path="/pauses/new",
         title="Pause submits",

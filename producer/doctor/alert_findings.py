@@ -15,7 +15,7 @@ from shared.domain.counted import counted
 from shared.errors import RedisDown
 
 _REPORTED_BY_OTHER_FINDINGS = frozenset(
-    {"redis_evicts", "process_without_redis", REDIS_OF_ANOTHER_DATABASE}
+    {"redis_evicts", "process_without_redis", REDIS_OF_ANOTHER_DATABASE, "writes_lost"}
 )
 """Alerts whose condition another finding reports."""
 

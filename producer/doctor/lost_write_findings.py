@@ -9,13 +9,12 @@ from shared.adapters.postgres.database import Queries
 from shared.adapters.redis.deliveries import connect_redis
 from shared.adapters.redis.lost_write_log import LostWriteEvidence, LostWriteLog
 from shared.domain.counted import counted
-from shared.redis_keys import LOST_WRITES_KEY
 
 _MAX_NAMED = 5
 FIX = (
-    "tell the callers of these jobs to place them again, and save the images of the tasks from"
-    " Kie's log within 14 days; see docs/operations.md#writes-were-lost. Then delete the key"
-    f" {LOST_WRITES_KEY} in Redis"
+    "read which: `darkroom queue lost-writes`; tell the callers of these jobs to place them again,"
+    " and save the images of the tasks from Kie's log within 14 days; see"
+    " docs/operations.md#writes-were-lost. Then `darkroom queue acknowledge writes_lost`"
 )
 
 

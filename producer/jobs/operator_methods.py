@@ -13,6 +13,7 @@ from producer.jobs.held_resolution import HeldResolution, resolve_held
 from producer.jobs.job_repository import JobRepository
 from producer.jobs.late_resolution import resolve_late
 from producer.jobs.unknown_resolution import SubmissionResolution, resolve_unknown
+from producer.monitoring.alert_evidence import AlertEvidence
 from producer.orders.argument_types import describe_type
 from producer.orders.order_enqueuer import OrderEnqueuer
 from producer.results.image_pruning import ImagePruning
@@ -52,6 +53,11 @@ class OperatorMethods:
         self._charge_basis = charge_basis
         self.stored_images = StoredImages(database)
         """The images of jobs, and their copies in the store of RESULTS_URL."""
+
+    @property
+    def alert_evidence(self) -> AlertEvidence:
+        """What Postgres has lost, and the acknowledgement of alerts that have been dealt with."""
+        return AlertEvidence(self._database, self._delivery_queue)
 
     @property
     def image_pruning(self) -> ImagePruning:

@@ -139,3 +139,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION darkroom_record_brake_end IS
     'Records that a person ended the brakes of a Kie account, which are in Redis. by: who, as one of our programs states it.';
+
+-- The evidence of some alerts is in Redis. That a person deals with it is an act, and is recorded here.
+CREATE OR REPLACE FUNCTION darkroom_record_acknowledgement(
+    of_alert text, evidence jsonb, by jsonb DEFAULT NULL
+) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    before  text[];
+    written bigint;
+BEGIN
+    before := darkroom_enter_act(by, NULL);
+    written := darkroom_write_audit_entry(
+        'alert_acknowledged', 'alert ' || of_alert, NULL, NULL, evidence, NULL);
+    PERFORM darkroom_leave_act(before);
+    RETURN written;
+END $$;
+COMMENT ON FUNCTION darkroom_record_acknowledgement IS
+    'Records that a person acknowledged an alert, and its evidence, which is deleted from Redis. by: who, as one of our programs states it.';

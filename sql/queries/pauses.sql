@@ -57,3 +57,7 @@ SELECT extract(epoch FROM due_at - now())::double precision AS due_seconds,
 -- name: record_brake_end
 -- $1 Kie account, $2 its brakes (JSON text), $3 reason, $4 who (JSON text).
 SELECT darkroom_record_brake_end($1, $2::text::jsonb, $3, $4::text::jsonb);
+
+-- name: record_acknowledgement
+-- $1 alert, $2 its evidence (JSON text), $3 who (JSON text).
+SELECT darkroom_record_acknowledgement($1, $2::text::jsonb, $3::text::jsonb);

@@ -16,7 +16,7 @@ from producer.keys.key_store import KeyStore
 from producer.keys.roles import Role
 from shared.domain.lifecycle import JobState
 from shared.kie_accounts import DEFAULT_ACCOUNT
-from shared.redis_keys import brake_key
+from shared.redis_keys import WIPED_KEY, brake_key
 from tests.acceptance.cli.test_cli_own_roles import open_session
 from tests.acceptance.test_http_jobs import order
 from tests.integration.database.database_setup import DatabaseSetup
@@ -122,6 +122,7 @@ PLAYS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "replayWebhook": ("POST", "/v1/webhooks/{message}/replay", {}),
     "startPause": ("POST", "/v1/pauses", {"scope": "everything", "reason": "why"}),
     "endBrakes": ("POST", "/v1/brakes/end", {"kie_account": "default", "reason": "topped up"}),
+    "acknowledgeAlert": ("POST", "/v1/alerts/acknowledge", {"name": "redis_was_wiped"}),
     "routeModel": ("POST", "/v1/models/gpt-4o-image/route", {"via": "4o-image-api"}),
     "resumePause": ("POST", "/v1/pauses/1/resume", {}),
     "endSession": ("POST", "/v1/sessions/{session}/end", {}),
@@ -144,6 +145,7 @@ async def test_every_route_by_which_staff_change_something_notes_who_did(
     changing = {one.name for one in ENDPOINTS if one.method != "GET"}
     assert changing == set(PLAYS) | OF_CUSTOMERS | ASKING
     await redis.hset(brake_key(DEFAULT_ACCOUNT), mapping={"level": 1, "reason": "account_refused"})  # type: ignore[misc]
+    await redis.set(WIPED_KEY, 1_700_000_000_000, ex=60)
     made, key = await KeyStore(deployment.database).create(Role.ADMIN)
     later = datetime.now(UTC) + timedelta(hours=1)
     async with deployment.worker():

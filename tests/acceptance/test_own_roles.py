@@ -188,6 +188,10 @@ async def _operator_routes(
         ("POST", "/v1/webhooks/{id}/replay"): lambda: api.post(
             f"/v1/webhooks/{message['id']}/replay"
         ),
+        ("GET", "/v1/lost-writes"): lambda: api.get("/v1/lost-writes"),
+        ("POST", "/v1/alerts/acknowledge"): lambda: api.post(
+            "/v1/alerts/acknowledge", {"name": "redis_was_wiped"}
+        ),
         ("GET", "/v1/webhooks"): lambda: api.get("/v1/webhooks", account_id="acme"),
         ("GET", "/v1/webhooks/{id}"): lambda: api.get(f"/v1/webhooks/{message['id']}"),
         ("PUT", "/v1/accounts/{id}/webhook-secret"): lambda: api.put(secret, {}),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from playwright.async_api import FloatRect, Locator, Page, expect
 
 from producer.console.history_plots import QUEUE_PLOTS
 from producer.keys.roles import Role
 from producer.monitoring.overview import FAILURES_SHOWN
+from shared.adapters.redis.deliveries import connect_redis
 from shared.domain.job_events import HeldForReview
 from shared.domain.lifecycle import JobState
+from shared.redis_keys import WIPED_KEY
 from tests.browser.browser_windows import Windows
 from tests.browser.running_system import RunningSystem
 from tests.integration.database.database_setup import DatabaseSetup
@@ -173,3 +177,27 @@ async def test_without_samples_each_plot_says_what_is_missing(
     page = await window.open("/console")
     await expect(page.locator('[data-plot-name="depth"]')).to_contain_text("No history yet")
     await window.check_accessibility()
+
+
+@pytest.mark.drives("acknowledge_wipe")
+async def test_an_operator_acknowledges_that_redis_was_wiped_and_a_viewer_cannot(
+    windows: Windows, system: RunningSystem
+) -> None:
+    deployment = system.deployment
+    url = deployment.settings.redis_url
+    assert url is not None
+    async with connect_redis(url.get_secret_value()) as redis:
+        await redis.set(WIPED_KEY, int(time.time() * 1000), ex=60)
+        window = await windows.open(Role.OPERATOR)
+        page = await window.open("/console")
+        alert = page.locator(".alert", has_text="Redis lost its keys")
+        # An API evaluates the alerts every few seconds.
+        await expect(alert).to_be_visible(timeout=_WAIT_MS)
+        await window.check_accessibility()
+        viewer = await (await windows.open(Role.VIEWER)).open("/console")
+        await expect(viewer.locator(".alert", has_text="Redis lost its keys")).to_be_visible()
+        await expect(viewer.get_by_role("button", name="Acknowledge")).to_have_count(0)
+        await alert.get_by_role("button", name="Acknowledge").click()
+        await expect(page.get_by_text("Acknowledged: Redis was wiped.")).to_be_visible()
+        await expect(alert).to_have_count(0, timeout=_WAIT_MS)
+        assert not await redis.exists(WIPED_KEY)

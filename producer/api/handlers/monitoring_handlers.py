@@ -1,4 +1,4 @@
-"""The overview of the queue, its history, and how long data is kept, over HTTP."""
+"""The overview of the queue, its history, lost writes, and how long data is kept, over HTTP."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from producer.api.authentication import caller_actor
-from producer.api.endpoint import Call
+from producer.api.endpoint import JOB_BODY_BYTES, Call
+from producer.api.requests.admin_bodies import parse_admin_body
+from producer.api.requests.json_body import read_json_object
+from producer.api.requests.operator_bodies import AlertAcknowledgement
 from producer.api.requests.query_parameters import QueryParameters
 from producer.api.responses.json_response import json_response
 from producer.list_pages import MAX_WAITING_LIMIT, WAITING_LIMIT
+from producer.monitoring.alert_evidence import acknowledgement_to_json, lost_writes_to_json
 from producer.monitoring.history import (
     HISTORY_HOURS_DEFAULT,
     HISTORY_HOURS_MAX,
@@ -42,6 +46,25 @@ async def show_history(call: Call) -> web.StreamResponse:
     hours = query.number("hours", HISTORY_HOURS_DEFAULT, 1, HISTORY_HOURS_MAX)
     query.raise_faults()
     return json_response(history_to_json(await call.context.producer.history(hours)))
+
+
+async def show_lost_writes(call: Call) -> web.StreamResponse:
+    """Return what Postgres has lost."""
+    QueryParameters(call.request, ()).raise_faults()
+    return json_response(
+        lost_writes_to_json(await call.context.producer.alert_evidence.lost_writes())
+    )
+
+
+async def acknowledge_alert(call: Call) -> web.StreamResponse:
+    """Delete the evidence of an alert, and return how much there was: 0 if there was none."""
+    body = parse_admin_body(
+        AlertAcknowledgement, await read_json_object(call.request, JOB_BODY_BYTES)
+    )
+    done = await call.context.producer.alert_evidence.acknowledge(
+        body.name, actor=caller_actor(call)
+    )
+    return json_response(acknowledgement_to_json(done))
 
 
 async def show_retention(call: Call) -> web.StreamResponse:

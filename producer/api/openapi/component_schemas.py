@@ -14,6 +14,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from producer.api.openapi.bulk_models import BULK_MODELS
 from producer.api.openapi.detail_models import DETAIL_MODELS
+from producer.api.openapi.evidence_models import EVIDENCE_MODELS
 from producer.api.openapi.file_models import FILE_MODELS
 from producer.api.openapi.money_models import MONEY_MODELS
 from producer.api.openapi.monitoring_models import MONITORING_MODELS
@@ -30,7 +31,12 @@ from producer.api.requests.admin_bodies import (
 )
 from producer.api.requests.bulk_bodies import ManyImages, ManyJobs, ManyRetries
 from producer.api.requests.limits_body import LimitsChange
-from producer.api.requests.operator_bodies import RESOLUTIONS, Retry, RouteChoice
+from producer.api.requests.operator_bodies import (
+    RESOLUTIONS,
+    AlertAcknowledgement,
+    Retry,
+    RouteChoice,
+)
 from producer.api.requests.order_body import MAX_BATCH_JOBS
 from producer.api.requests.pause_body import BrakeEnd, PauseStart
 from producer.orders.field_limits import DEFAULT_MODEL
@@ -59,7 +65,8 @@ _NOTES: dict[str, dict[str, Any]] = {
 
 _BODIES: tuple[type[BaseModel], ...] = (
     *(PriceChange, ScheduledPriceOrder, NewAccount, Grant, Refund, LimitsChange, Erasure),
-    *(PauseStart, BrakeEnd, Retry, RouteChoice, ManyJobs, ManyRetries, ManyImages),
+    *(PauseStart, BrakeEnd, AlertAcknowledgement, Retry, RouteChoice),
+    *(ManyJobs, ManyRetries, ManyImages),
     *RESOLUTIONS.values(),
 )
 
@@ -70,7 +77,8 @@ def component_schemas() -> dict[str, Any]:
     responses = _model_schemas(
         (
             *(*RESPONSE_MODELS, *BULK_MODELS, *DETAIL_MODELS, *FILE_MODELS),
-            *(*MONEY_MODELS, *MONITORING_MODELS, *RETENTION_MODELS, *SESSION_MODELS),
+            *(*MONEY_MODELS, *MONITORING_MODELS, *EVIDENCE_MODELS, *RETENTION_MODELS),
+            *SESSION_MODELS,
         )
     )
     names = [{"$ref": REF + name} for name in orders]

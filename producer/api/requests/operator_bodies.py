@@ -1,4 +1,4 @@
-"""The bodies by which jobs are retried, jobs in doubt are resolved, and models are routed."""
+"""The bodies by which operators retry and resolve jobs, route models and acknowledge alerts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from producer.api.requests.admin_bodies import Reason, parse_admin_body
 from producer.jobs.held_resolution import MAX_RESULT_URLS
 from producer.jobs.unknown_resolution import TASK_ID_LENGTH, is_printable_text
 from shared.catalog import list_families
+from shared.domain.alerts.alert import AcknowledgedAlert
 from shared.errors import Fault, InvalidRequest
 from shared.field_faults import format_value
 from shared.text_and_url_checks import has_lone_surrogate
@@ -61,6 +62,16 @@ class RouteChoice(BaseModel):
     dry_run: StrictBool = Field(
         default=False, description="whether nothing is done, and the answer says what would be"
     )
+
+
+class AlertAcknowledgement(BaseModel):
+    """Which alert has been dealt with."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "redis_was_wiped"}]}
+    )
+
+    name: AcknowledgedAlert = Field(description="the alert")
 
 
 _TaskId = Annotated[

@@ -9,10 +9,11 @@ from aiohttp import web
 from producer.api.responses.json_response import json_response
 from producer.console.alert_actions import show_alerts
 from producer.console.history_plots import QUEUE_PLOTS, account_plots, plots_to_json
-from producer.console.page import PageCall, PageView
+from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.monitoring.overview import Overview
 from producer.waiting.wait_texts import WAIT_REASONS
 from producer.waiting.waiting_table import waiting_table
+from shared.domain.alerts.alert import AcknowledgedAlert
 
 RANGES = {"hour": 1, "day": 24}
 """The hours of each range of the plots, by the value of `range` in the URL."""
@@ -45,6 +46,16 @@ async def show_overview(call: PageCall) -> PageView | web.StreamResponse:
         "wait_reasons": WAIT_REASONS,
     }
     return PageView("overview.html", values)
+
+
+async def acknowledge_wipe(call: PageCall) -> Redirect:
+    """End the alert that Redis was wiped."""
+    done = await call.producer.alert_evidence.acknowledge(
+        AcknowledgedAlert.REDIS_WAS_WIPED, actor=call.actor
+    )
+    if not done.acknowledged:
+        return Redirect(CONSOLE, "There was nothing to acknowledge.")
+    return Redirect(CONSOLE, "Acknowledged: Redis was wiped. The alert ends within seconds.")
 
 
 async def _read_plots(call: PageCall, overview: Overview, hours: int) -> dict[str, Any]:

@@ -50,7 +50,13 @@ from shared.domain.alerts.system_state import (
     SystemState,
 )
 from shared.errors import DatabaseRefused
-from shared.redis_keys import PRESENCES_KEY, WIPED_KEY, brake_key, family_brake_key
+from shared.redis_keys import (
+    LOST_WRITES_KEY,
+    PRESENCES_KEY,
+    WIPED_KEY,
+    brake_key,
+    family_brake_key,
+)
 
 _LISTS = (
     *(
@@ -191,11 +197,12 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
         for section in ("memory", "replication", "persistence"):
             pipe.info(section)
         pipe.get(WIPED_KEY)
+        pipe.hlen(LOST_WRITES_KEY)
         # Each heartbeat removes marks of dead processes.
         pipe.zrange(PRESENCES_KEY, 0, -1, withscores=True)
         replies = await pipe.execute(raise_on_error=False)
         _raise_unless_forbidden(replies)
-    *brakes, memory, replication, persistence, wiped_ms, marks = [
+    *brakes, memory, replication, persistence, wiped_ms, lost_writes, marks = [
         {} if isinstance(reply, NoPermissionError) else reply for reply in replies
     ]
     pauses = [_read_pause(fields) for fields in brakes]
@@ -218,6 +225,7 @@ async def read_redis_state(redis: Redis, accounts: Sequence[str]) -> RedisState:
         saves=persistence.get("rdb_last_bgsave_status", "ok") == "ok"
         and persistence.get("aof_last_write_status", "ok") == "ok",
         wiped_at=_timestamp(int(wiped_ms) / 1000) if wiped_ms else None,
+        lost_writes=int(lost_writes),
         first_user=_first_user(read_presences(marks)),
     )
 

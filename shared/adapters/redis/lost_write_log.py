@@ -1,26 +1,27 @@
 """Stores evidence in Redis that Postgres has lost writes, for example after a failover.
 
 Postgres cannot detect its lost writes. But Redis still has deliveries of lost jobs, and workers
-still know task ids. Workers store this evidence here for `darkroom doctor`, until an operator
-deletes the key.
+still know task ids. Workers store this evidence here for operators, until one acknowledges it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
 from redis.asyncio import Redis
 
 from shared.adapters.redis.deliveries import Lane
+from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.redis_keys import LOST_WRITES_KEY, NEWEST_EVENT_KEY
 
 MOST_KEPT = 10_000
 _WRITES = "writes"
 _PAGE_LENGTH = 5_000
+_DELETED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class LostWriteEvidence:
     jobs: Sequence[LostJob]
     missing_events: Sequence[tuple[EventPosition, EventPosition | None]]
     """Each event that disappeared, with the newest event that existed instead."""
+    fields: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    """The same, as Redis has it."""
 
 
 class LostWriteLog:
@@ -111,7 +114,21 @@ class LostWriteLog:
                 )
             else:
                 jobs.append(LostJob(**value))
-        return LostWriteEvidence(jobs, missing_events)
+        return LostWriteEvidence(jobs, missing_events, found)
+
+    async def delete(self, seen: LostWriteEvidence) -> tuple[int, int]:
+        """Delete this evidence, and return how many pieces were deleted and how many are left.
+
+        What has been added or changed since it was read is left.
+        """
+        script = self._redis.register_script(load_script("shared", "delete_same_fields").source)
+        names, deleted = list(seen.fields), 0
+        with translated_redis_errors():
+            for start in range(0, len(names), _DELETED_AT_ONCE):
+                page = names[start : start + _DELETED_AT_ONCE]
+                pairs = [part for name in page for part in (name, seen.fields[name])]
+                deleted += int(await script(keys=[LOST_WRITES_KEY], args=pairs))
+        return deleted, await self.count()
 
     async def delivered_jobs(self) -> list[str]:
         """Return the ids of jobs with a delivery, up to 5,000 of each lane."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 ALERT_NAMES = (
@@ -41,6 +42,7 @@ ALERT_NAMES = (
     "webhooks_dead",
     "webhooks_fail",
     "worker_lost",
+    "writes_lost",
 )
 """All alert names. They are stable, and labels of a metric."""
 REDIS_OF_ANOTHER_DATABASE = "redis_of_another_database"
@@ -48,10 +50,18 @@ REDIS_ALERT_NAMES = frozenset(
     {
         *("nothing_is_submitted", "redis_cannot_save", "redis_evicts", "redis_is_full"),
         *("redis_is_replica", REDIS_OF_ANOTHER_DATABASE, "redis_was_wiped"),
-        *("submits_paused", "submits_slowed"),
+        *("submits_paused", "submits_slowed", "writes_lost"),
     }
 )
 """Alerts whose state is unknown while Redis is unavailable."""
+
+
+class AcknowledgedAlert(StrEnum):
+    """Alerts whose evidence Redis keeps until an operator acknowledges it."""
+
+    REDIS_WAS_WIPED = "redis_was_wiped"
+    """Without an operator, the evidence expires after an hour."""
+    WRITES_LOST = "writes_lost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,8 +143,16 @@ def _redis_alerts(redis: RedisState) -> Iterator[Alert]:
             "Redis lost its keys while workers ran: every open job was delivered again, none is"
             " lost",
             "find out why: noeviction and the append-only file must be on, and nobody may flush it;"
-            " told for an hour, or until `DEL darkroom:wiped`",
+            " told for an hour, or until `darkroom queue acknowledge redis_was_wiped`",
             since=redis.wiped_at,
+        )
+    if redis.lost_writes:
+        pieces = counted(redis.lost_writes, "piece of evidence", "pieces of evidence")
+        yield Alert(
+            "writes_lost",
+            f"confirmed writes are not in Postgres: {pieces}",
+            "read which: `darkroom queue lost-writes`; once they are dealt with:"
+            " `darkroom queue acknowledge writes_lost`",
         )
     if not redis.saves:
         yield Alert(

@@ -308,5 +308,7 @@ class RedisState:
     saves: bool = True
     wiped_at: datetime | None = None
     """When a worker last found that Redis had lost its keys, within the last hour."""
+    lost_writes: int = 0
+    """The number of pieces of evidence that Postgres has lost writes."""
     first_user: RedisUser | None = None
     """The live process that has used this Redis for longest."""

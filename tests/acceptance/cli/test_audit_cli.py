@@ -21,7 +21,7 @@ READING = {
     "webhooks show",
     *("webhooks secret", "queue pauses", "jobs counts", "accounts list", "accounts statement"),
     *("prices preview", "prices scheduled", "models list", "accounts erasures"),
-    *("keys sessions", "queue history", "queue waiting"),
+    *("keys sessions", "queue history", "queue waiting", "queue lost-writes"),
     *("files show", "jobs download", "kie models", "kie surprises", "prices compare"),
 }
 """Commands that change nothing; `webhooks secret` only with --create."""
@@ -43,8 +43,12 @@ PAUSES = {
     "queue resume": "queue_resumed",
     "queue end-brake": "queue_resumed",
 }
-NOTED_ELSEWHERE = {"results prune", "results retry", "prune", "accounts erase-prompts"}
-"""test_prune_cli.py, test_results_retry_cli.py and test_retention_cli.py read their entries."""
+NOTED_ELSEWHERE = {
+    *("results prune", "results retry", "prune", "accounts erase-prompts"),
+    "queue acknowledge",
+}
+"""test_prune_cli.py, test_results_retry_cli.py, test_retention_cli.py and test_lost_writes_cli.py
+read their entries."""
 MODELS = {"models route": "model_routed"}
 MONEY = {
     "accounts limits": "account_limits_changed",

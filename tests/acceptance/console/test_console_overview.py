@@ -105,8 +105,19 @@ async def test_a_wiped_redis_and_an_unknown_submission_are_told(deployment: Depl
         assert url is not None
         async with connect_redis(url.get_secret_value()) as redis:
             await redis.set(WIPED_KEY, int(time.time() * 1000), ex=60)
-            async with open_console(deployment) as browser:
+            key = await key_of(deployment, Role.OPERATOR)
+            async with deployment.api() as api, browsing(api, key) as browser:
                 text = (await browser.get("/console")).expect(200)
+                path = "/console/alerts/redis_was_wiped/acknowledge"
+                done = await browser.post(path, {})
+                repeated = await browser.post(path, {})
+                is_told = await redis.exists(WIPED_KEY)
+    entries = await deployment.producer.billing.audit(act="alert_acknowledged")
+    assert [(one["via"], one["subject"]) for one in entries] == [
+        ("console", "alert redis_was_wiped")
+    ]
+    assert (done.location, repeated.location, is_told) == ("/console", "/console", 0)
+    assert f'action="{path}"' in text
     assert "Redis lost its keys while workers ran" in text
     assert "1 submission has an unknown outcome" in text
     assert 'href="/console/jobs?state=unknown">Resolve these jobs</a>' in text

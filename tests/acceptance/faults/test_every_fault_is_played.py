@@ -45,10 +45,7 @@ RUNBOOK = {
     "A success cannot be read": "results_unreadable",
     "Images that come late": "images_come_late",
     "Results that stay": "images_not_stored",
-    "Writes were lost": (
-        "tests/integration/worker/test_lost_writes.py"
-        "::test_a_missing_event_reveals_writes_that_no_other_check_found"
-    ),
+    "Writes were lost": "writes_lost",
     "A failover": (
         "tests/failover/test_short_failover.py"
         "::test_a_failover_of_each_server_loses_nothing_and_jobs_move_again_in_time"

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from shared.adapters.postgres.database import Connection
-from shared.redis_keys import WIPED_KEY
+from shared.adapters.redis.lost_write_log import LostJob, LostWriteLog
 from tests.acceptance.faults.fault_setup import Cause, Fault, FaultSetup, play
 from tests.support.deployment import eventually
 from worker.recovery.reconciler import EPOCH_KEY
@@ -169,7 +169,17 @@ async def _redis_wiped(setup: FaultSetup) -> AsyncIterator[None]:
     await eventually(have_ended, "all jobs have succeeded")
     setup.deployment.check_paid_once()
     assert [line["event"] for line in setup.lines].count("redis_is_empty") == 1
-    await setup.redis.delete(WIPED_KEY)
+    await setup.deployment.producer.alert_evidence.acknowledge("redis_was_wiped")
+
+
+@asynccontextmanager
+async def _writes_lost(setup: FaultSetup) -> AsyncIterator[None]:
+    """Store the evidence of a job that Postgres has lost, as a worker does that meets its task."""
+    lost = LostJob("019f0000-0000-7000-8000-000000000000", "t1", "default")
+    await LostWriteLog(setup.redis).add_jobs([lost])
+    yield
+    done = await setup.deployment.producer.alert_evidence.acknowledge("writes_lost")
+    assert (done.acknowledged, done.left) == (1, 0)
 
 
 FAULTS = [
@@ -237,6 +247,14 @@ FAULTS = [
         _redis_wiped,
         "every open job was delivered again",
         "the append-only file must be on",
+    ),
+    Fault(
+        "Postgres has lost a job",
+        "writes_lost",
+        _writes_lost,
+        "not in Postgres: ",
+        "darkroom queue acknowledge writes_lost",
+        finding="no writes were lost",
     ),
     Fault(
         "Valkey cannot save",

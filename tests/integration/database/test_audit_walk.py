@@ -89,6 +89,7 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "darkroom_pause": ("'everything', NULL, 'why', NULL", "queue_paused"),
     "darkroom_resume": ("(SELECT max(id) FROM pauses)", "queue_resumed"),
     "darkroom_record_brake_end": ("'default', '[]', 'why'", "queue_resumed"),
+    "darkroom_record_acknowledgement": ("'writes_lost', '{}'", "alert_acknowledged"),
     "darkroom_resume_scope": ("'account', 'acme'", "queue_resumed"),
     "darkroom_route_model": ("'gpt-4o-image', '4o-image-api', 'why'", "model_routed"),
     "darkroom_prune_images": ("now(), 500", "images_pruned"),

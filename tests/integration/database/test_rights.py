@@ -175,6 +175,7 @@ FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "darkroom_resume": ("api",),
     "darkroom_resume_scope": ("api",),
     "darkroom_record_brake_end": ("api",),
+    "darkroom_record_acknowledgement": ("api",),
     "darkroom_route_model": ("api",),
     "darkroom_prune_images": ("api",),
     "darkroom_record_images_deleted": ("api",),

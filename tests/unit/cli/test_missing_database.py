@@ -34,6 +34,8 @@ ASKED: dict[str, tuple[str, ...]] = {
     "queue pause": ("--everything", *WHY),
     "queue resume": ("--everything",),
     "queue end-brake": WHY,
+    "queue lost-writes": (),
+    "queue acknowledge": ("writes_lost", "--yes"),
     "models list": (),
     "models route": ("gpt-4o-image", "--via", "4o-image-api", "--yes"),
     "jobs list": (),

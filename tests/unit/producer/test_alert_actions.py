@@ -25,8 +25,9 @@ def test_an_action_leads_to_a_page_or_is_a_command(name: str) -> None:
     assert bool(action.href) != bool(action.command)
     if action.href:
         path, query = urlsplit(action.href)[2:4]
-        forms = [one.path for one in ACTIONS if one.form is not None]
-        paths = [*(page.path for page in PAGES), *forms]
+        # A button without a page posts at once: its action asks nothing.
+        forms = [one.path for one in ACTIONS if (one.form is None) == action.posts]
+        paths = forms if action.posts else [*(page.path for page in PAGES), *forms]
         patterns = (re.sub(r"\{\w+\}", "[^/]+", one) for one in paths)
         assert any(re.fullmatch(CONSOLE + pattern, path) for pattern in patterns)
         assert action.label

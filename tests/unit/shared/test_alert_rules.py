@@ -31,7 +31,6 @@ from shared.domain.alerts.system_state import (
     SubmitRate,
     SystemState,
 )
-from shared.redis_keys import WIPED_KEY
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 WELL = SystemState(
@@ -397,7 +396,14 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
         {"redis": RedisState(wiped_at=ago(20))},
         "every open job was delivered again",
         ago(20),
-        "DEL darkroom:wiped",
+        "darkroom queue acknowledge redis_was_wiped",
+    ),
+    (
+        "writes_lost",
+        {"redis": RedisState(lost_writes=1)},
+        "confirmed writes are not in Postgres: 1 piece of evidence",
+        None,
+        "darkroom queue acknowledge writes_lost",
     ),
     ("redis_cannot_save", {"redis": RedisState(saves=False)}, "failed", None, "disk"),
     ("redis_of_another_database", {"redis": OTHERS}, "worker shop-1:7", ago(9), "REDIS_PREFIX"),
@@ -489,9 +495,3 @@ def test_cancelled_jobs_count_neither_way() -> None:
 def test_a_long_queue_is_not_counted_to_its_end() -> None:
     (alert,) = alerts_of(due=QUEUED_COUNT_MAX, waiting_since=ago(301), last_submitted_at=ago(1))
     assert alert.detail.startswith("10,000 jobs or more are due")
-
-
-def test_the_fix_of_a_wiped_redis_names_its_key() -> None:
-    found = find_alerts(WELL, RedisState(wiped_at=NOW))
-    (alert,) = (one for one in found if one.name == "redis_was_wiped")
-    assert f"`DEL {WIPED_KEY}`" in alert.fix

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -21,7 +20,8 @@ from producer.cli.command_runner import (
     run,
     run_connected,
 )
-from producer.cli.commands.queue_waiting import waiting
+from producer.cli.commands.queue.incidents import acknowledge, end_brake, lost_writes
+from producer.cli.commands.queue.waiting import waiting
 from producer.cli.display.console import (
     build_table,
     print_data,
@@ -40,7 +40,6 @@ from producer.monitoring.history import (
     sample_to_json,
 )
 from shared.errors import DependencyDown, PostgresDown, RedisDown
-from shared.kie_accounts import DEFAULT_ACCOUNT
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -312,33 +311,9 @@ def list_pauses(
     run_connected(step)
 
 
-@app.command("end-brake")
-def end_brake(
-    reason: Reason,
-    kie_account: Annotated[
-        str, typer.Option("--kie-account", metavar="K", help="One of our Kie accounts.")
-    ] = DEFAULT_ACCOUNT,
-    model: Annotated[
-        str | None, typer.Option(metavar="M", help="Only its brake for this model.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """End what workers paused by themselves, once Kie accepts submits again."""
-
-    async def step(context: CommandContext) -> None:
-        ended = await context.producer.brakes.end(
-            kie_account, model, reason=reason, actor=command_actor()
-        )
-        if as_json:
-            print_json(*(asdict(one) for one in ended))
-            return
-        for one in ended:
-            whose = one.kie_account if one.model is None else f"{one.kie_account}, {one.model}"
-            print_data(f"ended: {printable(whose)} ({printable(f'{one.reason}: {one.message}')})")
-        if not ended:
-            print_message(f"no brake of the Kie account {printable(kie_account)} is on")
-
-    run_connected(step)
+app.command("end-brake")(end_brake)
+app.command("lost-writes")(lost_writes)
+app.command("acknowledge")(acknowledge)
 
 
 _SCOPE_OPTIONS = "--everything, --model, --account, --kie-account"
