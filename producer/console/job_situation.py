@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from producer.console.text_filters import format_credits, format_duration, format_time, format_words
+from producer.console.text_filters import count_credits, format_duration, format_time, format_words
 from producer.waiting.wait_texts import wait_text
 from shared.domain.counted import counted
 from shared.domain.job import Job
@@ -51,8 +51,8 @@ def _of_state(job: Job) -> Situation:
         case JobState.SUCCEEDED:
             count = len(job.result_urls)
             made = counted(count, "image is there", "images are there")
-            charged = format_credits(job.credits_charged)
-            return Situation("good", made, f"{charged} credits were charged.")
+            charged = count_credits(job.credits_charged, "credit was", "credits were")
+            return Situation("good", made, f"{charged} charged.")
         case JobState.CANCELLED | JobState.FAILED:
             return Situation("info", f"It {job.state}", "Its hold was released.")
         case _:

@@ -30,6 +30,11 @@ def format_credits(credits: Decimal | int | None) -> str:
     return f"{amount:,.0f}" if whole else f"{amount.normalize():,f}"
 
 
+def count_credits(credits: Decimal | int | None, one: str = "credit", many: str = "credits") -> str:
+    """Return an amount with its words: `1 credit`, `6 credits`."""
+    return f"{format_credits(credits)} {one if credits == 1 else many}"
+
+
 def format_number(number: float | None, decimals: int = 0) -> str:
     """Return a number with thousands separators."""
     return NONE if number is None else f"{number:,.{decimals}f}"
@@ -143,6 +148,7 @@ def make_query(values: Mapping[str, Any], **changes: Any) -> str:
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "credits": format_credits,
+    "counted_credits": count_credits,
     "number": format_number,
     "counted": counted,
     "percent": format_percent,

@@ -26,10 +26,11 @@ def check_retry(first: Job, *, again: bool) -> StateConflict | None:
         fault = Fault("id", f"job {first.id} is {first.state}: only an ended job is retried")
         return StateConflict([fault])
     if first.state is JobState.SUCCEEDED and not again:
-        charged = credits_to_json(first.credits_charged)
+        credits = "credit was" if first.credits_charged == 1 else "credits were"
         sentence = (
-            f"job {first.id} succeeded, and {charged} credits were charged: a retry is charged as"
-            " well; say again (--again on the command line) if it is meant"
+            f"job {first.id} succeeded, and {credits_to_json(first.credits_charged)} {credits}"
+            " charged: a retry is charged as well; say again (--again on the command line) if it is"
+            " meant"
         )
         return StateConflict([Fault("again", sentence)])
     return None

@@ -63,7 +63,7 @@ BEGIN
         RAISE EXCEPTION 'a pause needs a reason of 1 to 500 characters'
             USING ERRCODE = 'DR001', CONSTRAINT = 'pause_reason_must_be_given';
     ELSIF ends_at <= clock_timestamp() THEN
-        RAISE EXCEPTION 'until is %, which has passed: it is % now', ends_at, clock_timestamp()
+        RAISE EXCEPTION 'the end, %, has passed: it is % now', ends_at, clock_timestamp()
             USING ERRCODE = 'DR001', CONSTRAINT = 'pause_must_end_after_its_start';
     END IF;
     PERFORM darkroom_require_pause_value(of_scope, of_value);

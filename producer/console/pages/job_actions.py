@@ -5,7 +5,7 @@ from __future__ import annotations
 from producer.actor import MAX_REASON_LENGTH
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.console.pages.job_page import find_doubt, is_in_doubt
-from producer.console.text_filters import format_credits
+from producer.console.text_filters import count_credits
 from producer.jobs.job_mask import mask_job
 from shared.catalog import get_family
 from shared.domain.job import Job
@@ -40,8 +40,8 @@ async def cancel_job(call: PageCall) -> Redirect:
     if not job.is_terminal:
         notice = "The cancel was requested. Nobody waits for the job, and it ends by Kie's outcome."
         return Redirect(_path_of(job), notice)
-    held = format_credits(job.credits_quoted)
-    return Redirect(_path_of(job), f"The job was cancelled. {held} credits were released.")
+    held = count_credits(job.credits_quoted, "credit was", "credits were")
+    return Redirect(_path_of(job), f"The job was cancelled. {held} released.")
 
 
 async def confirm_retry(call: PageCall) -> PageView:
@@ -67,9 +67,9 @@ async def retry_job(call: PageCall) -> Redirect:
     """Enqueue the request of an ended job again, once."""
     again = call.form.get("again") == "yes"
     retried = await call.producer.retry_once(call.part("id"), again=again, actor=call.actor)
-    held = format_credits(retried.job.credits_quoted)
+    held = count_credits(retried.job.credits_quoted, "credit is", "credits are")
     notice = (
-        f"Retried as this job. {held} credits are held."
+        f"Retried as this job. {held} held."
         if retried.is_new
         else "The job had been retried already, as this job. Nothing was changed."
     )

@@ -37,7 +37,7 @@ async def show_jobs(call: PageCall) -> PageView:
     rows = _Rows([])
     try:
         where = _read_filter(call, texts)
-        below = _read_id(call.query("cursor"), "cursor")
+        below = _read_id(call.query("cursor"), "cursor", "the place of a page")
         shown = _read_shown(call.query("shown"))
     except InvalidRequest as error:
         faults = {fault.field: fault.message for fault in error.faults}
@@ -125,19 +125,20 @@ def _tab_of(texts: Mapping[str, str], filters: Mapping[str, str]) -> tuple[str, 
     return url, all(texts.get(name) == filters.get(name) for name in _TAB_FILTERS)
 
 
-def _read_id(text: str | None, field: str) -> UUID | None:
+def _read_id(text: str | None, field: str, what: str) -> UUID | None:
     if text is None:
         return None
     found = read_uuid(text)
     if found is None:
-        raise InvalidRequest([Fault(field, f"{text[:80]!r} is not the place of a page")])
+        raise InvalidRequest([Fault(field, f"{text[:80]!r} is not {what}")])
     return found
 
 
 def _read_shown(text: str | None) -> list[UUID]:
     """Return the ids of the rows that the page has."""
     given = text.split(",", PAGE_ROWS) if text else []
-    return [one for one in (_read_id(id_text, "shown") for id_text in given) if one is not None]
+    read = (_read_id(id_text, "shown", "the id of a job") for id_text in given)
+    return [one for one in read if one is not None]
 
 
 def _with_shown(url: str, jobs: Sequence[Job]) -> str:

@@ -89,6 +89,7 @@ async def test_the_list_filters_pages_and_says_what_is_wrong_with_a_filter(
         ("metadata=order", "must be a key, = and its value"),
         ("created_from=yesterday", "must be a time with its timezone"),
         ("cursor=x", "is not the place of a page"),
+        ("shown=x", "is not the id of a job"),
         ("stat=failed", "is no filter of this list"),
     ):
         assert sentence in html.unescape(await operator.text_of(f"/console/jobs?{query}", 422)), (

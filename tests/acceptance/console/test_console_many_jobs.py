@@ -185,6 +185,9 @@ async def test_jobs_that_fail_after_the_page_was_shown_are_not_part_of_it(many: 
     assert await many.setup.value(
         "SELECT array_agg(retry_of) FROM jobs WHERE retry_of IS NOT NULL"
     ) == [job.id for job in sorted(shown, key=lambda job: job.id)]
+    repeated = (await many.browser.post(f"{MANY}/retry", {**fields, "count": "2"})).expect(200)
+    assert "No job matches any more" in repeated
+    assert "0 jobs" not in repeated
     # An older job that fails only now makes it another number, which is shown instead.
     again = (await many.browser.get(f"{MANY}/retry?state=failed")).expect(200)
     fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', again))

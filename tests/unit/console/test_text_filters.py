@@ -33,6 +33,14 @@ def test_credits_have_no_more_decimals_than_they_need(
     assert text_filters.format_credits(credits) == text
 
 
+def test_one_credit_has_its_own_words() -> None:
+    assert text_filters.count_credits(Decimal("1.000000")) == "1 credit"
+    assert (
+        text_filters.count_credits(Decimal("1.5"), "credit is", "credits are") == "1.5 credits are"
+    )
+    assert text_filters.count_credits(0) == "0 credits"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -9,7 +9,7 @@ from producer.actor import MAX_REASON_LENGTH
 from producer.api.requests.query_parameters import read_credits
 from producer.console.page import CONSOLE, PageCall, PageView, Redirect
 from producer.console.pages.money.accounts_page import account_path
-from producer.console.text_filters import format_credits
+from producer.console.text_filters import count_credits
 from producer.jobs.job_mask import mask_job
 from producer.money.grants import GrantConflict
 from producer.plain_numbers import CREDITS_MAX, has_price_decimals, read_decimal
@@ -53,8 +53,8 @@ async def grant(call: PageCall) -> Redirect:
     if account.is_replayed:
         return Redirect(account_path(account.id), "This was booked already. Nothing was added.")
     verb = "granted" if credits > 0 else "taken"
-    notice = f"{format_credits(abs(credits))} credits were {verb}."
-    return Redirect(account_path(account.id), notice)
+    booked = count_credits(abs(credits), "credit was", "credits were")
+    return Redirect(account_path(account.id), f"{booked} {verb}.")
 
 
 async def ask_refund(call: PageCall) -> PageView:
@@ -80,8 +80,8 @@ async def refund(call: PageCall) -> Redirect:
         faults.append(Fault("credits", "must be a number above 0, with at most 2 decimals"))
     reason = read_reason(call, faults)
     entry = await call.billing.refund(UUID(str(job.id)), credits, reason=reason, actor=call.actor)
-    notice = f"{format_credits(entry['credits'])} credits were returned to {job.account_id}."
-    return Redirect(f"{CONSOLE}/jobs/{job.id}", notice)
+    returned = count_credits(entry["credits"], "credit was", "credits were")
+    return Redirect(f"{CONSOLE}/jobs/{job.id}", f"{returned} returned to {job.account_id}.")
 
 
 def _read_grant(text: str, faults: list[Fault]) -> Decimal:
