@@ -147,10 +147,10 @@ def _redis_alerts(redis: RedisState) -> Iterator[Alert]:
             since=redis.wiped_at,
         )
     if redis.lost_writes:
-        pieces = counted(redis.lost_writes, "piece of evidence", "pieces of evidence")
+        lost = counted(redis.lost_writes, "job or event", "jobs or events")
         yield Alert(
             "writes_lost",
-            f"confirmed writes are not in Postgres: {pieces}",
+            f"Postgres has lost confirmed writes, of {lost}",
             "read which: `darkroom queue lost-writes`; once they are dealt with:"
             " `darkroom queue acknowledge writes_lost`",
         )
