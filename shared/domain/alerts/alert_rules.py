@@ -150,7 +150,7 @@ def _redis_alerts(redis: RedisState) -> Iterator[Alert]:
         lost = counted(redis.lost_writes, "job or event", "jobs or events")
         yield Alert(
             "writes_lost",
-            f"Postgres has lost confirmed writes, of {lost}",
+            f"confirmed writes are not in Postgres: {lost}",
             "read which: `darkroom queue lost-writes`; once they are dealt with:"
             " `darkroom queue acknowledge writes_lost`",
         )

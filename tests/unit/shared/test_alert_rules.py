@@ -401,7 +401,7 @@ CASES: list[tuple[str, dict[str, Any], str, datetime | None, str]] = [
     (
         "writes_lost",
         {"redis": RedisState(lost_writes=1)},
-        "Postgres has lost confirmed writes, of 1 job or event",
+        "confirmed writes are not in Postgres: 1 job or event",
         None,
         "darkroom queue acknowledge writes_lost",
     ),
