@@ -13,7 +13,9 @@ from arq.connections import ArqRedis
 
 from producer import JobState
 from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, connect_redis
+from shared.adapters.redis.lost_write_log import LostJob, LostWriteLog
 from shared.adapters.servers import Servers
+from shared.domain.alerts.alert import AcknowledgedAlert
 from tests.integration.worker.bare_lanes import Runs, deliver, lane_over, running
 from tests.support.deployment import Deployment, eventually, text_to_image
 from tests.support.redis_commands import RedisCommands, counted_redis_commands
@@ -39,6 +41,7 @@ async def test_no_script_uses_a_key_that_it_was_not_told(
                 await DeliveryQueue(redis).ping()
             await _renew_and_snooze(redis, commands)
             await _hasten_and_withdraw(redis)
+            await _acknowledge_lost_writes(deployment, redis)
         assert set(commands.sent) >= all_scripts()
     assert sorted(commands.undeclared) == []
 
@@ -116,3 +119,10 @@ async def _hasten_and_withdraw(redis: ArqRedis) -> None:
     assert (due, removed) == (3, 3)
     await queue.deliver([Delivery(one, lane) for one in ids for lane in Lane])
     await scripts.aclose()
+
+
+async def _acknowledge_lost_writes(deployment: Deployment, redis: ArqRedis) -> None:
+    await LostWriteLog(redis).add_jobs([LostJob(str(uuid4()), "task", "default")])
+    evidence = deployment.producer.alert_evidence
+    done = await evidence.acknowledge(AcknowledgedAlert.WRITES_LOST)
+    assert (done.acknowledged, done.left) == (1, 0)
