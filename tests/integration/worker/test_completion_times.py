@@ -183,6 +183,20 @@ async def test_each_kind_keeps_so_many_completions_and_the_old_ones_fade(
     assert [row["seconds"] for row in rows if row["quantity"] == 4] == [90.0]
 
 
+async def test_completions_are_recorded_soon_where_postgres_believes_that_there_are_none(
+    setup: WorkerSetup,
+) -> None:
+    for _ in range(3):
+        await CompletionTimes(setup.database, having_seen(KIND, [20.0] * 300)).exchange_times()
+    await setup.sql("DELETE FROM completion_times")
+    await setup.sql("VACUUM (ANALYZE, TRUNCATE false) completion_times")
+    # A plan that compares each row with each takes minutes for these, and may take 10 s.
+    for _ in range(6):
+        await CompletionTimes(setup.database, having_seen(KIND, [20.0] * 500)).exchange_times()
+    await CompletionTimes(setup.database, having_seen(FOUR, [90.0])).exchange_times()
+    assert len(await stored(setup)) == WINDOW_LENGTH + 1
+
+
 async def test_a_burst_is_learned_from_as_a_whole_not_from_its_slow_end(setup: WorkerSetup) -> None:
     # Tasks that begin together end in the order of how long they take.
     for start in range(0, 3_000, 500):
