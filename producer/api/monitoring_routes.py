@@ -70,6 +70,7 @@ MONITORING_ENDPOINTS: tuple[Endpoint, ...] = (
         roles=OPERATOR_ROLES,
         body="AlertAcknowledgement",
         responses={200: "Acknowledgement"},
+        max_response_bytes=PAGE_BYTES,
         problems=(422,),
     ),
     Endpoint(

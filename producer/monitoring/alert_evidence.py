@@ -63,7 +63,7 @@ class AlertEvidence:
         Postgres login without one. Without evidence there is none. Raises `InvalidRequest` and
         `PostgresDown`.
         """
-        if name not in set(AcknowledgedAlert):
+        if name not in tuple(AcknowledgedAlert):
             allowed = ", ".join(AcknowledgedAlert)
             raise InvalidRequest([Fault("name", f"{name!r:.80} must be one of {allowed}")])
         alert = AcknowledgedAlert(name)

@@ -49,7 +49,7 @@ class Acknowledgement(BaseModel):
         description="pieces that arrived meanwhile, for which the alert goes on", examples=[0]
     )
     lost_writes: LostWrites | None = Field(
-        description="the evidence that was deleted, of `writes_lost`"
+        description="of `writes_lost`: what was read; what changed since stays"
     )
 
 
