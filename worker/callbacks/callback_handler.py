@@ -85,9 +85,16 @@ class _AccountConcurrencyReached(Exception):
 class CallbackHandler:
     """Handles new callbacks at once. The sweep handles those that are left."""
 
-    def __init__(self, deps: Dependencies, queries: Queries) -> None:
+    def __init__(
+        self,
+        deps: Dependencies,
+        queries: Queries,
+        *,
+        sweep_wait_seconds: float = SWEEP_WAIT_SECONDS,
+    ) -> None:
         self._deps = deps
         self._queries = queries
+        self._sweep_wait_seconds = sweep_wait_seconds
         self._late_tasks = LateTaskChecks(deps)
         self._slots = asyncio.Semaphore(MAX_CALLBACKS_AT_ONCE)
         self._sweep_slots = asyncio.Semaphore(MAX_CALLBACKS_AT_ONCE)
@@ -106,15 +113,16 @@ class CallbackHandler:
     async def sweep(self) -> bool:
         """Handle what is still unhandled: early callbacks, and those of a crashed worker.
 
-        Returns whether all of it was tried. A slow Kie does not delay the caller: after two seconds
-        the sweep continues in the background, and the next call waits for the same sweep.
+        Returns whether all of it was tried. A slow Kie does not delay the caller: after
+        `sweep_wait_seconds` the sweep continues in the background, and the next call waits for the
+        same sweep.
         """
         if self._sweep is None or self._sweep.done():
             rows = await self._queries.fetch("unhandled_callbacks", SWEEP_SECONDS, _PAGE_LENGTH)
             if not rows:
                 return True
             self._sweep = asyncio.create_task(self._handle_all([row["id"] for row in rows]))
-        done, _ = await asyncio.wait([self._sweep], timeout=SWEEP_WAIT_SECONDS)
+        done, _ = await asyncio.wait([self._sweep], timeout=self._sweep_wait_seconds)
         return bool(done)
 
     async def jobs_with_unhandled_callbacks(self) -> set[UUID]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
 
 import pytest
 
@@ -14,15 +13,17 @@ from shared.domain import job_events
 from shared.domain.kie_outcomes import Pending, TaskLookup
 from tests.fakes.fake_kie import FakeKie
 from tests.integration.worker.worker_setup import WorkerSetup
+from tests.support.eventually import until
 from worker.callbacks.callback_handler import (
     MAX_CALLBACKS_AT_ONCE,
-    SWEEP_WAIT_SECONDS,
     CallbackHandler,
 )
 from worker.recovery.reconciler import Reconciler
 
 TOKEN = "the-token-of-this-attempt"
 TASK = "t" * 32
+SHORT_SECONDS = 0.05
+"""So long a sweep is waited for here, where Kie does not answer."""
 
 
 async def unknown_job_called_back(setup: WorkerSetup) -> tuple[Job, int]:
@@ -104,6 +105,12 @@ class SlowKie(FakeKie):
         self.answers = asyncio.Event()
         self.asked = 0
 
+    async def until_asked(self, times: int) -> None:
+        async def is_asked() -> bool:
+            return self.asked >= times
+
+        await until(is_asked, f"Kie is asked {times} times")
+
     async def examine(self, family: ModelFamily, task_id: str) -> TaskLookup:
         del family, task_id
         self.asked += 1
@@ -128,18 +135,18 @@ async def test_a_slow_kie_holds_up_no_reconciling_and_no_evidence_is_given_up_me
     await setup.sql("UPDATE jobs SET updated_at = now() - interval '10 seconds'")
     kie = SlowKie()
     slow = setup.with_kie(kie)
-    handler = CallbackHandler(slow.deps, slow.database)
+    handler = CallbackHandler(slow.deps, slow.database, sweep_wait_seconds=SHORT_SECONDS)
     reconciler = Reconciler(slow.deps, callbacks=handler)
-    started_at = monotonic()
     for _ in range(2):
         await reconciler.run_once()
-    assert monotonic() - started_at < 2 * SWEEP_WAIT_SECONDS + 3
-    assert kie.asked == 1, "the second waits for the first sweep"
+    await kie.until_asked(1)
+    assert not await handler.sweep(), "it waits for the first sweep, which has not ended"
+    assert kie.asked == 1
     assert (await setup.now_is(called_back)).state == "unknown", "its evidence is still looked at"
     assert (await setup.now_is(lost)).reason == "submission_lost"
     assert await setup.delivery_due_in_seconds(queued.id, Lane.SUBMIT) is not None
     kie.answers.set()
-    await reconciler.run_once()
+    await until(handler.sweep, "the first sweep has ended")
     assert (await setup.now_is(called_back)).state == "generating"
     assert await verdicts(setup) == ["confirmed"]
 
@@ -161,9 +168,11 @@ async def test_a_sweep_asks_about_many_callbacks_at_once(setup: WorkerSetup) -> 
         )
     kie = SlowKie()
     slow = setup.with_kie(kie)
-    handler = CallbackHandler(slow.deps, slow.database)
+    handler = CallbackHandler(slow.deps, slow.database, sweep_wait_seconds=SHORT_SECONDS)
+    assert not await handler.sweep()
+    await kie.until_asked(MAX_CALLBACKS_AT_ONCE)
     assert not await handler.sweep()
     assert kie.asked == MAX_CALLBACKS_AT_ONCE
     kie.answers.set()
-    assert await handler.sweep()
+    await until(handler.sweep, "the sweep has ended")
     assert kie.asked == MAX_CALLBACKS_AT_ONCE + 5
