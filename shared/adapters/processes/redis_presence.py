@@ -45,12 +45,14 @@ class RedisPresence:
             {"id": str(process_id), "kind": kind, "name": name, "database": database}
         )
         self._since = b""
+        self._has_begun = False
 
     async def write(self) -> list[Presence]:
         """Write the presence of this process. Returns all presences, including its own.
 
         Uses one command. Raises `RedisDown`.
         """
+        self._has_begun = True
         with translated_redis_errors():
             self._since, scored = await self._script(
                 keys=[PRESENCES_KEY], args=[self._text, self._since, PRESENCE_TTL_MS]
@@ -58,10 +60,14 @@ class RedisPresence:
         return read_presences(list(zip(scored[::2], scored[1::2], strict=True)))
 
     async def remove(self) -> None:
-        """Remove the presence of this process. Raises `RedisDown`."""
-        if self._since:
-            with translated_redis_errors():
-                await self._redis.zrem(PRESENCES_KEY, self._since + b" " + self._text)
+        """Remove its presence, also where the reply to the write was lost. Raises `RedisDown`."""
+        if not self._has_begun:
+            return
+        with translated_redis_errors():
+            members = await self._redis.zrange(PRESENCES_KEY, 0, -1)
+            own = [member for member in members if member.partition(b" ")[2] == self._text]
+            if own:
+                await self._redis.zrem(PRESENCES_KEY, *own)
 
 
 def first_presence(presences: Iterable[Presence]) -> Presence | None:

@@ -12,6 +12,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 from arq.connections import ArqRedis
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from shared.adapters.postgres.database import Database, connect_database
 from shared.adapters.postgres.server_clock import ServerClock
@@ -19,6 +21,7 @@ from shared.adapters.processes.process_records import Process, ProcessKind, list
 from shared.adapters.processes.process_registry import ProcessRegistry
 from shared.adapters.processes.redis_presence import ALIVE_SECONDS, PRESENCE_TTL_MS, read_presences
 from shared.adapters.redis.deliveries import connect_redis
+from shared.errors import RedisDown
 from shared.postgres_url import database_address
 from shared.redis_keys import PRESENCES_KEY
 from shared.redis_url.redis_url import redis_address
@@ -218,6 +221,51 @@ async def test_a_process_that_stopped_is_distinguished_from_one_that_died(
     assert rows["killed:1"].stopped_at is None
     assert rows["killed:1"].seen_seconds_ago > ALIVE_SECONDS
     assert await marked_ids(redis) == {killed.process.id}
+
+
+class LosingRedis(Redis):
+    """A client that executes each script and loses the reply."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        reply = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        if args[0] == "EVALSHA":
+            raise ConnectionLost("the reply is lost")
+        return reply
+
+
+@pytest.fixture
+async def written_without_reply(database: Database, redis: ArqRedis) -> ProcessRegistry:
+    """A process that has written its presence and does not know it."""
+    losing = LosingRedis(connection_pool=redis.connection_pool)
+    losing_registry = ProcessRegistry(database, losing, a_process())
+    await losing_registry.send_heartbeat()
+    assert isinstance(losing_registry.last_redis_error, RedisDown)
+    assert await marked_ids(redis) == {losing_registry.process.id}
+    return losing_registry
+
+
+async def test_a_process_that_stops_before_the_reply_to_its_first_write_leaves_no_presence(
+    written_without_reply: ProcessRegistry, redis: ArqRedis
+) -> None:
+    await written_without_reply.stop()
+    assert await marked_ids(redis) == set()
+
+
+async def test_a_presence_whose_first_reply_was_lost_is_not_written_twice(
+    written_without_reply: ProcessRegistry, redis: ArqRedis
+) -> None:
+    (before,) = await redis.zrange(PRESENCES_KEY, 0, -1)
+    await asyncio.gather(*(written_without_reply.send_heartbeat() for _ in range(3)))
+    assert await redis.zrange(PRESENCES_KEY, 0, -1) == [before]
+
+
+async def test_a_stop_removes_no_presence_but_its_own(
+    written_without_reply: ProcessRegistry, registry: ProcessRegistry, redis: ArqRedis
+) -> None:
+    await redis.zadd(PRESENCES_KEY, {"without-a-space": 9_999_999_999_999})
+    await registry.send_heartbeat()
+    await written_without_reply.stop()
+    assert await marked_ids(redis) == {registry.process.id}
 
 
 async def test_rows_of_long_ago_are_deleted_and_marks_expire(
