@@ -15,6 +15,7 @@ from producer.actor import Actor, actor_to_json
 from shared.adapters.postgres.database import Database
 from shared.adapters.redis.deliveries import DeliveryQueue
 from shared.adapters.redis.lost_write_log import EventPosition, LostWriteEvidence, LostWriteLog
+from shared.adapters.redis.lua_scripts import load_script
 from shared.adapters.redis.redis_errors import translated_redis_errors
 from shared.domain.alerts.alert import AcknowledgedAlert
 from shared.errors import Fault, InvalidRequest
@@ -59,9 +60,9 @@ class AlertEvidence:
         """Delete the evidence of an alert that has been dealt with. The alert is then over.
 
         Of `writes_lost`, `seen` is deleted, or without it what is stored now. What workers have
-        stored since then is left, and so is the alert. An audit entry names `actor`, or the
-        Postgres login without one. Without evidence there is none. Raises `InvalidRequest` and
-        `PostgresDown`.
+        stored since then is left, and so is the alert. The same holds for a second wipe. An audit
+        entry names `actor`, or the Postgres login without one. Without evidence there is none.
+        Raises `InvalidRequest` and `PostgresDown`.
         """
         if name not in tuple(AcknowledgedAlert):
             allowed = ", ".join(AcknowledgedAlert)
@@ -69,15 +70,21 @@ class AlertEvidence:
         alert = AcknowledgedAlert(name)
         if alert is AcknowledgedAlert.WRITES_LOST:
             return await self._acknowledge_lost_writes(seen or await self.lost_writes(), actor)
+        return await self._acknowledge_wipe(actor)
+
+    async def _acknowledge_wipe(self, actor: Actor | str | None) -> Acknowledgement:
+        alert = AcknowledgedAlert.REDIS_WAS_WIPED
         with translated_redis_errors():
             at_ms = await self._redis.get(WIPED_KEY)
         if at_ms is None:
             return Acknowledgement(alert, 0)
         wiped_at = datetime.fromtimestamp(int(at_ms) / 1000, UTC).isoformat()
         await self._record(alert, {"wiped_at": wiped_at}, actor)
+        delete = self._redis.register_script(load_script("shared", "delete_same_value").source)
         with translated_redis_errors():
-            await self._redis.delete(WIPED_KEY)
-        return Acknowledgement(alert, 1)
+            deleted = int(await delete(keys=[WIPED_KEY], args=[at_ms]))
+            left = await self._redis.exists(WIPED_KEY)
+        return Acknowledgement(alert, deleted, left)
 
     async def _acknowledge_lost_writes(
         self, seen: LostWriteEvidence, actor: Actor | str | None

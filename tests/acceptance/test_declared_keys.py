@@ -16,6 +16,7 @@ from shared.adapters.redis.deliveries import Delivery, DeliveryQueue, Lane, conn
 from shared.adapters.redis.lost_write_log import LostJob, LostWriteLog
 from shared.adapters.servers import Servers
 from shared.domain.alerts.alert import AcknowledgedAlert
+from shared.redis_keys import WIPED_KEY
 from tests.integration.worker.bare_lanes import Runs, deliver, lane_over, running
 from tests.support.deployment import Deployment, eventually, text_to_image
 from tests.support.redis_commands import RedisCommands, counted_redis_commands
@@ -41,7 +42,7 @@ async def test_no_script_uses_a_key_that_it_was_not_told(
                 await DeliveryQueue(redis).ping()
             await _renew_and_snooze(redis, commands)
             await _hasten_and_withdraw(redis)
-            await _acknowledge_lost_writes(deployment, redis)
+            await _acknowledge_alerts(deployment, redis)
         assert set(commands.sent) >= all_scripts()
     assert sorted(commands.undeclared) == []
 
@@ -121,8 +122,10 @@ async def _hasten_and_withdraw(redis: ArqRedis) -> None:
     await scripts.aclose()
 
 
-async def _acknowledge_lost_writes(deployment: Deployment, redis: ArqRedis) -> None:
+async def _acknowledge_alerts(deployment: Deployment, redis: ArqRedis) -> None:
+    await redis.set(WIPED_KEY, 1_700_000_000_000)
     await LostWriteLog(redis).add_jobs([LostJob(str(uuid4()), "task", "default")])
     evidence = deployment.producer.alert_evidence
-    done = await evidence.acknowledge(AcknowledgedAlert.WRITES_LOST)
-    assert (done.acknowledged, done.left) == (1, 0)
+    for name in AcknowledgedAlert:
+        done = await evidence.acknowledge(name)
+        assert (done.acknowledged, done.left) == (1, 0)

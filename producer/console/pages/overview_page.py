@@ -53,6 +53,8 @@ async def acknowledge_wipe(call: PageCall) -> Redirect:
     done = await call.producer.alert_evidence.acknowledge(
         AcknowledgedAlert.REDIS_WAS_WIPED, actor=call.actor
     )
+    if done.left:
+        return Redirect(CONSOLE, "Redis was wiped once more meanwhile, and the alert stays.")
     if not done.acknowledged:
         return Redirect(CONSOLE, "There was nothing to acknowledge.")
     return Redirect(CONSOLE, "Acknowledged: Redis was wiped. The alert ends within seconds.")

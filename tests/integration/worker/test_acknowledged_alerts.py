@@ -92,6 +92,27 @@ async def test_a_wipe_is_acknowledged_once(setup: WorkerSetup) -> None:
     assert "2023-11-14T22:13:20+00:00" in str(entry["before"])
 
 
+class _SlowDatabase:
+    """Postgres, during whose answer Redis is wiped once more."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+
+    async def fetch(self, name: str, *args: Any) -> list[Any]:
+        await self._setup.redis.set(WIPED_KEY, 1_700_000_060_000)
+        return await self._setup.database.fetch(name, *args)
+
+
+async def test_a_wipe_that_comes_meanwhile_is_not_acknowledged_with_the_first(
+    setup: WorkerSetup,
+) -> None:
+    await setup.redis.set(WIPED_KEY, 1_700_000_000_000)
+    slow = cast("Database", _SlowDatabase(setup))
+    done = await AlertEvidence(slow, setup.deps.delivery_queue).acknowledge("redis_was_wiped")
+    assert (done.acknowledged, done.left) == (0, 1)
+    assert await setup.redis.get(WIPED_KEY) == b"1700000060000"
+
+
 async def test_no_other_alert_is_acknowledged(setup: WorkerSetup) -> None:
     with pytest.raises(InvalidRequest, match="'jobs_fail' must be one of redis_was_wiped, writes"):
         await setup.producer.alert_evidence.acknowledge("jobs_fail")

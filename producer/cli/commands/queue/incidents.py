@@ -109,9 +109,11 @@ def _print_acknowledgement(done: Acknowledgement) -> None:
     if done.acknowledged:
         pieces = counted(done.acknowledged, "piece of evidence", "pieces of evidence")
         print_data(f"acknowledged: {done.name.value} ({pieces} deleted)")
-    else:
+    elif not done.left:
         print_message(f"there was nothing to acknowledge of {done.name.value}")
-    if done.left:
+    if done.left and done.lost_writes is None:
+        print_message("Redis was wiped once more meanwhile, and the alert stays")
+    elif done.left:
         newer = counted(done.left, "piece of evidence has", "pieces of evidence have")
         print_message(f"{newer} arrived meanwhile: darkroom queue lost-writes")
 
