@@ -48,7 +48,10 @@ class WaitingTable:
     submits_per_second: float | None
     """The expected rate. None if nothing limits it and none was measured."""
     ends_at: datetime | None
-    """When all that waits now is expected to be submitted. None with a `wait_reason`."""
+    """When all that waits now is expected to be submitted. None with a `wait_reason`.
+
+    `submits_refused` here also where Kie refuses those of one model: nobody knows for how long.
+    """
     wait_reason: WaitReason | None
     accounts: tuple[WaitingRow, ...]
     """Those that are served first come first."""
@@ -73,7 +76,12 @@ def waiting_table(snapshot: WaitingSnapshot, limit: int) -> WaitingTable:
         (one.ends_in_seconds for one in snapshot.pauses if one.scope == "everything"), default=0.0
     )
     seconds = pace.seconds_until(order.chosen + order.waiting)
-    reason: WaitReason | None = pace.stopped or ("paused" if math.isinf(paused) else None)
+    reason: WaitReason | None = pace.stopped
+    if math.isinf(paused):
+        reason = reason or "paused"
+    elif snapshot.braked_families:
+        # Its jobs are submitted one at a time until Kie takes one.
+        reason = reason or "submits_refused"
     return WaitingTable(
         at=snapshot.at,
         waiting=order.waiting,

@@ -243,3 +243,13 @@ def test_the_backlog_ends_after_what_pauses_everything(
     end = None if ends_in_seconds is None else at + timedelta(seconds=ends_in_seconds)
     assert table.ends_at == end
     assert table.wait_reason == ("paused" if end is None else None)
+
+
+def test_nobody_knows_when_the_backlog_ends_while_kie_refuses_one_model() -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    order = FairOrder(0, turns(), (waiting("acme", 4),))
+    pace = plan_pace([KieAccountState(limit=2)])
+    braked = frozenset({"4o-image-api"})
+    table = waiting_table(WaitingSnapshot(at, order, pace, (), {}, braked), 10)
+    assert (table.ends_at, table.wait_reason) == (None, "submits_refused")
+    assert table.accounts[0].next_start_at is not None, "its next job may be of another model"
