@@ -285,7 +285,7 @@ async def test_a_worker_lives_its_whole_life_as_a_login_of_its_own_role(
     async with deployment.worker_with_callbacks(**changes) as resources:
         good, bad, late = [
             await deployment.enqueue(text_to_image(prompt), webhook_url=receiver.url)
-            for prompt in ("good", "[[sim: fail=1]]", "[[sim: duration=3]]")
+            for prompt in ("good", "[[sim: fail=1]]", "[[sim: duration=5]]")
         ]
         assert (await deployment.ended(good)).state == "succeeded"
         assert (await deployment.ended(bad)).state == "failed"
