@@ -41,6 +41,12 @@ _PUSH_DOWN = """async () => {
   block.style.blockSize = "100px";
   document.querySelector("#main").prepend(block);
 }"""
+_TEXT_BEGINS_INSIDE = """(one) => {
+  one.textContent = "Show: " + "Kie answered 402 and more. ".repeat(20);
+  const text = document.createRange();
+  text.selectNodeContents(one);
+  return text.getBoundingClientRect().left >= one.getBoundingClientRect().left;
+}"""
 _SAMPLES = """
 INSERT INTO history_samples
 SELECT (jsonb_populate_record(one, jsonb_build_object(
@@ -112,6 +118,7 @@ async def test_new_alerts_move_nothing_below_them_until_somebody_asks_for_them(
     assert await plots.bounding_box() == place
     show = page.get_by_role("button", name="Show: ")
     await expect(show).to_be_in_viewport()
+    assert await show.evaluate(_TEXT_BEGINS_INSIDE), "a long title is cut at its end alone"
     await show.click()
     await expect(show).to_be_hidden()
     await expect(alerts.last).to_be_in_viewport()

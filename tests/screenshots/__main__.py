@@ -140,22 +140,39 @@ async def _picture_system(system: RunningSystem, album: _Album, only: Sequence[s
             await _picture_waiting(deployment, album, orders[30:])
         if only:
             return
-        pause = await deployment.producer.pauses.pause(
-            "account", "riverside-museum", reason="their prompts change", actor=OPERATOR
-        )
-        for look in _LOOKS:
-            await album.picture("/console/pauses", f"pauses-{look}", look)
-        await deployment.producer.pauses.resume(pause.id, actor=OPERATOR)
+        await _picture_pauses(deployment, album)
         await _picture_route(deployment, album, orders)
         deployment.simulator.set_faults(submit_code=402)
         await enqueue_orders(deployment, orders[_AT_KIE:30], "success", key_suffix="-now")
+        await _until_alert(deployment, "Kie answered 402")
         await album.picture("/console", "overview-kie-402", "dark", said="Kie answered 402")
         deployment.simulator.set_faults(submit_code=0)
         await deployment.producer.brakes.end("studio", reason="topped up", actor=OPERATOR)
     await enqueue_orders(deployment, orders[30:50], "success", key_suffix="-now")
+    await _until_alert(deployment, "no worker is running")
     await album.picture("/console", "overview-no-worker", "dark", said="no worker is running")
     async with deployment.worker():
         await _picture_waiting(deployment, album, orders[50:])
+
+
+async def _until_alert(deployment: Deployment, said: str) -> None:
+    """Wait for the alert. One that comes after the page was opened is shown behind a button."""
+
+    async def is_told() -> bool:
+        alerts = (await deployment.producer.overview()).alerts
+        return any(said.lower() in one.detail.lower() for one in alerts)
+
+    await eventually(is_told, f"an alert says {said}")
+
+
+async def _picture_pauses(deployment: Deployment, album: _Album) -> None:
+    """Take the pictures of the pauses while an account is paused."""
+    pause = await deployment.producer.pauses.pause(
+        "account", "riverside-museum", reason="their prompts change", actor=OPERATOR
+    )
+    for look in _LOOKS:
+        await album.picture("/console/pauses", f"pauses-{look}", look)
+    await deployment.producer.pauses.resume(pause.id, actor=OPERATOR)
 
 
 async def _picture_waiting(
@@ -173,13 +190,14 @@ async def _picture_waiting(
         return bool((await producer.page(JobFilter(state=(JobState.GENERATING,)), limit=1)).jobs)
 
     await eventually(is_open, "a job is at Kie")
-    deployment.simulator.set_faults(submit_code=429)
-    await eventually(is_slow, "Kie refuses submits")
-    deployment.simulator.set_faults(submit_code=0)
     [at_kie] = (await producer.page(JobFilter(state=(JobState.GENERATING,)), limit=1)).jobs
     await producer.cancel(at_kie.id, actor=OPERATOR)
     for look in _LOOKS:
         await album.picture(_WAITING_JOBS, f"jobs-waiting-{look}", look, said="queued")
+        # Directly before the picture: after some seconds the limit is the old one again.
+        deployment.simulator.set_faults(submit_code=429)
+        await eventually(is_slow, "Kie refuses submits")
+        deployment.simulator.set_faults(submit_code=0)
         name = f"overview-waiting-{look}"
         await album.picture("/console", name, look, said="rate limited", height_max=_WHOLE_HEIGHT)
         waiting = f"/console/jobs/{placed['low'][-1].id}"
