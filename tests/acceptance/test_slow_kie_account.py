@@ -18,6 +18,7 @@ from worker.simulator import Simulator, running_simulator
 
 STUDIO, ARCHIVE = "studio-key-0123456789abcdef", "archive-key-0123456789abcdef"
 SLOW_SECONDS = 15.0
+JOBS = 200
 
 
 @pytest.fixture
@@ -51,12 +52,12 @@ async def test_slow_submits_leave_half_of_the_slots_to_the_other_account(
 ) -> None:
     deployment.simulator.set_account_faults(1, create_hang=1.0, create_hang_seconds=SLOW_SECONDS)
     share = SUBMITS_AT_ONCE // 2
-    jobs = await enqueue(deployment, 400)
+    jobs = await enqueue(deployment, JOBS)
     started_at = monotonic()
     async with deployment.worker():
-        await eventually(lambda: _have_ended(deployment, 400 - share), "the other account's end")
+        await eventually(lambda: _have_ended(deployment, JOBS - share), "the other account's end")
         assert monotonic() - started_at < SLOW_SECONDS, "before the slow one answers at all"
-        assert await succeeded(deployment) < 400, "the slow one has some"
+        assert await succeeded(deployment) < JOBS, "the slow one has some"
         ended = await asyncio.gather(*(deployment.ended(job, 60) for job in jobs))
     assert {job.state for job in ended} == {JobState.SUCCEEDED}
     deployment.check_paid_once()

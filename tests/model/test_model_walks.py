@@ -10,6 +10,8 @@ from collections import Counter
 from random import Random
 from typing import get_args
 
+import pytest
+
 from producer.pauses import PauseScope
 from shared.domain.lifecycle import IN_FLIGHT, JobState, Reason
 from shared.settings import ChargeBasis
@@ -48,6 +50,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.timeout(300)
 def test_long_everyday_walks_leave_nothing_unseen_and_agree_after_every_step(
     setup: ModelSetup,
 ) -> None:

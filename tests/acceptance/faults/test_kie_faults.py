@@ -240,7 +240,7 @@ FAULTS = [
         "tasks do not end",
         "tasks_run_long",
         _tasks_do_not_end,
-        "5 of 5 tasks run longer",
+        "of 5 tasks run longer",
         "Kie's log page",
     ),
 ]

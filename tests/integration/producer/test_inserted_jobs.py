@@ -224,9 +224,12 @@ async def test_a_batch_over_thousands_of_accounts_is_stored_within_the_limit_of_
     accounts = [f"one-of-many-{number}" for number in range(10_000)]
     async with database.pool.acquire() as connection:
         await connection.execute("INSERT INTO accounts (id) SELECT unnest($1::text[])", accounts)
-        await connection.execute(
-            "SELECT grant_credits(id, 100, 'for the test') FROM unnest($1::text[]) AS id", accounts
-        )
+        # In parts, each of which is far within the limit itself.
+        for first in range(0, len(accounts), 1_000):
+            await connection.execute(
+                "SELECT grant_credits(id, 100, 'for the test') FROM unnest($1::text[]) AS id",
+                accounts[first : first + 1_000],
+            )
     # Where each is compared with each, a statement takes longer than it may.
     orders = [Order(request=text_to_image(), account_id=owner) for owner in reversed(accounts)]
     assert len(await producer.enqueue_many(orders)) == 10_000

@@ -42,7 +42,7 @@ async def simulator_process(
 
 
 async def wait_for_ready(ready_file: Path) -> dict[str, str]:
-    await wait_until(ready_file.exists, timeout_seconds=10)
+    await wait_until(ready_file.exists, timeout_seconds=30)
     facts: dict[str, str] = orjson.loads(ready_file.read_bytes())
     return facts
 
