@@ -12,8 +12,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 from arq.connections import ArqRedis
+from hypothesis import HealthCheck
 
 from producer import Producer
 from shared.adapters.embedded import EmbeddedServers, acquire_servers
@@ -32,6 +34,12 @@ from worker.simulator import Simulator, running_simulator
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# A busy machine is no fault of what is tested.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 gc.disable()
 _GARBAGE_THRESHOLDS = (50_000, 20, 50)

@@ -122,8 +122,14 @@ COMMENT ON FUNCTION darkroom_waiting_in_turn IS
 CREATE OR REPLACE FUNCTION darkroom_open_jobs_of(text)
 RETURNS bigint
 LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    -- BETWEEN, so that no partial index of open jobs can be used, which has the waiting ones as well.
+    -- Where Postgres believes that there are no jobs, it would seem as good as that of accounts.
     SELECT (SELECT count(*) FROM jobs
-             WHERE account_id = $1 AND state IN ('submitting', 'unknown', 'generating'))
+             WHERE account_id = $1 AND state BETWEEN 'submitting' AND 'submitting')
+         + (SELECT count(*) FROM jobs
+             WHERE account_id = $1 AND state BETWEEN 'unknown' AND 'unknown')
+         + (SELECT count(*) FROM jobs
+             WHERE account_id = $1 AND state BETWEEN 'generating' AND 'generating')
          + (SELECT count(*) FROM chosen_jobs,
                    LATERAL (SELECT state, account_id FROM jobs WHERE id = job_id OFFSET 0) AS job
              WHERE account_id = $1 AND state = 'queued')

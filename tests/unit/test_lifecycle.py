@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import job_events
@@ -131,7 +131,6 @@ def test_a_job_is_cancelled_only_where_there_is_certainly_no_task() -> None:
     assert on_proof == transition_of(job_events.Deferred).sources
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(EVENTS), max_size=40))
 def test_whatever_happens_a_job_that_has_ended_stays_as_it_ended(
     happenings: list[type[Event]],

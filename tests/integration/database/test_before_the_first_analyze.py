@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from producer import Order, Producer
+from shared.adapters.postgres.database import Database
 from tests.integration.producer.client_setup import open_account
 from tests.support.deployment import text_to_image
 
@@ -44,12 +45,33 @@ async def test_a_choice_and_an_enqueue_read_few_of_many_waiting_jobs(
             await producer.enqueue_many([order] * jobs_before)
             await connection.execute(analyze)
             await producer.enqueue_many([order] * (JOBS - jobs_before))
-        assert await _rows_read(connection, CHOOSE) < 10 * PLACES
-        assert await connection.fetchval("SELECT count(*) FROM chosen_jobs") >= PLACES
-        for statement in (ENQUEUE, COUNT_OPEN_JOBS):
-            assert await _rows_read(connection, statement) < 3 * PLACES
+        await _check_few_are_read(connection)
     finally:
         await connection.close()
+
+
+async def test_statistics_that_were_taken_while_the_first_batch_was_stored_change_nothing(
+    producer: Producer, database: Database, database_url: str
+) -> None:
+    connection = await asyncpg.connect(database_url)
+    try:
+        await open_account(producer, "crowd", credits=1_000_000)
+        order = Order(request=text_to_image(), account_id="crowd")
+        async with database.pool.acquire() as storing, storing.transaction():
+            await producer.enqueue_many([order] * JOBS, connection=storing)
+            await connection.execute("ANALYZE")
+        believed = "SELECT reltuples FROM pg_class WHERE relname = 'jobs'"
+        assert await connection.fetchval(believed) == 0
+        await _check_few_are_read(connection)
+    finally:
+        await connection.close()
+
+
+async def _check_few_are_read(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    assert await _rows_read(connection, CHOOSE) < 10 * PLACES
+    assert await connection.fetchval("SELECT count(*) FROM chosen_jobs") >= PLACES
+    for statement in (ENQUEUE, COUNT_OPEN_JOBS):
+        assert await _rows_read(connection, statement) < 3 * PLACES
 
 
 async def _rows_read(connection: asyncpg.Connection[asyncpg.Record], statement: str) -> int:

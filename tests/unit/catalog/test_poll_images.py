@@ -181,7 +181,7 @@ junk = st.one_of(
 lists = st.lists(urls | junk, min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(lists, st.sampled_from(["resultUrls", "result_urls"]), st.booleans())
 def test_a_list_is_delivered_whole_or_not_at_all(
     entries: list[Any], name: str, as_text: bool
@@ -194,7 +194,7 @@ def test_a_list_is_delivered_whole_or_not_at_all(
         assert isinstance(outcome, Unreadable)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(lists, min_size=2, max_size=3))
 def test_fields_that_differ_are_never_delivered(given_lists: list[list[Any]]) -> None:
     first, second, *rest = given_lists

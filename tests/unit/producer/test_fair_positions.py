@@ -68,7 +68,7 @@ backlogs = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     backlog=backlogs,
     weights=st.lists(st.sampled_from([0.5, 1, 2, 3, 4, 10]), min_size=5, max_size=5),

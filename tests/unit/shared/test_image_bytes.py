@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.image_bytes import ImageHead, ImageReader, ImageType, NotAnImage
@@ -41,7 +41,6 @@ def test_an_image_has_its_type_and_its_dimensions(name: str) -> None:
     assert read(IMAGES[name]) == ImageHead(expected, 37, 23)
 
 
-@settings(deadline=None)
 @given(name=st.sampled_from(sorted(IMAGES)), part_bytes=st.integers(1, 4_000))
 def test_it_makes_no_difference_in_which_parts_an_image_arrives(name: str, part_bytes: int) -> None:
     assert read(IMAGES[name], part_bytes) == read(IMAGES[name])

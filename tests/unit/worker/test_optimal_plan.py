@@ -32,7 +32,7 @@ HARDER = [world for world in (*MAIN, *OTHERS) if re.search("drift|not date|ahead
 
 
 @given(SECONDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_polls_are_never_too_close_and_after_the_first_never_too_far_apart(
     seconds: list[float],
 ) -> None:
@@ -47,7 +47,7 @@ def test_polls_are_never_too_close_and_after_the_first_never_too_far_apart(
 @given(SECONDS)
 @example([1.0] * 15 + [1.125])
 @example([1.022] * 8 + [1.125] * 8)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_last_poll_comes_after_the_longest_duration_seen(seconds: list[float]) -> None:
     assert plan_polls(seconds)[-1] >= max(seconds)
 
@@ -83,7 +83,6 @@ def test_a_higher_price_of_lag_means_more_polls() -> None:
 
 
 @given(SECONDS, st.lists(st.floats(0, 10_000), min_size=2, max_size=20))
-@settings(deadline=None)
 def test_the_share_that_has_ended_rises_from_0_and_never_reaches_1(
     seconds: list[float], moments: list[float]
 ) -> None:
