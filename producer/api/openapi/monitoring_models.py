@@ -371,7 +371,8 @@ class Waiting(BaseModel):
         description="when all that waits now is expected to be submitted; null with `wait_reason`"
     )
     wait_reason: str | None = Field(
-        description="as a job has it", json_schema_extra={"enum": [*get_args(WaitReason), None]}
+        description="as a job has it; `submits_refused` also where Kie refuses those of one model",
+        json_schema_extra={"enum": [*get_args(WaitReason), None]},
     )
     accounts: list[WaitingAccount] = Field(description="those that are served first come first")
     accounts_in_all: int

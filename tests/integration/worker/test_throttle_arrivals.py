@@ -70,9 +70,10 @@ async def _listening(provider: FarProvider) -> AsyncIterator[int]:
 async def _hammer_and_kill(
     url: str, port: int, random: Random, has_enough: Callable[[], bool], *options: str
 ) -> None:
-    """Keep some processes at it until `has_enough`, and kill one of them now and then.
+    """Keep some processes at it for `SECONDS`, and kill one of them now and then.
 
-    On a busy machine they need seconds to start.
+    For longer until `has_enough`, at most `LONGEST_SECONDS`: on a busy machine they need seconds to
+    start.
     """
 
     async def start() -> asyncio.subprocess.Process:
